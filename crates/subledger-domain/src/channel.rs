@@ -1,0 +1,21 @@
+//! The channel: one Mini Program set up for sending.
+//!
+//! The aggregate holds what decides: whether sending is allowed, which templates exist, which policies apply. Secrets are
+//! not here; an event carries only the reference under which the secrets vault keeps them.
+
+mod command;
+mod event;
+mod state;
+
+pub use command::{ChannelCommand, ChannelError};
+pub use event::{
+    ChannelEvent, CredentialsReplaced, Paused, Policy, PolicyChanged, Registered, Resumed, SecretRef,
+    TemplatesRefreshed, TokenMode,
+};
+pub use state::{Channel, TemplateState};
+
+/// The most templates a Mini Program may hold. WeChat's console says 50, an older error text 25; we accept more than
+/// either, because the list is WeChat's and not ours to cut.
+pub const MAX_TEMPLATES: usize = 200;
+
+crate::decide::aggregate!(Channel, "channel", ChannelCommand, ChannelEvent, ChannelError);

@@ -1,0 +1,63 @@
+//! What can be asked of a channel, and why it may refuse.
+
+use thiserror::Error;
+
+use super::event::{Policy, Registered, SecretRef};
+use crate::Template;
+
+/// What can be asked of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelCommand {
+    /// Set the Mini Program up. WeChat has accepted the credentials.
+    Register(Registered),
+    /// Use another AppSecret. WeChat has accepted it.
+    ReplaceCredentials {
+        /// Where it is.
+        secret: SecretRef,
+    },
+    /// Take WeChat's template list over.
+    RefreshTemplates {
+        /// The whole list.
+        listed: Vec<Template>,
+    },
+    /// Stop sending.
+    Pause {
+        /// Why.
+        reason: String,
+    },
+    /// Go on sending.
+    Resume {
+        /// Why.
+        reason: String,
+    },
+    /// Change policies.
+    ChangePolicy {
+        /// The policies from now on.
+        policy: Policy,
+    },
+}
+
+/// Why a channel refuses a command.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ChannelError {
+    /// The code is taken.
+    #[error("the channel is already set up")]
+    AlreadyRegistered,
+    /// There is no such channel.
+    #[error("there is no such channel")]
+    NotRegistered,
+    /// More templates than a channel can hold.
+    #[error("WeChat listed {found} templates; at most {limit} are kept")]
+    TooManyTemplates {
+        /// How many were listed.
+        found: usize,
+        /// [`super::MAX_TEMPLATES`].
+        limit: usize,
+    },
+    /// It is paused already.
+    #[error("the channel is already paused")]
+    AlreadyPaused,
+    /// It is not paused.
+    #[error("the channel is not paused")]
+    NotPaused,
+}

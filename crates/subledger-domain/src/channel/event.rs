@@ -1,0 +1,106 @@
+//! What can have happened to a channel.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Template, TemplateId, event::stored_events, ledger::UnknownBalance};
+
+stored_events! {
+    /// Events of the channel stream.
+    ChannelEvent of "channel" {
+        /// The Mini Program was set up, after WeChat accepted its credentials.
+        Registered = 10, "channel.registered", 1;
+        /// The AppSecret was replaced.
+        CredentialsReplaced = 11, "channel.credentials_replaced", 1;
+        /// The template list was read from WeChat.
+        TemplatesRefreshed = 12, "channel.templates_refreshed", 1;
+        /// Sending stopped; what waits keeps waiting.
+        Paused = 13, "channel.paused", 1;
+        /// Sending goes on.
+        Resumed = 14, "channel.resumed", 1;
+        /// A policy of the channel changed.
+        PolicyChanged = 15, "channel.policy_changed", 1;
+    }
+}
+
+/// Names a secret in the secrets vault. Not a secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretRef(pub String);
+
+/// How access tokens are obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenMode {
+    /// `cgi-bin/stable_token`, normal mode: coexists with other systems.
+    #[default]
+    Stable,
+    /// `cgi-bin/token`: every call retires the previous token. Only where this is the sole user of the AppSecret.
+    Normal,
+}
+
+/// How a channel treats what WeChat leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Policy {
+    /// Sends to users without a grant on the books.
+    #[serde(default)]
+    pub unknown_balance: UnknownBalance,
+}
+
+/// Payload of [`ChannelEvent::Registered`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The Mini Program's AppID.
+    pub appid: String,
+    /// A name for people.
+    pub name: String,
+    /// Where the AppSecret is.
+    pub secret: SecretRef,
+    /// How tokens are obtained.
+    pub token_mode: TokenMode,
+    /// Its policies.
+    pub policy: Policy,
+}
+
+/// Payload of [`ChannelEvent::CredentialsReplaced`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialsReplaced {
+    /// Where the new AppSecret is.
+    pub secret: SecretRef,
+}
+
+/// Payload of [`ChannelEvent::TemplatesRefreshed`]. Recorded also when nothing changed: it is the proof of freshness.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TemplatesRefreshed {
+    /// How many WeChat listed.
+    pub listed: u32,
+    /// Listed now and unknown before (or vanished before).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Template>,
+    /// Listed now with another title, content, kind or keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<Template>,
+    /// Known before and not listed now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vanished: Vec<TemplateId>,
+}
+
+/// Payload of [`ChannelEvent::Paused`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Why, in the operator's words.
+    pub reason: String,
+}
+
+/// Payload of [`ChannelEvent::Resumed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Why, in the operator's words.
+    pub reason: String,
+}
+
+/// Payload of [`ChannelEvent::PolicyChanged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyChanged {
+    /// The policies from now on.
+    pub policy: Policy,
+}

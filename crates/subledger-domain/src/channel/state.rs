@@ -1,0 +1,153 @@
+//! The state of a channel and its decisions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    MAX_TEMPLATES,
+    command::{ChannelCommand, ChannelError},
+    event::{
+        ChannelEvent, CredentialsReplaced, Paused, Policy, PolicyChanged, Registered, Resumed, SecretRef,
+        TemplatesRefreshed,
+    },
+};
+use crate::{Decide, Template, TemplateId, Timestamp};
+
+/// A template and whether WeChat still lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateState {
+    /// The template as last listed.
+    pub template: Template,
+    /// Whether the last refresh listed it.
+    pub listed: bool,
+}
+
+/// One Mini Program set up for sending.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Channel {
+    registered: Option<Registered>,
+    templates: BTreeMap<TemplateId, TemplateState>,
+    paused: bool,
+}
+
+impl Channel {
+    /// Its registration with the newest secret reference and policy, if it is set up.
+    pub fn registered(&self) -> Option<&Registered> {
+        self.registered.as_ref()
+    }
+
+    /// Where its AppSecret is.
+    pub fn secret(&self) -> Option<&SecretRef> {
+        self.registered.as_ref().map(|registered| &registered.secret)
+    }
+
+    /// Its policies.
+    pub fn policy(&self) -> Policy {
+        self.registered.as_ref().map(|registered| registered.policy).unwrap_or_default()
+    }
+
+    /// Whether sending is stopped.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// A template WeChat has ever listed.
+    pub fn template(&self, id: &TemplateId) -> Option<&TemplateState> {
+        self.templates.get(id)
+    }
+
+    /// Every template WeChat has ever listed.
+    pub fn templates(&self) -> impl Iterator<Item = &TemplateState> {
+        self.templates.values()
+    }
+
+    pub(super) fn fold(&mut self, event: &ChannelEvent) {
+        match event {
+            ChannelEvent::Registered(e) => self.registered = Some(e.clone()),
+            ChannelEvent::CredentialsReplaced(e) => {
+                if let Some(registered) = &mut self.registered {
+                    registered.secret = e.secret.clone();
+                }
+            }
+            ChannelEvent::TemplatesRefreshed(e) => {
+                for template in e.added.iter().chain(&e.changed) {
+                    let state = TemplateState { template: template.clone(), listed: true };
+                    self.templates.insert(template.id.clone(), state);
+                }
+                for id in &e.vanished {
+                    if let Some(state) = self.templates.get_mut(id) {
+                        state.listed = false;
+                    }
+                }
+            }
+            ChannelEvent::Paused(_) => self.paused = true,
+            ChannelEvent::Resumed(_) => self.paused = false,
+            ChannelEvent::PolicyChanged(e) => {
+                if let Some(registered) = &mut self.registered {
+                    registered.policy = e.policy;
+                }
+            }
+        }
+    }
+
+    fn refresh(&self, listed: Vec<Template>) -> Result<TemplatesRefreshed, ChannelError> {
+        if listed.len() > MAX_TEMPLATES {
+            return Err(ChannelError::TooManyTemplates { found: listed.len(), limit: MAX_TEMPLATES });
+        }
+        let now: BTreeMap<TemplateId, Template> =
+            listed.into_iter().map(|template| (template.id.clone(), template)).collect();
+        let seen: BTreeSet<&TemplateId> = now.keys().collect();
+        let vanished: Vec<TemplateId> = self
+            .templates
+            .iter()
+            .filter(|(id, state)| state.listed && !seen.contains(id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut refreshed = TemplatesRefreshed {
+            listed: u32::try_from(now.len()).unwrap_or(u32::MAX),
+            vanished,
+            ..Default::default()
+        };
+        for (id, template) in now {
+            match self.templates.get(&id) {
+                Some(known) if known.listed && known.template == template => {}
+                Some(known) if known.listed => refreshed.changed.push(template),
+                _ => refreshed.added.push(template),
+            }
+        }
+        Ok(refreshed)
+    }
+}
+
+impl Decide for Channel {
+    type Ask = ChannelCommand;
+
+    fn decide(&self, ask: ChannelCommand, _now: Timestamp) -> Result<Vec<ChannelEvent>, ChannelError> {
+        let registered = self.registered.as_ref();
+        let event = match (ask, registered) {
+            (ChannelCommand::Register(_), Some(_)) => return Err(ChannelError::AlreadyRegistered),
+            (ChannelCommand::Register(registration), None) => ChannelEvent::Registered(registration),
+            (_, None) => return Err(ChannelError::NotRegistered),
+            (ChannelCommand::ReplaceCredentials { secret }, Some(_)) => {
+                ChannelEvent::CredentialsReplaced(CredentialsReplaced { secret })
+            }
+            (ChannelCommand::RefreshTemplates { listed }, Some(_)) => {
+                ChannelEvent::TemplatesRefreshed(self.refresh(listed)?)
+            }
+            (ChannelCommand::Pause { .. }, Some(_)) if self.paused => {
+                return Err(ChannelError::AlreadyPaused);
+            }
+            (ChannelCommand::Pause { reason }, Some(_)) => ChannelEvent::Paused(Paused { reason }),
+            (ChannelCommand::Resume { .. }, Some(_)) if !self.paused => return Err(ChannelError::NotPaused),
+            (ChannelCommand::Resume { reason }, Some(_)) => ChannelEvent::Resumed(Resumed { reason }),
+            (ChannelCommand::ChangePolicy { policy }, Some(current)) => {
+                if current.policy == policy {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::PolicyChanged(PolicyChanged { policy })
+            }
+        };
+        Ok(vec![event])
+    }
+}

@@ -1,0 +1,1 @@
+//! WeChat's rules for template values.
