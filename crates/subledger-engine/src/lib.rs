@@ -1,1 +1,27 @@
-//! Being built.
+//! The use cases of subledger: set up, bind, grant, send, dispatch, settle.
+//!
+//! This crate joins the rules (domain), the log (store), the read models (projection) and WeChat (the adapter). It holds no
+//! SQL and no HTTP; every change goes through the executor as a [`subledger_store::Work`], and WeChat is never called inside
+//! one. Each use case is a file; [`dispatch`] is the loop that hands deliveries to WeChat.
+
+pub mod apps;
+mod caller;
+pub mod channels;
+mod contents;
+pub mod dispatch;
+pub mod doubts;
+mod engine;
+mod error;
+pub mod gateway;
+pub mod grants;
+pub mod limits;
+pub mod messages;
+mod metric_definitions;
+pub mod send;
+mod submit;
+pub mod users;
+
+pub use caller::Caller;
+pub use engine::{Engine, EngineSettings, Readiness, Undone};
+pub use error::{EngineError, ErrorKind, FieldError};
+pub use metric_definitions::describe_metrics;

@@ -1,1 +1,73 @@
-//! Being built.
+//! A simulated WeChat: what it accepted is kept in a journal, the oracle of every end-to-end test.
+//!
+//! It shares nothing with the rest of the workspace. An oracle that used our rules, our types or our error tables would
+//! share our mistakes. Everything lives in memory; a seed and a clock that is handed in make runs repeatable.
+//!
+//! Two surfaces on one port:
+//! * WeChat's own paths (`/cgi-bin/token`, `/cgi-bin/stable_token`, `/cgi-bin/message/subscribe/send`,
+//!   `/wxaapi/newtmpl/gettemplate`, `/sns/jscode2session`), which answer HTTP 200 with `errcode` and `errmsg`;
+//! * the control API under `/sandbox` (`GET /sandbox` lists it), which sets up apps, templates and users, taps for
+//!   users, injects faults, moves the clock, and reads the journal and the true counts.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use subledger_sandbox::{AppSpec, Choice, Sandbox, SandboxConfig, TapSpec, Template};
+//!
+//! let wechat = Sandbox::new(SandboxConfig::default());
+//! wechat.create_app(AppSpec::new("wx00000000demo0001", "secret"))?;
+//! let template = Template::one_time("", "取餐提醒", "商品:{{thing1.DATA}}\n");
+//! let template = wechat.create_template("wx00000000demo0001", template)?;
+//! let openid = wechat.create_user("wx00000000demo0001", None)?;
+//! wechat.tap("wx00000000demo0001", &TapSpec::new(&openid, &[&template], Choice::Accept))?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
+//! # Ok(()) }
+//! ```
+
+mod app;
+mod check;
+mod clock;
+mod config;
+mod control;
+mod errcode;
+mod error;
+mod fault;
+mod ids;
+mod journal;
+mod sandbox;
+mod serve;
+mod state;
+mod stats;
+mod tap;
+mod template;
+mod token;
+mod user;
+mod values;
+mod wechat;
+
+pub use app::{AppSettings, AppSpec, AppView, Permissions};
+pub use check::{DEFAULT_CHECK_ORDER, SendCheck};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use config::{JOURNAL_LIMIT, Reality, SandboxConfig};
+pub use error::ControlError;
+pub use fault::{CallPath, FaultKind, FaultSpec, FaultView, LONGEST_DELAY_MS};
+pub use journal::{JournalEntry, JournalPage, JournalQuery};
+pub use sandbox::{LONGEST_ADVANCE_SECONDS, Sandbox};
+pub use stats::{Stats, TokenCalls};
+pub use tap::TapSpec;
+pub use template::{KeywordEnum, LONG_TERM, ONE_TIME, Template};
+pub use user::{Choice, SettingState, TemplateCount, UserCounts};
+
+impl Sandbox {
+    /// Both surfaces as one router, for embedding.
+    ///
+    /// Faults that break the connection work behind any `axum::serve`; `reset` is a true TCP reset only behind
+    /// [`Sandbox::serve`], which also ends hanging calls at shutdown.
+    pub fn router(&self) -> axum::Router {
+        axum::Router::new()
+            .merge(wechat::router())
+            .merge(control::router())
+            .fallback(wechat::unknown_path)
+            .with_state(self.clone())
+    }
+}

@@ -1,0 +1,363 @@
+//! Channels: set up with a live probe, refresh templates, replace the secret, pause, resume, change policies.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use subledger_domain::{
+    ChannelCode, LogName, StreamName, Template, TemplateId, TemplateKey, TemplateKind, Timestamp,
+    channel::{
+        Channel, ChannelCommand, ChannelError, ChannelEvent, Policy, Registered, SecretRef, TokenMode,
+    },
+};
+use subledger_store::{Done, Effect, Known, ReceiptKey, Stage, Stop, StreamRef, Work};
+use subledger_wechat as wechat;
+
+use crate::{Caller, Engine, EngineError, gateway, limits, submit::fingerprint};
+
+/// A Mini Program to set up with AppID and AppSecret.
+#[derive(Debug, Clone)]
+pub struct NewChannel {
+    /// The code, chosen by the operator.
+    pub code: ChannelCode,
+    /// A name for people, 1 to [`limits::MAX_NAME_CHARS`] characters.
+    pub name: String,
+    /// The Mini Program's AppID.
+    pub appid: String,
+    /// Its AppSecret.
+    pub secret: SecretString,
+    /// How tokens are obtained.
+    pub token_mode: TokenMode,
+    /// Its policies.
+    pub policy: Policy,
+    /// Makes a repetition harmless.
+    pub idempotency_key: Option<String>,
+}
+
+/// What a template refresh found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// Templates WeChat lists now.
+    pub listed: u32,
+    /// New (or listed again).
+    pub added: Vec<TemplateId>,
+    /// With another title, content, kind or keys.
+    pub changed: Vec<TemplateId>,
+    /// No longer listed.
+    pub vanished: Vec<TemplateId>,
+    /// Listed, but of a kind or shape this version does not know; left out.
+    pub unreadable: u32,
+}
+
+/// What is asked of the channel aggregate, once WeChat has answered.
+struct Change {
+    command: ChannelCommand,
+    secret: Option<(SecretRef, SecretString)>,
+}
+
+impl Work for Change {
+    type Answer = Vec<ChannelEvent>;
+    type Refusal = EngineError;
+
+    fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
+        vec![StreamRef::of::<Channel>(StreamName::channel())]
+    }
+
+    fn decide(&self, stage: &mut Stage<'_>) -> Result<Self::Answer, Stop<EngineError>> {
+        let events = stage
+            .ask::<Channel>(&StreamName::channel(), self.command.clone())?
+            .map_err(|error| Stop::Refuse(refusal(&error)))?;
+        if let Some((reference, secret)) = &self.secret {
+            stage.effect(Effect::KeepSecret { reference: reference.0.clone(), secret: secret.clone() });
+        }
+        Ok(events)
+    }
+}
+
+fn refusal(error: &ChannelError) -> EngineError {
+    let text = error.to_string();
+    match error {
+        ChannelError::AlreadyRegistered => {
+            EngineError::conflict("channel_exists", "a channel with this code exists")
+        }
+        ChannelError::NotRegistered => EngineError::unknown_channel(),
+        ChannelError::TooManyTemplates { .. } => EngineError::invalid("too_many_templates", text),
+        ChannelError::AlreadyPaused => EngineError::conflict("already_paused", text),
+        ChannelError::NotPaused => EngineError::conflict("not_paused", text),
+    }
+}
+
+fn check_text(code: &'static str, pointer: &str, text: &str, limit: usize) -> Result<(), EngineError> {
+    let count = text.trim().chars().count();
+    if count == 0 || count > limit || text.chars().any(char::is_control) {
+        let rule = format!("must be 1 to {limit} characters without control characters; found {count}");
+        return Err(EngineError::field(code, pointer, "text_length", rule));
+    }
+    Ok(())
+}
+
+impl NewChannel {
+    fn check(&self) -> Result<(), EngineError> {
+        if self.code.as_str().eq_ignore_ascii_case(LogName::MAIN) {
+            return Err(EngineError::field(
+                "bad_channel_code",
+                "/code",
+                "reserved",
+                "the code \"main\" is reserved",
+            ));
+        }
+        check_text("bad_name", "/name", &self.name, limits::MAX_NAME_CHARS)?;
+        let appid_fits =
+            (4..=64).contains(&self.appid.len()) && self.appid.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !appid_fits {
+            let rule = "must be 4 to 64 letters and digits, as the Mini Program's console shows it";
+            return Err(EngineError::field("bad_appid", "/appid", "appid", rule));
+        }
+        check_secret(&self.secret)
+    }
+}
+
+fn check_secret(secret: &SecretString) -> Result<(), EngineError> {
+    let length = secret.expose_secret().len();
+    let plain = secret.expose_secret().bytes().all(|b| b.is_ascii_graphic());
+    if !(8..=128).contains(&length) || !plain {
+        let rule = format!("must be 8 to 128 printable ASCII characters; found {length}");
+        return Err(EngineError::field("bad_secret", "/secret", "secret", rule));
+    }
+    Ok(())
+}
+
+impl Engine {
+    /// Sets a channel up, after WeChat has accepted its credentials.
+    pub async fn register_channel(&self, caller: &Caller, new: NewChannel) -> Result<Done<()>, EngineError> {
+        new.check()?;
+        let log = LogName::channel(&new.code);
+        // The secret takes part as a hash, so that a repetition with another secret is another body.
+        let body = (&new.code, &new.name, &new.appid, new.token_mode, &new.policy, secret_hash(&new.secret));
+        let receipt = receipt("channel", caller, new.idempotency_key.as_deref(), &body)?;
+        let (channel, _) = self.store().load::<Channel>(&log, &StreamName::channel()).await?;
+        if channel.registered().is_some() && receipt.is_none() {
+            return Err(refusal(&ChannelError::AlreadyRegistered));
+        }
+        if channel.registered().is_none() {
+            self.probe(&new.appid, new.secret.clone(), new.token_mode).await?;
+        }
+        let reference = new_secret_ref(&new.code);
+        let registered = Registered {
+            appid: new.appid,
+            name: new.name,
+            secret: reference.clone(),
+            token_mode: new.token_mode,
+            policy: new.policy,
+        };
+        let work =
+            Change { command: ChannelCommand::Register(registered), secret: Some((reference, new.secret)) };
+        let done = self.submit(log, caller, "register_channel", receipt, work).await?;
+        tracing::info!(channel.code = %new.code, "channel set up");
+        Ok(done_with(done, ()))
+    }
+
+    /// Uses another AppSecret, after WeChat has accepted it.
+    pub async fn replace_credentials(
+        &self,
+        caller: &Caller,
+        code: &ChannelCode,
+        secret: SecretString,
+    ) -> Result<Done<()>, EngineError> {
+        check_secret(&secret)?;
+        let registered = self.registered(code).await?;
+        self.probe(&registered.appid, secret.clone(), registered.token_mode).await?;
+        let reference = new_secret_ref(code);
+        let command = ChannelCommand::ReplaceCredentials { secret: reference.clone() };
+        let work = Change { command, secret: Some((reference, secret)) };
+        let done = self.submit(LogName::channel(code), caller, "replace_credentials", None, work).await?;
+        Ok(done_with(done, ()))
+    }
+
+    async fn probe(&self, appid: &str, secret: SecretString, mode: TokenMode) -> Result<(), EngineError> {
+        let probe = self.gateway().probe(appid, secret, mode).await;
+        match probe.result {
+            Ok(_) => Ok(()),
+            Err(error) => Err(gateway::probe_error(&error, probe.advice)),
+        }
+    }
+
+    /// The registration of a channel, or the error that there is none.
+    pub async fn registered(&self, code: &ChannelCode) -> Result<Registered, EngineError> {
+        Ok(self.channel(code).await?.1)
+    }
+
+    pub(crate) async fn channel(&self, code: &ChannelCode) -> Result<(Channel, Registered), EngineError> {
+        let (channel, _) =
+            self.store().load::<Channel>(&LogName::channel(code), &StreamName::channel()).await?;
+        let registered = channel.registered().cloned().ok_or_else(EngineError::unknown_channel)?;
+        Ok((channel, registered))
+    }
+
+    /// Reads the template list from WeChat and takes it over.
+    pub async fn refresh_templates(
+        &self,
+        caller: &Caller,
+        code: &ChannelCode,
+    ) -> Result<Done<Refreshed>, EngineError> {
+        let registered = self.registered(code).await?;
+        self.refresh_slot(code)?;
+        let list = self
+            .gateway()
+            .channel(&registered)
+            .templates()
+            .await
+            .map_err(|error| gateway::channel_error(&error))?;
+        let read = list.templates.len() + list.undecodable;
+        let listed: Vec<Template> = list.templates.into_iter().filter_map(template).collect();
+        let unreadable = u32::try_from(read - listed.len()).unwrap_or(u32::MAX);
+        if unreadable > 0 {
+            tracing::warn!(channel.code = %code, templates.unreadable = unreadable, "templates of unknown shape");
+        }
+        let work = Change { command: ChannelCommand::RefreshTemplates { listed }, secret: None };
+        let done = self.submit(LogName::channel(code), caller, "refresh_templates", None, work).await?;
+        let refreshed = done
+            .answer
+            .iter()
+            .find_map(|event| match event {
+                ChannelEvent::TemplatesRefreshed(e) => Some(Refreshed {
+                    listed: e.listed,
+                    added: e.added.iter().map(|template| template.id.clone()).collect(),
+                    changed: e.changed.iter().map(|template| template.id.clone()).collect(),
+                    vanished: e.vanished.clone(),
+                    unreadable,
+                }),
+                _ => None,
+            })
+            .ok_or_else(|| EngineError::internal("a refresh recorded no event"))?;
+        Ok(done_with(done, refreshed))
+    }
+
+    /// Stops sending; what waits keeps waiting.
+    pub async fn pause_channel(
+        &self,
+        caller: &Caller,
+        code: &ChannelCode,
+        reason: String,
+    ) -> Result<Done<()>, EngineError> {
+        check_text("bad_reason", "/reason", &reason, limits::MAX_REASON_CHARS)?;
+        self.change(caller, code, "pause_channel", ChannelCommand::Pause { reason }).await
+    }
+
+    /// Goes on sending.
+    pub async fn resume_channel(
+        &self,
+        caller: &Caller,
+        code: &ChannelCode,
+        reason: String,
+    ) -> Result<Done<()>, EngineError> {
+        check_text("bad_reason", "/reason", &reason, limits::MAX_REASON_CHARS)?;
+        self.change(caller, code, "resume_channel", ChannelCommand::Resume { reason }).await
+    }
+
+    /// Changes the policies of a channel.
+    pub async fn change_policy(
+        &self,
+        caller: &Caller,
+        code: &ChannelCode,
+        policy: Policy,
+    ) -> Result<Done<()>, EngineError> {
+        self.change(caller, code, "change_policy", ChannelCommand::ChangePolicy { policy }).await
+    }
+
+    async fn change(
+        &self,
+        caller: &Caller,
+        code: &ChannelCode,
+        name: &str,
+        command: ChannelCommand,
+    ) -> Result<Done<()>, EngineError> {
+        let work = Change { command, secret: None };
+        Ok(done_with(self.submit(LogName::channel(code), caller, name, None, work).await?, ()))
+    }
+}
+
+/// The template as the domain knows it; `None` for a kind other than one-time and long-term.
+fn template(info: wechat::TemplateInfo) -> Option<Template> {
+    let kind = match info.kind {
+        wechat::TemplateKind::OneTime => TemplateKind::OneTime,
+        wechat::TemplateKind::LongTerm => TemplateKind::LongTerm,
+        wechat::TemplateKind::Other(_) => return None,
+    };
+    let label = |key: &str| {
+        let line = info.content.lines().find(|line| line.contains(&format!("{{{{{key}.DATA")))?;
+        let (label, _) = line.split_once([':', '：'])?;
+        Some(label.trim().to_owned())
+    };
+    let keys = info
+        .keys
+        .iter()
+        .map(|key| TemplateKey {
+            label: label(&key.key).unwrap_or_default(),
+            key: key.key.clone(),
+            allowed: key.enum_values.clone(),
+        })
+        .collect();
+    Some(Template {
+        id: info.pri_tmpl_id.parse().ok()?,
+        title: info.title,
+        content: info.content.clone(),
+        example: info.example,
+        kind,
+        keys,
+    })
+}
+
+pub(crate) fn done_with<A, B>(done: Done<A>, answer: B) -> Done<B> {
+    Done { answer, position: done.position, replayed: done.replayed }
+}
+
+/// The receipt of a command that a caller may repeat, if it gave a key.
+pub(crate) fn receipt<T: Serialize>(
+    command: &str,
+    caller: &Caller,
+    key: Option<&str>,
+    body: &T,
+) -> Result<Option<ReceiptKey>, EngineError> {
+    let Some(key) = key else { return Ok(None) };
+    let length = key.chars().count();
+    if length == 0 || length > limits::MAX_IDEMPOTENCY_KEY_CHARS || !key.bytes().all(|b| b.is_ascii_graphic())
+    {
+        let rule = format!(
+            "must be 1 to {} printable ASCII characters without space; found {length}",
+            limits::MAX_IDEMPOTENCY_KEY_CHARS
+        );
+        return Err(EngineError::field("bad_idempotency_key", "/Idempotency-Key", "idempotency_key", rule));
+    }
+    Ok(Some(ReceiptKey { id: format!("{command}:{}:{key}", caller.who()), fingerprint: fingerprint(body)? }))
+}
+
+fn secret_hash(secret: &SecretString) -> String {
+    blake3::hash(secret.expose_secret().as_bytes()).to_hex().to_string()
+}
+
+fn new_secret_ref(code: &ChannelCode) -> SecretRef {
+    SecretRef(format!("appsecret/{code}/{}", uuid::Uuid::now_v7().simple()))
+}
+
+/// When each channel's templates were last read, to keep refreshes apart.
+#[derive(Debug, Default)]
+pub(crate) struct RefreshTimes(std::sync::Mutex<std::collections::HashMap<ChannelCode, Timestamp>>);
+
+impl Engine {
+    fn refresh_slot(&self, code: &ChannelCode) -> Result<(), EngineError> {
+        let now = self.now();
+        let mut times = self.refresh_times().0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let apart = i64::try_from(limits::MIN_REFRESH_INTERVAL.as_micros()).unwrap_or(i64::MAX);
+        if times.get(code).is_some_and(|last| now < last.plus_micros(apart)) {
+            return Err(EngineError {
+                retry_after: Some(limits::MIN_REFRESH_INTERVAL),
+                ..EngineError::new(
+                    crate::ErrorKind::Unavailable,
+                    "refresh_too_soon",
+                    "the templates of this channel were refreshed a moment ago; WeChat caps this call per day",
+                )
+            });
+        }
+        times.insert(code.clone(), now);
+        Ok(())
+    }
+}

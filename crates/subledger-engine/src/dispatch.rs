@@ -1,0 +1,110 @@
+//! The dispatcher: hands queued deliveries to WeChat.
+//!
+//! One *lane* per channel claims due rows, at most one per openid at a time (WeChat answers 43108 to concurrent calls), and
+//! runs a bounded number of *attempts*. An attempt is: record "started" durably, call WeChat once, record the outcome.
+//! So a node that dies leaves either a row that was never started, which goes back to the queue when its lease ends, or one
+//! that had started, which becomes in doubt: nothing is ever handed over twice by itself.
+//!
+//! The lease only saves work. Correctness rests on the ledger, which refuses to start what is started already.
+//!
+//! No call to WeChat is made inside a database transaction, and no lock is held across one.
+
+mod attempt;
+mod lane;
+mod outcome;
+mod sweep;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use subledger_domain::{ChannelCode, LogName, ledger::LedgerEvent};
+use subledger_store::{Effect, Stage};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::Engine;
+
+/// Bounds of the dispatcher.
+#[derive(Debug, Clone)]
+pub struct DispatchSettings {
+    /// Calls to WeChat under way at most, per channel and node.
+    pub in_flight: usize,
+    /// How long a claim holds. Longer than WeChat's read time-out, or a slow call would be taken for a lost node.
+    pub lease: Duration,
+    /// How often a lane looks for work that nobody told it of: rows of other nodes, ended leases.
+    pub poll: Duration,
+    /// Attempts per delivery before it ends as failed.
+    pub max_attempts: u16,
+}
+
+impl Default for DispatchSettings {
+    fn default() -> Self {
+        Self {
+            in_flight: 64,
+            lease: Duration::from_secs(30),
+            poll: Duration::from_millis(500),
+            max_attempts: 12,
+        }
+    }
+}
+
+/// The changes of queue rows that follow from a ledger's events. The queue is nothing but a working copy of what the ledgers
+/// say, so the mapping stands in one place.
+pub(crate) fn queue_effects(stage: &mut Stage<'_>, events: &[LedgerEvent]) {
+    for event in events {
+        let effect = match event {
+            LedgerEvent::Started(e) => Effect::MarkStarted(e.delivery),
+            LedgerEvent::Postponed(e) => Effect::Requeue { delivery: e.delivery, due_at: e.until },
+            LedgerEvent::Doubted(e) => Effect::MarkInDoubt(e.delivery),
+            LedgerEvent::Consumed(e) => Effect::Dequeue(e.delivery),
+            LedgerEvent::Released(e) => Effect::Dequeue(e.delivery),
+            LedgerEvent::Denied(e) => Effect::Dequeue(e.delivery),
+            LedgerEvent::SettledLate(e) => Effect::Dequeue(e.delivery),
+            _ => continue,
+        };
+        stage.effect(effect);
+    }
+}
+
+/// Wakes the lanes of this node.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    /// One per channel seen. Std mutex: held for a look-up, never across an await.
+    lanes: Mutex<HashMap<LogName, Arc<Notify>>>,
+}
+
+impl Wakers {
+    pub(crate) fn of(&self, log: &LogName) -> Arc<Notify> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lanes.entry(log.clone()).or_default())
+    }
+
+    pub(crate) fn wake(&self, channel: &ChannelCode) {
+        self.of(&LogName::channel(channel)).notify_one();
+    }
+}
+
+/// Runs a lane for every channel until `stop`, then waits for the attempts under way.
+pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
+    let lanes = TaskTracker::new();
+    let mut logs = engine.store().logs();
+    let mut known = HashSet::new();
+    loop {
+        let names = logs.borrow_and_update().clone();
+        for log in names.into_iter().filter(|log| log.as_str() != LogName::MAIN) {
+            if known.insert(log.clone()) {
+                lanes.spawn(lane::run(engine.clone(), log.clone(), stop.clone()));
+                lanes.spawn(sweep::run(engine.clone(), log, stop.clone()));
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = logs.changed() => if changed.is_err() { break },
+        }
+    }
+    lanes.close();
+    lanes.wait().await;
+}

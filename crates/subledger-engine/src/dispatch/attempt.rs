@@ -1,0 +1,190 @@
+//! One attempt: record "started", call WeChat once, record the outcome.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use subledger_domain::{
+    StreamName, Timestamp,
+    ledger::{Answer, AttemptOutcome, Ledger, LedgerCommand, LedgerError, LedgerEvent},
+};
+use subledger_store::{Cause, Known, QueueRow, Stage, Stop, StreamRef, Submission, SubmitError, Work};
+use subledger_wechat::{ChannelClient, SendRequest};
+
+use super::{
+    lane::Lane,
+    outcome::{Meaning, meaning},
+    queue_effects,
+};
+use crate::metric_definitions;
+
+/// How long a delivery waits whose (openid, template) has another unresolved attempt.
+const BUSY_WAIT_SECONDS: i64 = 1;
+/// Pause between tries to record an outcome while the database is away. There is no limit on their number: until it is
+/// recorded, the outcome exists only here, and the lease turns the delivery into a doubt if this node goes.
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
+/// While stopping, tries to record an outcome before the lease is left to speak.
+const RECORD_TRIES_WHEN_STOPPING: u32 = 10;
+
+/// A claimed row with what is to be sent; nothing, if the recipient or the contents were erased.
+pub(super) struct Parcel {
+    pub(super) row: QueueRow,
+    pub(super) request: Option<SendRequest>,
+}
+
+/// What "start" came to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum StartAnswer {
+    /// Go on: this is attempt number so-and-so.
+    Go(u16),
+    /// The delivery ended instead: expired, suspended, its grant void.
+    Ended,
+}
+
+struct Start {
+    row: QueueRow,
+}
+
+fn ledger_of(row: &QueueRow) -> StreamName {
+    StreamName::ledger(row.subject, &row.template)
+}
+
+impl Work for Start {
+    type Answer = StartAnswer;
+    type Refusal = LedgerError;
+
+    fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
+        vec![StreamRef::of::<Ledger>(ledger_of(&self.row))]
+    }
+
+    fn decide(&self, stage: &mut Stage<'_>) -> Result<StartAnswer, Stop<LedgerError>> {
+        let command = LedgerCommand::Start { delivery: self.row.delivery, expires_at: self.row.expires_at };
+        let events = stage.ask::<Ledger>(&ledger_of(&self.row), command)?.map_err(Stop::Refuse)?;
+        queue_effects(stage, &events);
+        Ok(match events.first() {
+            Some(LedgerEvent::Started(started)) => StartAnswer::Go(started.attempt),
+            _ => StartAnswer::Ended,
+        })
+    }
+}
+
+/// Records how an attempt ended.
+pub(super) struct Settle {
+    pub(super) row: QueueRow,
+    pub(super) attempt: u16,
+    pub(super) outcome: AttemptOutcome,
+}
+
+impl Work for Settle {
+    type Answer = ();
+    type Refusal = LedgerError;
+
+    fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
+        vec![StreamRef::of::<Ledger>(ledger_of(&self.row))]
+    }
+
+    fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<LedgerError>> {
+        let (delivery, outcome) = (self.row.delivery, self.outcome.clone());
+        let command = LedgerCommand::Settle { delivery, attempt: self.attempt, outcome };
+        let events = stage.ask::<Ledger>(&ledger_of(&self.row), command)?.map_err(Stop::Refuse)?;
+        queue_effects(stage, &events);
+        Ok(())
+    }
+}
+
+pub(super) async fn submit<W: Work<Refusal = LedgerError>>(
+    lane: &Lane,
+    command: &str,
+    work: W,
+) -> Result<W::Answer, SubmitError<LedgerError>> {
+    let cause = Cause { by: "dispatcher".to_owned(), command: command.to_owned(), request: None };
+    let submission = Submission { log: lane.log.clone(), receipt: None, cause, work };
+    lane.engine.executor().submit(submission).await.map(|done| done.answer)
+}
+
+/// Runs one attempt to its recorded end.
+pub(super) async fn run(lane: &Lane, client: &ChannelClient, parcel: Parcel) {
+    let Some(attempt) = start(lane, &parcel.row).await else { return };
+    let Some(request) = parcel.request else {
+        // The identity or the contents were erased while the delivery waited. Nothing can be sent; the grant is open again.
+        let answer = Answer { class: "recipient_erased".to_owned(), ..Answer::default() };
+        record(lane, &parcel.row, attempt, AttemptOutcome::Refused { answer }).await;
+        return;
+    };
+    let begun = std::time::Instant::now();
+    let sent = client.send(&request).await;
+    let channel = lane.log.to_string();
+    metrics::histogram!(metric_definitions::CALL_SECONDS, "channel" => channel.clone())
+        .record(begun.elapsed());
+
+    let now = lane.engine.now();
+    let Meaning { outcome, word, hold } =
+        meaning(sent, attempt, now, lane.engine.settings().dispatch.max_attempts);
+    metrics::counter!(metric_definitions::ATTEMPTS, "channel" => channel, "outcome" => word).increment(1);
+    tracing::debug!(
+        log.name = %lane.log, delivery.id = %parcel.row.delivery, delivery.attempt = attempt, outcome = word,
+        duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), "attempt ended"
+    );
+    if let Some(until) = hold {
+        lane.hold(until, word);
+    }
+    record(lane, &parcel.row, attempt, outcome).await;
+}
+
+/// Records "started". `None` if WeChat must not be called.
+async fn start(lane: &Lane, row: &QueueRow) -> Option<u16> {
+    let store = lane.engine.store();
+    let give_back = async |due_at: Timestamp| {
+        if let Err(error) = store.unclaim(&lane.log, &[row.delivery], due_at).await {
+            // The lease runs out by itself.
+            tracing::debug!(log.name = %lane.log, error = %error, "a claim could not be given back");
+        }
+    };
+    if lane.stop.is_cancelled() {
+        give_back(lane.engine.now()).await;
+        return None;
+    }
+    match submit(lane, "start", Start { row: row.clone() }).await {
+        Ok(StartAnswer::Go(attempt)) => Some(attempt),
+        Ok(StartAnswer::Ended) => None,
+        Err(SubmitError::Refused(LedgerError::Busy(_))) => {
+            give_back(lane.engine.now().plus_seconds(BUSY_WAIT_SECONDS)).await;
+            None
+        }
+        // Retracted, settled or started by another node since it was claimed.
+        Err(SubmitError::Refused(_)) => None,
+        // If the commit went through unseen, the lease turns the delivery into a doubt: it must not be called twice.
+        Err(SubmitError::Store { maybe_recorded: true, .. }) => None,
+        Err(error) => {
+            tracing::warn!(log.name = %lane.log, delivery.id = %row.delivery, error = %error, "\"started\" was not recorded");
+            give_back(lane.engine.now().plus_seconds(BUSY_WAIT_SECONDS)).await;
+            None
+        }
+    }
+}
+
+/// Records an outcome, trying until the database takes it.
+async fn record(lane: &Lane, row: &QueueRow, attempt: u16, outcome: AttemptOutcome) {
+    let mut tries_when_stopping = 0;
+    loop {
+        let work = Settle { row: row.clone(), attempt, outcome: outcome.clone() };
+        match submit(lane, "settle", work).await {
+            Ok(()) => return,
+            // Recorded by an earlier try whose answer was lost, or settled by hand in the meantime.
+            Err(SubmitError::Refused(error)) => {
+                tracing::debug!(log.name = %lane.log, delivery.id = %row.delivery, error = %error, "already settled");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(log.name = %lane.log, delivery.id = %row.delivery, error = %error, "an outcome waits to be recorded");
+            }
+        }
+        if lane.stop.is_cancelled() {
+            tries_when_stopping += 1;
+            if tries_when_stopping >= RECORD_TRIES_WHEN_STOPPING {
+                tracing::error!(log.name = %lane.log, delivery.id = %row.delivery, "an outcome is lost; the delivery will be in doubt");
+                return;
+            }
+        }
+        tokio::time::sleep(RECORD_PAUSE).await;
+    }
+}

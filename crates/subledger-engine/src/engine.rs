@@ -1,0 +1,228 @@
+//! The engine: everything a node runs, behind one cheap handle.
+
+use std::{sync::Arc, time::Duration};
+
+use subledger_domain::{LogName, StreamName, Timestamp, channel::Channel};
+use subledger_projection::{Projections, Queries};
+use subledger_store::{Executor, Position, Store};
+use tokio::{sync::Mutex, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    EngineError,
+    apps::KeyCache,
+    channels::RefreshTimes,
+    dispatch::{self, DispatchSettings, Wakers},
+    gateway::Gateway,
+};
+
+/// Settings of the engine.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Names this process in leases.
+    pub node: String,
+    /// Bounds of the dispatcher.
+    pub dispatch: DispatchSettings,
+    /// The node is not ready while a due delivery is older than this.
+    pub max_undone_age: Duration,
+    /// The longest a read waits for its projection to reach what this node has written.
+    pub read_wait: Duration,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            node: format!("node-{}", uuid::Uuid::new_v4().simple()),
+            dispatch: DispatchSettings::default(),
+            max_undone_age: Duration::from_secs(300),
+            read_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Whether the node can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether the database answers.
+    pub database: bool,
+    /// Channels whose oldest due delivery is too old.
+    pub undone: Vec<Undone>,
+}
+
+/// A channel that does not keep up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undone {
+    /// The channel.
+    pub channel: LogName,
+    /// How long its oldest due delivery has waited.
+    pub age: Duration,
+}
+
+impl Readiness {
+    /// Whether the node should get requests.
+    pub fn ready(&self) -> bool {
+        self.database && self.undone.is_empty()
+    }
+}
+
+struct Shared {
+    store: Store,
+    executor: Executor,
+    projections: Projections,
+    queries: Queries,
+    gateway: Gateway,
+    settings: EngineSettings,
+    wakers: Wakers,
+    keys: KeyCache,
+    refresh_times: RefreshTimes,
+    stop: CancellationToken,
+    /// The dispatcher, until it is waited for.
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Everything a node runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Joins the parts. Nothing is handed to WeChat before [`Self::start_dispatch`].
+    pub fn new(
+        store: Store,
+        executor: Executor,
+        projections: Projections,
+        gateway: Gateway,
+        settings: EngineSettings,
+    ) -> Self {
+        let queries = Queries::new(store.clone());
+        let shared = Shared {
+            store,
+            executor,
+            projections,
+            queries,
+            gateway,
+            settings,
+            wakers: Wakers::default(),
+            keys: KeyCache::default(),
+            refresh_times: RefreshTimes::default(),
+            stop: CancellationToken::new(),
+            dispatcher: Mutex::new(None),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Starts handing deliveries to WeChat.
+    pub async fn start_dispatch(&self) {
+        let mut dispatcher = self.shared.dispatcher.lock().await;
+        if dispatcher.is_none() {
+            *dispatcher = Some(tokio::spawn(dispatch::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
+    /// Stops cleanly: claims nothing more, waits for the calls under way and their outcomes, then for every accepted
+    /// command, then for the projections.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        let dispatcher = self.shared.dispatcher.lock().await.take();
+        if let Some(dispatcher) = dispatcher
+            && let Err(error) = dispatcher.await
+        {
+            tracing::error!(error = %error, "the dispatcher ended badly");
+        }
+        self.shared.executor.shutdown().await;
+        self.shared.projections.shutdown().await;
+        self.shared.store.close().await;
+    }
+
+    /// The log, the queue and the vaults.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The only way to append.
+    pub fn executor(&self) -> &Executor {
+        &self.shared.executor
+    }
+
+    /// The runner of the read models.
+    pub fn projections(&self) -> &Projections {
+        &self.shared.projections
+    }
+
+    /// The read models.
+    pub fn queries(&self) -> &Queries {
+        &self.shared.queries
+    }
+
+    /// The door to WeChat.
+    pub fn gateway(&self) -> &Gateway {
+        &self.shared.gateway
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn node(&self) -> &str {
+        &self.shared.settings.node
+    }
+
+    pub(crate) fn wakers(&self) -> &Wakers {
+        &self.shared.wakers
+    }
+
+    pub(crate) fn keys(&self) -> &KeyCache {
+        &self.shared.keys
+    }
+
+    pub(crate) fn refresh_times(&self) -> &RefreshTimes {
+        &self.shared.refresh_times
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.shared.store.clock().now()
+    }
+
+    /// Waits until the read models of a log show what this node has written so far, or `at_least`, whichever is later; gives
+    /// up after [`EngineSettings::read_wait`]. Whether it was reached.
+    pub async fn caught_up(&self, log: &LogName, at_least: Option<Position>) -> bool {
+        let written = *self.shared.store.tail(log).borrow();
+        let target = at_least.map_or(written, |position| position.max(written));
+        self.shared.projections.wait_for(log, target, self.shared.settings.read_wait).await.is_ok()
+    }
+
+    /// Whether the node can do its work.
+    pub async fn readiness(&self) -> Readiness {
+        match self.undone().await {
+            Ok(undone) => Readiness { database: true, undone },
+            Err(error) => {
+                tracing::warn!(error = %error, cause = ?error.cause, "not ready");
+                Readiness { database: false, undone: Vec::new() }
+            }
+        }
+    }
+
+    async fn undone(&self) -> Result<Vec<Undone>, EngineError> {
+        let store = self.store();
+        store.ping().await?;
+        let now = self.now();
+        let mut undone = Vec::new();
+        for head in store.heads().await?.into_iter().filter(|head| head.log.as_str() != LogName::MAIN) {
+            let Some(due) = store.queue_stats(&head.log).await?.oldest_due_at else { continue };
+            let micros = u64::try_from(now.micros().saturating_sub(due.micros())).unwrap_or(0);
+            let age = Duration::from_micros(micros);
+            if age <= self.shared.settings.max_undone_age {
+                continue;
+            }
+            // Paused on purpose is not stuck.
+            let (channel, _) = store.load::<Channel>(&head.log, &StreamName::channel()).await?;
+            if !channel.is_paused() {
+                undone.push(Undone { channel: head.log, age });
+            }
+        }
+        Ok(undone)
+    }
+}

@@ -1,0 +1,26 @@
+//! Every limit of the use cases, by name.
+
+use std::time::Duration;
+
+/// Recipients of one send request.
+pub const MAX_RECIPIENTS: usize = subledger_domain::message::MAX_RECIPIENTS;
+/// Templates in one client report. WeChat asks for at most 5 in one popup.
+pub const MAX_TEMPLATES_PER_REPORT: usize = 20;
+/// Characters of one value; WeChat's longest kind takes 32.
+pub const MAX_VALUE_CHARS: usize = 1_000;
+/// Values of one recipient.
+pub const MAX_VALUES: usize = 50;
+/// Characters of a page path.
+pub const MAX_PAGE_CHARS: usize = 1_024;
+/// Characters of a name given by people.
+pub const MAX_NAME_CHARS: usize = 100;
+/// Characters of a reason given by people.
+pub const MAX_REASON_CHARS: usize = 500;
+/// Characters of an idempotency key.
+pub const MAX_IDEMPOTENCY_KEY_CHARS: usize = 128;
+/// How long a delivery waits at most when the request does not say.
+pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// How far ahead `expires_at` may lie.
+pub const MAX_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Shortest time between two template refreshes of a channel: WeChat caps `gettemplate` per day and does not say where.
+pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(2);

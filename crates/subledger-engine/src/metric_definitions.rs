@@ -1,0 +1,32 @@
+//! The metrics of the use cases. Names end in their unit; labels never carry users.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Deliveries by how an attempt ended. Labels: `channel`, `outcome`.
+pub(crate) const ATTEMPTS: &str = "subledger_delivery_attempts_total";
+/// Seconds from "started" to WeChat's answer. Label: `channel`.
+pub(crate) const CALL_SECONDS: &str = "subledger_wechat_send_seconds";
+/// Calls to WeChat under way. Label: `channel`.
+pub(crate) const IN_FLIGHT: &str = "subledger_sends_in_flight";
+/// Grants recorded. Label: `channel`.
+pub(crate) const GRANTS: &str = "subledger_grants_total";
+/// Recipients of accepted messages. Labels: `channel`, `result` (accepted, or why skipped).
+pub(crate) const RECIPIENTS: &str = "subledger_recipients_total";
+/// Leases of dead nodes found. Labels: `channel`, `result` (requeued, in_doubt).
+pub(crate) const SWEPT: &str = "subledger_leases_swept_total";
+/// Rows of the queue. Labels: `channel`, `state`.
+pub(crate) const QUEUE_ROWS: &str = "subledger_queue_rows";
+/// Age in seconds of the oldest delivery that is due. Label: `channel`.
+pub(crate) const OLDEST_UNDONE_SECONDS: &str = "subledger_oldest_undone_seconds";
+
+/// Registers units and help texts with the installed recorder.
+pub fn describe_metrics() {
+    describe_counter!(ATTEMPTS, Unit::Count, "Attempts to hand a delivery to WeChat, by outcome");
+    describe_histogram!(CALL_SECONDS, Unit::Seconds, "Time of one call of message/subscribe/send");
+    describe_gauge!(IN_FLIGHT, Unit::Count, "Sends under way");
+    describe_counter!(GRANTS, Unit::Count, "Grants recorded");
+    describe_counter!(RECIPIENTS, Unit::Count, "Recipients of accepted messages, by result");
+    describe_counter!(SWEPT, Unit::Count, "Leases of lost nodes found and resolved");
+    describe_gauge!(QUEUE_ROWS, Unit::Count, "Deliveries not ended, by state");
+    describe_gauge!(OLDEST_UNDONE_SECONDS, Unit::Seconds, "Age of the oldest delivery that is due");
+}

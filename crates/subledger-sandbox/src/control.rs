@@ -1,0 +1,137 @@
+//! The control API under `/sandbox`: everything the handle can do, over HTTP, in JSON.
+//!
+//! No authentication: it belongs on a test machine only. Bad input answers 400, an unknown thing 404, one that exists
+//! already 409, always as `{"error": {"code", "message"}}`. Routes hold no rules of their own.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, patch, post};
+use serde_json::{Value, json};
+
+use crate::error::ControlError;
+use crate::sandbox::Sandbox;
+
+mod apps;
+mod input;
+mod users;
+mod world;
+
+/// Every control route with one line on it; served at `/sandbox`.
+const ROUTES: [(&str, &str); 33] = [
+    ("GET /sandbox", "this list"),
+    ("GET /healthz", "liveness"),
+    ("GET /sandbox/apps", "all appids"),
+    ("POST /sandbox/apps", "new app {appid, secret, any switch of PATCH}"),
+    ("GET /sandbox/apps/{appid}", "switches, templates, users"),
+    (
+        "PATCH /sandbox/apps/{appid}",
+        "{secret, ip_allowlist_on, ip_allowlist[], frozen, banned, permissions{send,templates,login}, pages[], \
+         sensitive_words[], per_minute_limit, daily_limit, token_daily_limit, stable_per_minute_limit, \
+         stable_daily_limit, force_daily_limit, tap_limit, unionid_on}; limits: 0 = none",
+    ),
+    (
+        "POST /sandbox/apps/{appid}/templates",
+        "{priTmplId?, title, content, example?, type?, keywordEnumValueList?}",
+    ),
+    ("DELETE /sandbox/apps/{appid}/templates/{priTmplId}", "delete a template"),
+    ("POST /sandbox/apps/{appid}/users", "{openid?} -> openid"),
+    ("POST /sandbox/apps/{appid}/login-codes", "{openid} -> code: one use, five minutes"),
+    (
+        "POST /sandbox/apps/{appid}/taps",
+        "{openid, template_ids[], choice?, choices{}?, keep?, omit[]?} -> the client's result object; choice: \
+         accept|reject|ban|filter|acceptWithAlert|acceptWithAudio|acceptWithForcePush",
+    ),
+    (
+        "POST /sandbox/apps/{appid}/settings",
+        "{openid, template_id, state: reject|accept} or {openid, state: main_switch_off|main_switch_on} or \
+         {openid, main_switch: bool}",
+    ),
+    ("GET /sandbox/apps/{appid}/users/{openid}/counts", "true counts and switches"),
+    ("GET /sandbox/apps/{appid}/users/{openid}/setting", "what wx.getSetting answers"),
+    ("POST /sandbox/apps/{appid}/tokens/revoke", "end every token of the app"),
+    (
+        "POST /sandbox/faults",
+        "{kind, appid?, path?, openid?, template_id?, ms?, status?, code?, errmsg?, commit?, times? (1; 0 = until \
+         removed), probability? (1)} -> id; path: send|token|stable_token|gettemplate|jscode2session",
+    ),
+    ("  kind latency", "wait ms before acting"),
+    ("  kind drop_before_commit, drop_after_commit", "close the connection with no answer"),
+    ("  kind hang_before_commit, hang_after_commit", "never answer"),
+    ("  kind reset", "TCP reset with no answer"),
+    ("  kind http_5xx, garbage", "a gateway's page with status; a body that is not JSON"),
+    ("  kind errcode", "answer code (and errmsg)"),
+    ("  kind revoke_token, slow_body", "end the app's tokens first; half the body now, half after ms"),
+    ("GET /sandbox/faults", "faults in force"),
+    ("DELETE /sandbox/faults, DELETE /sandbox/faults/{id}", "remove all, or one"),
+    ("GET /sandbox/journal?appid=&after=&limit=", "every send WeChat saw"),
+    ("GET /sandbox/stats", "token calls by kind and app, sends by errcode"),
+    ("GET /sandbox/check-order", "the order in which a send is checked"),
+    ("PUT /sandbox/check-order", "{order: [every check once]}"),
+    ("GET /sandbox/reality", "the choices for what WeChat's documents leave open"),
+    (
+        "PUT /sandbox/reality",
+        "{refusal_takes_count?, most_counts?, off_clears_counts?, answer_msgid?}; those left out go to their default",
+    ),
+    ("POST /sandbox/clock/advance", "{seconds} -> now"),
+    ("POST /sandbox/reset", "forget everything"),
+];
+
+pub(crate) fn router() -> Router<Sandbox> {
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/sandbox", get(index))
+        .route("/sandbox/apps", get(apps::list).post(apps::create))
+        .route("/sandbox/apps/{appid}", get(apps::show).patch(apps::change))
+        .route("/sandbox/apps/{appid}/templates", post(apps::create_template))
+        .route("/sandbox/apps/{appid}/templates/{id}", delete(apps::delete_template))
+        .route("/sandbox/apps/{appid}/tokens/revoke", post(apps::revoke_tokens))
+        .route("/sandbox/apps/{appid}/users", post(users::create))
+        .route("/sandbox/apps/{appid}/login-codes", post(users::create_login_code))
+        .route("/sandbox/apps/{appid}/taps", post(users::tap))
+        .route("/sandbox/apps/{appid}/settings", post(users::change_setting))
+        .route("/sandbox/apps/{appid}/users/{openid}/counts", get(users::counts))
+        .route("/sandbox/apps/{appid}/users/{openid}/setting", get(users::setting))
+        .route("/sandbox/faults", get(world::faults).post(world::inject).delete(world::clear_faults))
+        .route("/sandbox/faults/{id}", delete(world::remove_fault))
+        .route("/sandbox/journal", get(world::journal))
+        .route("/sandbox/stats", get(world::stats))
+        .route("/sandbox/check-order", get(world::check_order).put(world::set_check_order))
+        .route("/sandbox/reality", get(world::reality).put(world::set_reality))
+        .route("/sandbox/clock/advance", post(world::advance))
+        .route("/sandbox/reset", post(world::reset))
+        .route(
+            "/sandbox/{*rest}",
+            get(unknown).post(unknown).put(unknown).merge(patch(unknown).delete(unknown)),
+        )
+}
+
+/// The list of routes, with the present time and apps.
+async fn index(State(sandbox): State<Sandbox>) -> Response {
+    let routes: Vec<Value> =
+        ROUTES.iter().map(|(route, does)| json!({ "route": route, "does": does })).collect();
+    let text =
+        "A simulated WeChat. Point wechat.base_url here; set it up and look behind it with these routes.";
+    axum::Json(json!({ "about": text, "now": sandbox.now(), "apps": sandbox.apps(), "routes": routes }))
+        .into_response()
+}
+
+async fn unknown() -> Response {
+    refusal(StatusCode::NOT_FOUND, "not_found", "no such control route; see GET /sandbox")
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, axum::Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+}
+
+impl IntoResponse for ControlError {
+    fn into_response(self) -> Response {
+        let (status, code) = match &self {
+            Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
+            Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
+        };
+        refusal(status, code, &self.to_string())
+    }
+}

@@ -1,0 +1,74 @@
+//! Generated names: openids, template ids, tokens, codes, rids.
+//!
+//! Two seeded streams are kept apart: what control calls create does not depend on how much traffic ran in between, so a
+//! scripted set-up gets the same openids every time.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const URL_SAFE: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const ALNUM: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// Letters a canonical base64 text of 16 bytes may end in before its `==`.
+const BASE64_TAIL: &[u8] = b"AQgw";
+/// Length of an access token; real ones are about this long.
+pub(crate) const TOKEN_CHARS: usize = 136;
+
+/// The two seeded streams.
+#[derive(Debug)]
+pub(crate) struct IdSource {
+    setup: StdRng,
+    traffic: StdRng,
+}
+
+impl IdSource {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            setup: StdRng::seed_from_u64(seed),
+            traffic: StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15),
+        }
+    }
+
+    /// 28 characters starting with `o`.
+    pub(crate) fn openid(&mut self) -> String {
+        format!("o{}", text(&mut self.setup, URL_SAFE, 27))
+    }
+
+    /// 28 characters starting with `u`.
+    pub(crate) fn unionid(&mut self) -> String {
+        format!("u{}", text(&mut self.setup, URL_SAFE, 27))
+    }
+
+    /// 43 characters, as a real `priTmplId`.
+    pub(crate) fn template_id(&mut self) -> String {
+        text(&mut self.setup, URL_SAFE, 43)
+    }
+
+    /// A `js_code` of 32 characters.
+    pub(crate) fn login_code(&mut self) -> String {
+        text(&mut self.setup, ALNUM, 32)
+    }
+
+    pub(crate) fn access_token(&mut self) -> String {
+        format!("90_{}", text(&mut self.traffic, URL_SAFE, TOKEN_CHARS - 3))
+    }
+
+    /// Base64 of 16 bytes, as `session_key` is.
+    pub(crate) fn session_key(&mut self) -> String {
+        format!("{}{}==", text(&mut self.traffic, ALNUM, 21), text(&mut self.traffic, BASE64_TAIL, 1))
+    }
+
+    /// Three groups of eight hex digits, which end the `errmsg` of every error.
+    pub(crate) fn rid(&mut self) -> String {
+        let [a, b, c]: [u32; 3] = self.traffic.random();
+        format!("{a:08x}-{b:08x}-{c:08x}")
+    }
+
+    /// True with probability `p` (0..=1).
+    pub(crate) fn chance(&mut self, p: f64) -> bool {
+        p >= 1.0 || self.traffic.random::<f64>() < p
+    }
+}
+
+fn text(rng: &mut StdRng, alphabet: &[u8], length: usize) -> String {
+    (0..length).map(|_| char::from(alphabet[rng.random_range(0..alphabet.len())])).collect()
+}

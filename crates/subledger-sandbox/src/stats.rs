@@ -1,0 +1,37 @@
+//! Sums that tests ask about without reading the whole journal.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Token calls of one app that gave a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TokenCalls {
+    /// `GET /cgi-bin/token`.
+    pub token: u64,
+    /// `POST /cgi-bin/stable_token` in normal mode.
+    pub stable: u64,
+    /// `POST /cgi-bin/stable_token` with `force_refresh`.
+    pub stable_forced: u64,
+    /// Calls of either kind that were refused.
+    pub refused: u64,
+}
+
+/// Sums since the start or the last reset.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Token calls by app; calls with an appid nobody made count under the empty name.
+    pub token_calls: BTreeMap<String, TokenCalls>,
+    /// Judged sends by WeChat's own errcode.
+    pub sends: BTreeMap<i64, u64>,
+    /// Sends that a fault kept from being judged.
+    pub sends_not_judged: u64,
+    /// Calls of `gettemplate` by errcode.
+    pub gettemplate: BTreeMap<i64, u64>,
+    /// Calls of `jscode2session` by errcode.
+    pub jscode2session: BTreeMap<i64, u64>,
+    /// Greatest journal `seq` so far.
+    pub journal_last_seq: u64,
+    /// Journal entries dropped because the journal was full.
+    pub journal_dropped: u64,
+}

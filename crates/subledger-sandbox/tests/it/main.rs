@@ -1,0 +1,11 @@
+//! The simulated WeChat seen from outside: real HTTP on a local port, and the journal behind it.
+#![allow(clippy::unwrap_used)]
+
+mod conservation;
+mod control;
+mod faults;
+mod orders;
+mod sends;
+mod support;
+mod tokens;
+mod users;

@@ -1,0 +1,204 @@
+//! One Mini Program's calls, with the token taken care of.
+//!
+//! Joins the client, the keeper and the app's secret. On a stale-token answer it refreshes at most once and repeats the call
+//! at most once: WeChat has refused the first one before doing anything, so the repeat is no duplicate. Nothing else is ever
+//! repeated here. Dropping the future of a send may leave a message under way; whoever does so must treat it as unknown.
+
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::calls::login::LoginIdentity;
+use crate::calls::send::{Accepted, SendRequest};
+use crate::calls::templates::TemplateList;
+use crate::client::WeChatClient;
+use crate::codes::lookup;
+use crate::keeper::secret::SecretSource;
+use crate::keeper::{TokenError, TokenKeeper, TokenKey};
+use crate::outcome::{CallError, NotSentReason, SendOutcome};
+use crate::patterns::caller_ip;
+
+/// WeChat refused a token and then its fresh successor: another system replaces the tokens of this app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenConflict {
+    /// WeChat's code for the second token.
+    pub code: i64,
+    /// WeChat's message, verbatim up to [`crate::MESSAGE_CAP_CHARS`].
+    pub message: String,
+    /// WeChat's request id.
+    pub rid: Option<String>,
+    /// Age of the second token when it was refused, in microseconds.
+    pub token_age_micros: i64,
+}
+
+/// Why a call of a channel has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    /// No access token, or for login no secret; the call was not made.
+    #[error("no access token for the call")]
+    NoToken(#[source] TokenError),
+    /// Two tokens in a row were refused; the call was not carried out.
+    #[error("WeChat refused two access tokens in a row, the last with code {}", .0.code)]
+    TokenConflict(TokenConflict),
+    /// The call failed. Never [`CallError::StaleToken`].
+    #[error("the call failed")]
+    Call(#[source] CallError),
+}
+
+/// What an operator should do about a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    /// In English.
+    pub en: &'static str,
+    /// In Chinese.
+    pub zh: &'static str,
+}
+
+/// Whether WeChat accepts the channel's credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Seconds the fetched token still lives, or why there is none (WeChat's own words inside).
+    pub result: Result<i64, TokenError>,
+    /// What to do about WeChat's code, if it is a known one.
+    pub advice: Option<Advice>,
+    /// The address WeChat saw us call from, if it named one (40164).
+    pub caller_ip: Option<String>,
+}
+
+/// Calls WeChat for one Mini Program. Cheap to clone.
+#[derive(Clone)]
+pub struct ChannelClient {
+    client: WeChatClient,
+    keeper: TokenKeeper,
+    key: TokenKey,
+    source: Arc<dyn SecretSource>,
+}
+
+impl fmt::Debug for ChannelClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelClient").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl ChannelClient {
+    /// Joins the parts. `key` names the app and its token family, `source` gives its secret when needed.
+    #[must_use]
+    pub fn new(
+        client: WeChatClient,
+        keeper: TokenKeeper,
+        key: TokenKey,
+        source: Arc<dyn SecretSource>,
+    ) -> Self {
+        Self { client, keeper, key, source }
+    }
+
+    /// Whose calls these are.
+    #[must_use]
+    pub fn key(&self) -> &TokenKey {
+        &self.key
+    }
+
+    /// Sends one message, handing it to WeChat at most once.
+    pub async fn send(&self, request: &SendRequest) -> SendOutcome {
+        let client = &self.client;
+        self.authorized(|token| async move { client.send(&token, request).await }).await.into()
+    }
+
+    /// The account's templates.
+    ///
+    /// # Errors
+    /// [`ChannelError`]
+    pub async fn templates(&self) -> Result<TemplateList, ChannelError> {
+        let client = &self.client;
+        self.authorized(|token| async move { client.get_templates(&token).await }).await
+    }
+
+    /// Turns the code of `wx.login` into an openid. Presents the secret, not a token.
+    ///
+    /// # Errors
+    /// [`ChannelError`]
+    pub async fn login(&self, code: &SecretString) -> Result<LoginIdentity, ChannelError> {
+        let secret = self.source.secret(&self.key.appid).await;
+        let secret = secret.map_err(|error| ChannelError::NoToken(TokenError::Secret(error)))?;
+        self.client.jscode2session(&self.key.appid, &secret, code).await.map_err(ChannelError::Call)
+    }
+
+    /// Tries the credentials by fetching a token, which is kept if it is given. In [`crate::TokenMode::Normal`] this retires
+    /// the previous token, as every fetch does there.
+    pub async fn probe(&self) -> Probe {
+        let fetched = self.keeper.fetch_now(&self.key, &self.source).await;
+        let result =
+            fetched.map(|token| token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000);
+        let (advice, caller_ip) = match &result {
+            Err(TokenError::Call(error)) => (error.code().and_then(advice), seen_ip(error)),
+            _ => (None, None),
+        };
+        Probe { result, advice, caller_ip }
+    }
+
+    /// Makes a call with a token; on a stale token refreshes once and repeats once.
+    async fn authorized<T, F>(&self, call: impl Fn(SecretString) -> F) -> Result<T, ChannelError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let first = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        match call(first.token).await {
+            Err(CallError::StaleToken { .. }) => {}
+            result => return result.map_err(ChannelError::Call),
+        }
+        self.keeper.invalidate_if(&self.key, first.version);
+        let second = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        match call(second.token).await {
+            Err(CallError::StaleToken { code, message, rid }) => {
+                let token_age_micros = self.keeper.now().saturating_sub(second.issued_at_micros);
+                tracing::warn!(
+                    wechat.appid = self.key.appid,
+                    wechat.errcode = code,
+                    wechat.rid = rid,
+                    token.age_ms = token_age_micros / 1000,
+                    "WeChat refused two access tokens in a row"
+                );
+                Err(ChannelError::TokenConflict(TokenConflict { code, message, rid, token_age_micros }))
+            }
+            result => result.map_err(ChannelError::Call),
+        }
+    }
+}
+
+fn advice(code: i64) -> Option<Advice> {
+    lookup(code).map(|entry| Advice { en: entry.advice_en, zh: entry.advice_zh })
+}
+
+fn seen_ip(error: &CallError) -> Option<String> {
+    match error {
+        CallError::Refused { code: 40164, message, .. } => caller_ip(message).map(str::to_owned),
+        _ => None,
+    }
+}
+
+impl From<Result<Accepted, ChannelError>> for SendOutcome {
+    fn from(result: Result<Accepted, ChannelError>) -> Self {
+        let error = match result {
+            Ok(Accepted { msgid }) => return Self::Accepted { msgid },
+            Err(ChannelError::NoToken(error)) => {
+                return Self::NotSent { reason: NotSentReason::NoToken(error) };
+            }
+            Err(ChannelError::TokenConflict(conflict)) => {
+                return Self::NotSent { reason: NotSentReason::TokenConflict(conflict) };
+            }
+            Err(ChannelError::Call(error)) => error,
+        };
+        match error {
+            CallError::Refused { code, message, rid, class } => Self::Refused { code, message, rid, class },
+            CallError::TryAgain { code, message, rid, when } => Self::TryAgain { code, rid, message, when },
+            CallError::NotReached(failure) => Self::NotSent { reason: NotSentReason::NotReached(failure) },
+            CallError::Unknown(reason) => Self::Unknown { reason },
+            // `authorized` never lets a stale token through; WeChat refused the call, so "not sent" is the truth anyway.
+            CallError::StaleToken { code, message, rid } => {
+                let conflict = TokenConflict { code, message, rid, token_age_micros: 0 };
+                Self::NotSent { reason: NotSentReason::TokenConflict(conflict) }
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The adapter against a scripted WeChat on the loopback interface.
+//!
+//! The server is raw TCP, because most of what matters here is what no well-behaved server does: closing, resetting,
+//! hanging, cutting off.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod calls;
+mod capture;
+mod never_twice;
+mod secrets;
+mod send_outcomes;
+mod server;
+mod tokens;
+mod tokens_stale;

@@ -1,0 +1,383 @@
+//! The command line, as `--help` shows it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Sends WeChat Mini Program subscription messages and keeps the books for them.
+#[derive(Debug, Parser)]
+#[command(name = "subledger", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  subledger demo --once                the whole job by itself, told as a story
+  subledger demo                       a service to play with, WeChat simulated
+  subledger serve --database sqlite://subledger.db
+
+Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database.";
+
+/// Settings every command shares that opens a database.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (or SUBLEDGER_DATABASE)
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// A TOML file with settings; `subledger admin settings` prints all of them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything in one process: embedded database, simulated WeChat, a channel, templates and users
+    #[command(after_help = "Examples:\n  subledger demo --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play")]
+    Demo(Demo),
+    /// The service
+    #[command(
+        after_help = "Example:\n  export SUBLEDGER_MASTER_KEY=$(subledger admin master-key)\n  subledger serve --database sqlite://subledger.db --listen 0.0.0.0:8080"
+    )]
+    Serve(Serve),
+    /// The simulated WeChat alone, for your own tests
+    #[command(
+        after_help = "Example:\n  subledger sandbox --listen 127.0.0.1:9090 &\n  SUBLEDGER_WECHAT_BASE_URL=http://127.0.0.1:9090 subledger serve"
+    )]
+    Sandbox(Sandbox),
+    /// Bring the database's schema up to date (serve does it by itself)
+    #[command(after_help = "Example:\n  subledger migrate --database postgres://subledger@localhost/subledger")]
+    Migrate(Migrate),
+    /// Sender apps and their API keys
+    #[command(subcommand)]
+    App(App),
+    /// Channels: list, show, refresh templates, pause, resume
+    #[command(subcommand)]
+    Channel(Channel),
+    /// Why did a user (not) get a message: timelines from the events
+    #[command(subcommand)]
+    Audit(Audit),
+    /// The event log
+    #[command(subcommand)]
+    Events(Events),
+    /// Read models: state, rebuild, verify
+    #[command(subcommand)]
+    Projections(Projections),
+    /// Settings and keys
+    #[command(subcommand)]
+    Admin(Admin),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Run the whole main job, print what happened, and exit
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Where the HTTP API listens; the simulated WeChat takes a free port beside it [default: 127.0.0.1:8080, with --once a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Where the database file and its key are kept
+    #[arg(long, value_name = "DIR", default_value = "subledger-demo")]
+    pub(crate) data: PathBuf,
+    /// With --once: print the story as JSON
+    #[arg(long, requires = "once")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where the HTTP API listens (or SUBLEDGER_LISTEN)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sandbox {
+    /// Where it listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    pub(crate) listen: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum App {
+    /// Create a sender app and print its first API key, once
+    #[command(after_help = "Example:\n  subledger app create shop --name \"Web shop\" --rights send,grant,bind,read --channels wechatmp123")]
+    Create {
+        /// Its id: letters, digits, - and _
+        id: String,
+        /// A name for people [default: the id]
+        #[arg(long)]
+        name: Option<String>,
+        /// What it may do, of manage, bind, grant, send, read, settle
+        #[arg(long, value_delimiter = ',', default_value = "manage,bind,grant,send,read,settle")]
+        rights: Vec<String>,
+        /// The channels it may use [default: all]
+        #[arg(long, value_delimiter = ',')]
+        channels: Option<Vec<String>>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add one more API key and print it, once
+    #[command(after_help = "Example:\n  subledger app add-key shop")]
+    AddKey {
+        /// The app
+        id: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke an API key by its public part
+    #[command(after_help = "Example:\n  subledger app revoke-key shop 0f3c…")]
+    RevokeKey {
+        /// The app
+        id: String,
+        /// The key, or its public part
+        key: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List sender apps
+    #[command(after_help = "Example:\n  subledger app list --json")]
+    List {
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// List channels
+    #[command(after_help = "Example:\n  subledger channel list")]
+    List {
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a channel up; the AppSecret is read from SUBLEDGER_APP_SECRET
+    #[command(
+        after_help = "Example:\n  SUBLEDGER_APP_SECRET=… subledger channel add wechatmp123 --appid wx0123456789abcdef --name \"Bakery\""
+    )]
+    Add {
+        /// Its code: letters and digits
+        code: String,
+        /// The Mini Program's AppID
+        #[arg(long)]
+        appid: String,
+        /// A name for people [default: the code]
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the template list from WeChat
+    #[command(after_help = "Example:\n  subledger channel refresh wechatmp123")]
+    Refresh {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop sending; what waits keeps waiting
+    #[command(after_help = "Example:\n  subledger channel pause wechatmp123 --reason \"wrong prices in the template\"")]
+    Pause {
+        /// The channel
+        code: String,
+        /// Why; kept in the books
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Go on sending
+    #[command(after_help = "Example:\n  subledger channel resume wechatmp123 --reason \"template corrected\"")]
+    Resume {
+        /// The channel
+        code: String,
+        /// Why; kept in the books
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Whose ledger or history.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Who {
+    /// The user's id in your system
+    #[arg(long)]
+    pub(crate) userid: Option<String>,
+    /// The openid
+    #[arg(long)]
+    pub(crate) openid: Option<String>,
+    /// The subject id, as answers and events show it
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// One ledger: where every grant is, and every event that led there
+    #[command(after_help = "Example:\n  subledger audit ledger --channel wechatmp123 --userid zhangsan --template TPL_…")]
+    Ledger {
+        /// The channel
+        #[arg(long)]
+        channel: String,
+        #[command(flatten)]
+        who: Who,
+        /// The template
+        #[arg(long)]
+        template: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One message: what was asked, who was skipped and why, what became of each delivery
+    #[command(after_help = "Example:\n  subledger audit message --channel wechatmp123 019ab…")]
+    Message {
+        /// The channel
+        #[arg(long)]
+        channel: String,
+        /// Its msgid
+        msgid: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One user: bindings, and every ledger of the openid
+    #[command(after_help = "Example:\n  subledger audit user --channel wechatmp123 --userid zhangsan")]
+    User {
+        /// The channel
+        #[arg(long)]
+        channel: String,
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Events {
+    /// Events of a log, oldest first
+    #[command(after_help = "Example:\n  subledger events list --log wechatmp123 --after 100 --limit 20 --json")]
+    List {
+        /// The log: a channel's code, or main
+        #[arg(long)]
+        log: String,
+        /// Only events after this position
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// How many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// Only this stream, such as message/019ab…
+        #[arg(long)]
+        stream: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON, one event a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follow a log as events are recorded; end with Ctrl-C
+    #[command(after_help = "Example:\n  subledger events tail --log wechatmp123")]
+    Tail {
+        /// The log: a channel's code, or main
+        #[arg(long)]
+        log: String,
+        /// Begin after this position [default: the end of the log]
+        #[arg(long)]
+        after: Option<u64>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON, one event a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Projections {
+    /// Where each read model stands
+    #[command(after_help = "Example:\n  subledger projections status")]
+    Status {
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build the read models anew from the events, beside the live ones, and swap
+    #[command(after_help = "Example:\n  subledger projections rebuild --log wechatmp123")]
+    Rebuild {
+        /// Only this log [default: all]
+        #[arg(long)]
+        log: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare the live read models with a fresh build; exit code 1 if one differs
+    #[command(after_help = "Example:\n  subledger projections verify --json")]
+    Verify {
+        /// Only this log [default: all]
+        #[arg(long)]
+        log: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Print a new master key for SUBLEDGER_MASTER_KEY
+    #[command(after_help = "Example:\n  export SUBLEDGER_MASTER_KEY=$(subledger admin master-key)")]
+    MasterKey,
+    /// Print every setting with its default, as a TOML file to start from
+    #[command(after_help = "Example:\n  subledger admin settings > subledger.toml")]
+    Settings,
+    /// Print the OpenAPI document of the native API
+    #[command(after_help = "Example:\n  subledger admin openapi > openapi.json")]
+    Openapi,
+}

@@ -1,0 +1,45 @@
+//! Exit codes, the same for every command: 0 done, 1 failed, 2 wrong use or settings, 3 the database.
+
+use subledger_engine::EngineError;
+use subledger_store::{OpenError, StoreError};
+
+/// The command failed.
+pub(crate) const FAILED: u8 = 1;
+/// A flag, a setting or the master key is wrong.
+pub(crate) const USAGE: u8 = 2;
+/// The database cannot be reached, or is broken.
+pub(crate) const DATABASE: u8 = 3;
+
+/// Settings that cannot work; says which and what would.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SettingsError(pub(crate) String);
+
+/// The exit code of an error.
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if cause.is::<SettingsError>() {
+            return USAGE;
+        }
+        match cause.downcast_ref::<OpenError>() {
+            Some(OpenError::WrongMasterKey | OpenError::Url(_)) => return USAGE,
+            Some(_) => return DATABASE,
+            None => {}
+        }
+        if cause.is::<StoreError>() {
+            return DATABASE;
+        }
+    }
+    FAILED
+}
+
+/// The whole chain in one line, and for a refused use case the fields at fault.
+pub(crate) fn explain(error: &anyhow::Error) -> String {
+    let mut text = format!("{error:#}");
+    if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<EngineError>()) {
+        for field in &refused.fields {
+            text.push_str(&format!("\n  {}: {} ({})", field.pointer, field.detail, field.rule));
+        }
+    }
+    text
+}

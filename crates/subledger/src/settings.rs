@@ -1,0 +1,183 @@
+//! Settings: defaults, then a TOML file, then environment variables `SUBLEDGER_…`, then flags.
+//!
+//! One struct, every field documented; `settings.default.toml` is what `subledger serve --help` points to and is compiled in,
+//! so the shipped file and the defaults cannot drift.
+
+use std::{path::Path, time::Duration};
+
+use config::{Config, File, FileFormat};
+use secrecy::SecretString;
+use serde::Deserialize;
+use subledger_engine::{EngineSettings, dispatch::DispatchSettings};
+use subledger_store::{MasterKey, StoreConfig};
+use subledger_wechat::WeChatConfig;
+
+use crate::exit::SettingsError;
+
+/// The shipped defaults, with a comment on every setting.
+pub(crate) const DEFAULTS: &str = include_str!("settings.default.toml");
+
+/// Environment variables and the settings they override.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("SUBLEDGER_LISTEN", "listen"),
+    ("SUBLEDGER_DATABASE", "database.url"),
+    ("SUBLEDGER_DATABASE_MAX_CONNECTIONS", "database.max_connections"),
+    ("SUBLEDGER_WECHAT_BASE_URL", "wechat.base_url"),
+    ("SUBLEDGER_WECHAT_CONNECT_TIMEOUT_MS", "wechat.connect_timeout_ms"),
+    ("SUBLEDGER_WECHAT_READ_TIMEOUT_MS", "wechat.read_timeout_ms"),
+    ("SUBLEDGER_DISPATCH_IN_FLIGHT", "dispatch.in_flight"),
+    ("SUBLEDGER_DISPATCH_LEASE_MS", "dispatch.lease_ms"),
+    ("SUBLEDGER_DISPATCH_POLL_MS", "dispatch.poll_ms"),
+    ("SUBLEDGER_DISPATCH_MAX_ATTEMPTS", "dispatch.max_attempts"),
+    ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
+    ("SUBLEDGER_HTTP_BURST", "http.burst"),
+    ("SUBLEDGER_LOG_FORMAT", "log.format"),
+    ("SUBLEDGER_LOG_FILTER", "log.filter"),
+];
+
+/// The environment variable that holds the master key. Never read from a file or a flag: both are easily shared by mistake.
+pub(crate) const MASTER_KEY: &str = "SUBLEDGER_MASTER_KEY";
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) listen: String,
+    pub(crate) database: DatabaseSettings,
+    pub(crate) wechat: WechatSettings,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) http: Http,
+    pub(crate) log: LogSettings,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DatabaseSettings {
+    pub(crate) url: SecretString,
+    pub(crate) max_connections: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WechatSettings {
+    pub(crate) base_url: String,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) read_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dispatch {
+    pub(crate) in_flight: usize,
+    pub(crate) lease_ms: u64,
+    pub(crate) poll_ms: u64,
+    pub(crate) max_attempts: u16,
+    pub(crate) max_undone_age_seconds: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) requests_per_second: u32,
+    pub(crate) burst: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogSettings {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What flags override.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub(crate) listen: Option<String>,
+    pub(crate) database: Option<String>,
+}
+
+impl Settings {
+    /// Reads the settings.
+    pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, SettingsError> {
+        let wrong = |error: config::ConfigError| SettingsError(format!("the settings cannot be used: {error}"));
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(path) = file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml).required(true));
+        }
+        for (variable, key) in ENVIRONMENT {
+            let value = std::env::var(variable).ok();
+            builder = builder.set_override_option(*key, value).map_err(wrong)?;
+        }
+        let builder = builder.set_override_option("listen", overrides.listen.clone()).map_err(wrong)?;
+        let builder = builder.set_override_option("database.url", overrides.database.clone()).map_err(wrong)?;
+        let settings: Self = builder.build().and_then(Config::try_deserialize).map_err(wrong)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let rule = |name: &str, holds: bool, rule: &str| {
+            if holds { Ok(()) } else { Err(SettingsError(format!("{name} {rule}"))) }
+        };
+        let connections = self.database.max_connections;
+        rule("database.max_connections", (2..=100).contains(&connections), "must be 2 to 100")?;
+        rule("dispatch.in_flight", (1..=1_000).contains(&self.dispatch.in_flight), "must be 1 to 1000")?;
+        rule("dispatch.poll_ms", (10..=60_000).contains(&self.dispatch.poll_ms), "must be 10 to 60000")?;
+        rule("dispatch.max_attempts", (1..=50).contains(&self.dispatch.max_attempts), "must be 1 to 50")?;
+        let patient = self.dispatch.lease_ms > self.wechat.read_timeout_ms;
+        rule("dispatch.lease_ms", patient, "must be longer than wechat.read_timeout_ms: a slow call is not a lost node")?;
+        let ordered = self.wechat.connect_timeout_ms > 0 && self.wechat.connect_timeout_ms < self.wechat.read_timeout_ms;
+        rule("wechat.connect_timeout_ms", ordered, "must be above 0 and below wechat.read_timeout_ms")?;
+        rule("http.requests_per_second", self.http.requests_per_second > 0, "must be above 0")?;
+        rule("http.burst", self.http.burst > 0, "must be above 0")
+    }
+
+    /// How to reach and unlock the database, with the master key of the environment.
+    pub(crate) fn store(&self) -> Result<StoreConfig, SettingsError> {
+        let text = std::env::var(MASTER_KEY).map_err(|_| {
+            SettingsError(format!(
+                "{MASTER_KEY} is not set. It encrypts secrets, openids and contents in the database; make one with \
+                 `subledger admin master-key`, keep it safe, and set it in the environment"
+            ))
+        })?;
+        let master_key = MasterKey::parse(&text).map_err(|error| SettingsError(format!("{MASTER_KEY}: {error}")))?;
+        Ok(self.store_with(master_key))
+    }
+
+    /// How to reach the database, with this master key.
+    pub(crate) fn store_with(&self, master_key: MasterKey) -> StoreConfig {
+        StoreConfig { url: self.database.url.clone(), master_key, max_connections: self.database.max_connections }
+    }
+
+    /// How to reach WeChat.
+    pub(crate) fn wechat(&self) -> WeChatConfig {
+        WeChatConfig {
+            base_url: self.wechat.base_url.clone(),
+            connect_timeout: Duration::from_millis(self.wechat.connect_timeout_ms),
+            read_timeout: Duration::from_millis(self.wechat.read_timeout_ms),
+            pool_max_idle: self.dispatch.in_flight,
+            ..WeChatConfig::default()
+        }
+    }
+
+    /// Bounds of the engine.
+    pub(crate) fn engine(&self) -> EngineSettings {
+        EngineSettings {
+            dispatch: DispatchSettings {
+                in_flight: self.dispatch.in_flight,
+                lease: Duration::from_millis(self.dispatch.lease_ms),
+                poll: Duration::from_millis(self.dispatch.poll_ms),
+                max_attempts: self.dispatch.max_attempts,
+            },
+            max_undone_age: Duration::from_secs(self.dispatch.max_undone_age_seconds),
+            ..EngineSettings::default()
+        }
+    }
+}
