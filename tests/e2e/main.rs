@@ -1,1 +1,11 @@
-//! End-to-end tests.
+//! End-to-end tests: the real binary in its own processes, real HTTP, the simulated WeChat, both databases.
+//!
+//! The checker reads only the public API and the simulated WeChat's journal; it shares no code with what it checks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
+
+mod commands;
+mod degraded;
+mod kill;
+mod main_job;
+mod support;

@@ -11,6 +11,8 @@ use crate::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceSource {
+    /// The integrator's back end said so through the API.
+    Integrator,
     /// The Mini Program reported the result of `wx.requestSubscribeMessage`.
     ClientReport,
     /// WeChat pushed an event to us.
@@ -29,6 +31,7 @@ impl EvidenceSource {
     /// The name used in events, answers and exports.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Integrator => "integrator",
             Self::ClientReport => "client_report",
             Self::WechatPush => "wechat_push",
             Self::WechatAnswer => "wechat_answer",

@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::LogName;
+
 /// Why a text is not the identifier it claims to be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what} must be {rule}; found {found}")]
@@ -38,7 +40,8 @@ impl IdError {
 }
 
 macro_rules! text_id {
-    ($(#[$meta:meta])* $name:ident, $what:literal, $rule:literal, $min:literal..=$max:literal, $allowed:expr) => {
+    ($(#[$meta:meta])* $name:ident, $what:literal, $rule:literal, $min:literal..=$max:literal, $allowed:expr
+     $(, not $reserved:expr)?) => {
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -62,7 +65,8 @@ macro_rules! text_id {
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let allowed: fn(char) -> bool = $allowed;
                 let length = text.chars().count();
-                if !($min..=$max).contains(&length) || !text.chars().all(allowed) {
+                let reserved = false $(|| text.eq_ignore_ascii_case($reserved))?;
+                if !($min..=$max).contains(&length) || !text.chars().all(allowed) || reserved {
                     return Err(IdError::new($what, $rule, text));
                 }
                 Ok(Self(text.to_owned()))
@@ -112,9 +116,10 @@ macro_rules! masked {
 }
 
 text_id!(
-    /// The code of a channel, chosen by the operator: `wechatmp123`.
+    /// The code of a channel, chosen by the operator: `wechatmp123`. It names the channel's log, so it must not be
+    /// [`LogName::MAIN`], in any letter case: an operator would read `Main` and `main` as the same book.
     ChannelCode, "channel code", "1 to 32 letters and digits, and not \"main\"", 1..=32,
-    |c| c.is_ascii_alphanumeric()
+    |c| c.is_ascii_alphanumeric(), not LogName::MAIN
 );
 shown!(ChannelCode);
 

@@ -34,4 +34,8 @@ pub const MAX_OPEN_LOTS: usize = 10_000;
 /// The most attempts one delivery may take before it ends as `retries_exhausted`, whatever the caller asks.
 pub const MAX_ATTEMPTS: u16 = 50;
 
+/// How many ended deliveries a ledger remembers, so that a repeated request to reserve is refused. Repetitions come
+/// soon; later ones meet the receipts of the store.
+pub const MAX_REMEMBERED_ENDS: usize = 16;
+
 crate::decide::aggregate!(Ledger, "ledger", LedgerCommand, LedgerEvent, LedgerError);

@@ -1,1 +1,58 @@
-fn main() {}
+//! Automation of the workspace: `cargo xtask test` is what a developer runs and what CI runs.
+//!
+//! Plain programs, no shell: every step is a command that is printed before it runs.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+
+mod postgres;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Automation of the subledger workspace
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask tidy\n  cargo xtask openapi > openapi.json"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Format, clippy, tidy, every test on both databases, the demo: what CI runs
+    Test {
+        /// Fail rather than skip when PostgreSQL is not installed (CI sets this)
+        #[arg(long, env = "SUBLEDGER_REQUIRE_POSTGRES", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false")]
+        require_postgres: bool,
+    },
+    /// The rules of the workspace that no compiler checks
+    Tidy,
+    /// The executor's benchmark on both databases
+    Bench,
+    /// Print the OpenAPI document
+    Openapi,
+    /// Start a throw-away PostgreSQL and print its URL; Ctrl-C or end of input removes it
+    Postgres,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Test { require_postgres } => steps::test(require_postgres),
+        Command::Tidy => tidy::check(&steps::root()),
+        Command::Bench => steps::bench(),
+        Command::Openapi => steps::openapi(),
+        Command::Postgres => postgres::hold(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -146,6 +146,9 @@ pub enum LedgerCommand {
     Settle {
         /// The delivery.
         delivery: DeliveryId,
+        /// Which of its attempts, as [`super::Started`] numbered it. An outcome that is recorded twice must not end the
+        /// next attempt, or the delivery would be handed over a third time while the second is in flight.
+        attempt: u16,
         /// How it ended.
         outcome: AttemptOutcome,
     },

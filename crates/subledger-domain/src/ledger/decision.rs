@@ -1,5 +1,7 @@
 //! The decisions of a ledger, one function per command.
 
+use std::collections::BTreeSet;
+
 use super::{
     MAX_ATTEMPTS, MAX_OPEN_LOTS,
     command::{Answer, AttemptOutcome, LedgerCommand, ReleaseRequest, UnknownBalance, Verdict},
@@ -9,11 +11,21 @@ use super::{
         LedgerEvent, Opened, Postponed, Rejected, ReleaseReason, Released, Reserved, SettledLate, Started,
         Suspended,
     },
-    state::{Funding, Ledger, Outstanding, Phase},
+    state::{Funding, Ledger, Lot, Outstanding, Phase},
 };
 use crate::{Decide, DeliveryId, Evidence, EvidenceSource, TemplateKind, Timestamp, UserRef};
 
 type Decision = Result<Vec<LedgerEvent>, LedgerError>;
+
+/// WeChat's "accepted" that came after the delivery was given up as in doubt.
+fn late_answer(delivery: DeliveryId, wechat_msgid: Option<String>, now: Timestamp) -> LedgerEvent {
+    let reference = wechat_msgid.clone().unwrap_or_default();
+    LedgerEvent::SettledLate(SettledLate {
+        delivery,
+        outcome: LateOutcome::Sent { wechat_msgid },
+        evidence: Evidence::new(EvidenceSource::WechatAnswer, reference, now),
+    })
+}
 
 impl Decide for Ledger {
     type Ask = LedgerCommand;
@@ -29,7 +41,9 @@ impl Decide for Ledger {
                 self.reserve(delivery, kind, unknown_balance, user)
             }
             LedgerCommand::Start { delivery, expires_at } => self.start(delivery, expires_at, now),
-            LedgerCommand::Settle { delivery, outcome } => self.settle(delivery, outcome, now),
+            LedgerCommand::Settle { delivery, attempt, outcome } => {
+                self.settle(delivery, attempt, outcome, now)
+            }
             LedgerCommand::Resolve { delivery, verdict, evidence } => {
                 self.resolve(delivery, verdict, evidence)
             }
@@ -74,7 +88,7 @@ impl Ledger {
 
     fn suspend(&self, evidence: Evidence) -> Decision {
         // An accept that is newer than this refusal has already lifted it.
-        if self.last_grant_at.is_some_and(|granted| granted > evidence.at) {
+        if self.last_accept_at.is_some_and(|accepted| accepted > evidence.at) {
             return Ok(Vec::new());
         }
         Ok(vec![LedgerEvent::Suspended(Suspended { evidence })])
@@ -89,6 +103,9 @@ impl Ledger {
     ) -> Decision {
         if self.outstanding.contains_key(&delivery) {
             return Err(LedgerError::AlreadyReserved(delivery));
+        }
+        if self.ended.contains(&delivery) {
+            return Err(LedgerError::AlreadyEnded(delivery));
         }
         if let Some(suspension) = self.suspended {
             return Err(LedgerError::Suspended { since: suspension.since });
@@ -110,7 +127,7 @@ impl Ledger {
     /// Whether the balance from before our books is still unknown and nobody is finding it out already.
     fn may_attempt(&self) -> bool {
         let attempting = |o: &Outstanding| o.funding == Funding::Without(Basis::UnknownBalance);
-        !self.zero_proved && !self.outstanding.values().any(attempting)
+        !self.earlier_known && !self.outstanding.values().any(attempting)
     }
 
     fn no_grant(&self) -> LedgerError {
@@ -148,10 +165,24 @@ impl Ledger {
         Ok(vec![LedgerEvent::Started(Started { delivery, attempt: outstanding.attempts.saturating_add(1) })])
     }
 
-    fn settle(&self, delivery: DeliveryId, outcome: AttemptOutcome, now: Timestamp) -> Decision {
-        let outstanding = self.under_way(delivery)?;
+    fn settle(
+        &self,
+        delivery: DeliveryId,
+        attempt: u16,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) -> Decision {
+        let (outstanding, outcome) = match (self.under_way(delivery), outcome) {
+            (Ok(outstanding), outcome) => (outstanding, outcome),
+            // The answer of a call that was given up as "not sent": it was sent, and the lot it gave back is spent.
+            (Err(_), AttemptOutcome::Accepted { wechat_msgid }) if self.is_suspect(delivery) => {
+                return Ok(vec![late_answer(delivery, wechat_msgid, now)]);
+            }
+            (Err(refusal), _) => return Err(refusal),
+        };
         match outstanding.phase {
             Phase::Reserved => Err(LedgerError::NotStarted(delivery)),
+            _ if outstanding.attempts != attempt => Err(LedgerError::StaleAttempt { delivery, attempt }),
             Phase::Started => Ok(self.settle_started(delivery, outstanding, outcome, now)),
             Phase::InDoubt => Ok(self.settle_doubt(delivery, outstanding, outcome, now)),
         }
@@ -169,7 +200,7 @@ impl Ledger {
             AttemptOutcome::Accepted { wechat_msgid } => {
                 vec![LedgerEvent::Consumed(Consumed { delivery, wechat_msgid })]
             }
-            AttemptOutcome::NoPermission { answer } => self.deny(delivery, answer, now),
+            AttemptOutcome::NoPermission { answer } => self.deny(delivery, outstanding, answer, now),
             AttemptOutcome::Refused { answer } => released(ReleaseReason::Refused { answer }),
             AttemptOutcome::Postponed { answer, until, max_attempts } => {
                 if outstanding.attempts >= max_attempts.min(MAX_ATTEMPTS) {
@@ -189,73 +220,65 @@ impl Ledger {
         outcome: AttemptOutcome,
         now: Timestamp,
     ) -> Vec<LedgerEvent> {
-        let late = |outcome, reference: String| {
-            let evidence = Evidence::new(EvidenceSource::WechatAnswer, reference, now);
-            vec![LedgerEvent::SettledLate(SettledLate { delivery, outcome, evidence })]
-        };
         match outcome {
             AttemptOutcome::Unknown { .. } => Vec::new(),
-            AttemptOutcome::Accepted { wechat_msgid } => late(
-                LateOutcome::Sent { wechat_msgid: wechat_msgid.clone() },
-                wechat_msgid.unwrap_or_default(),
-            ),
+            AttemptOutcome::Accepted { wechat_msgid } => vec![late_answer(delivery, wechat_msgid, now)],
             // The doubt ends as any other attempt would: WeChat's answer is as good late as in time.
             other => self.settle_started(delivery, outstanding, other, now),
         }
     }
 
-    /// WeChat says that nothing is left: nothing is consumed, every lot we believed in is void (unless a doubt that we
-    /// had settled as "not sent" explains it), and sends stop until a newer accept.
-    fn deny(&self, delivery: DeliveryId, answer: Answer, now: Timestamp) -> Vec<LedgerEvent> {
-        let set_aside =
-            self.outstanding.values().filter(|o| o.phase != Phase::InDoubt).filter_map(|o| match o.funding {
-                Funding::Lot(lot) => Some(lot),
-                _ => None,
-            });
-        let this_one = self.outstanding.get(&delivery).filter(|o| o.phase == Phase::InDoubt).and_then(|o| {
-            match o.funding {
-                Funding::Lot(lot) => Some(lot),
-                _ => None,
-            }
-        });
-        let believed: Vec<_> = self.lots.iter().copied().chain(set_aside).chain(this_one).collect();
+    /// WeChat says that nothing is left: nothing is consumed and every lot we believed in when the attempt began is gone.
+    /// A lot that carries a doubt settled as "not sent" was spent by that doubt; any other is drift. What was tapped
+    /// while the call was in flight is not disproved by it, and a newer accept means that sends need not stop.
+    fn deny(
+        &self,
+        delivery: DeliveryId,
+        denied: &Outstanding,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Vec<LedgerEvent> {
+        let newer_accept = self.last_accept_at > denied.accept_at_start;
+        let disproved = |lot: &Lot| !(newer_accept && lot.id > denied.grants_at_start);
+        let (spent, drift): (Vec<_>, Vec<_>) =
+            self.believed().filter(disproved).partition(|lot| lot.doubted_by.is_some());
 
-        let mut void: Vec<_> = believed.iter().map(|lot| lot.id).collect();
-        void.sort_unstable();
         let mut events = Vec::new();
-        // Only an unexplained lot is drift; a lot that a doubt gave back was spent by that doubt.
-        let explained = !believed.is_empty() && believed.iter().all(|lot| lot.doubted_by.is_some());
-        if !void.is_empty() && !explained {
+        let mut lots: Vec<_> = drift.iter().map(|lot| lot.id).collect();
+        lots.sort_unstable();
+        if !lots.is_empty() {
+            let last_grant_at = self.last_grant_at;
             events.push(LedgerEvent::DriftFound(DriftFound {
                 delivery,
-                lots: void,
-                last_grant_at: self.last_grant_at,
+                lots,
+                last_grant_at,
                 answer: answer.clone(),
             }));
         }
-        events.push(LedgerEvent::Denied(Denied { delivery, answer: answer.clone() }));
-        if explained {
-            for doubt in believed.iter().filter_map(|lot| lot.doubted_by) {
-                let reference = answer.rid.clone().unwrap_or_default();
-                events.push(LedgerEvent::SettledLate(SettledLate {
-                    delivery: doubt,
-                    outcome: LateOutcome::Sent { wechat_msgid: None },
-                    evidence: Evidence::new(EvidenceSource::WechatAnswer, reference, now),
-                }));
-            }
+        let reference = answer.rid.clone().unwrap_or_else(|| answer.class.clone());
+        let evidence = Evidence::new(EvidenceSource::WechatAnswer, reference, now);
+        events.push(LedgerEvent::Denied(Denied { delivery, answer }));
+        let doubts: BTreeSet<_> = spent.iter().filter_map(|lot| lot.doubted_by).collect();
+        events.extend(doubts.into_iter().map(|doubt| {
+            LedgerEvent::SettledLate(SettledLate {
+                delivery: doubt,
+                outcome: LateOutcome::Sent { wechat_msgid: None },
+                evidence: evidence.clone(),
+            })
+        }));
+        if !newer_accept {
+            events.push(LedgerEvent::Suspended(Suspended { evidence }));
         }
-        let evidence = Evidence::new(
-            EvidenceSource::WechatAnswer,
-            answer.rid.unwrap_or_else(|| answer.class.clone()),
-            now,
-        );
-        events.push(LedgerEvent::Suspended(Suspended { evidence }));
         events
     }
 
     fn resolve(&self, delivery: DeliveryId, verdict: Verdict, evidence: Evidence) -> Decision {
-        if self.under_way(delivery)?.phase != Phase::InDoubt {
-            return Err(LedgerError::NotInDoubt(delivery));
+        match self.under_way(delivery) {
+            Ok(outstanding) if outstanding.phase == Phase::InDoubt => {}
+            Ok(_) => return Err(LedgerError::NotInDoubt(delivery)),
+            // Proof that comes after the doubt was settled as "not sent" corrects it, while a lot still carries the doubt.
+            Err(_) if matches!(verdict, Verdict::Sent { .. }) && self.is_suspect(delivery) => {}
+            Err(refusal) => return Err(refusal),
         }
         let outcome = match verdict {
             Verdict::Sent { wechat_msgid } => LateOutcome::Sent { wechat_msgid },

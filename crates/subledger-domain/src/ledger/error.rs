@@ -36,6 +36,9 @@ pub enum LedgerError {
     /// The delivery already has a reservation.
     #[error("delivery {0} is already reserved")]
     AlreadyReserved(DeliveryId),
+    /// The delivery has ended; a delivery ends once.
+    #[error("delivery {0} has already ended")]
+    AlreadyEnded(DeliveryId),
     /// The delivery is not under way in this ledger (never reserved, or already ended).
     #[error("delivery {0} is not under way")]
     NotUnderWay(DeliveryId),
@@ -45,6 +48,14 @@ pub enum LedgerError {
     /// The delivery was not handed to WeChat, so there is nothing to settle.
     #[error("delivery {0} was not started")]
     NotStarted(DeliveryId),
+    /// The outcome is of another attempt than the newest; it was recorded before.
+    #[error("attempt {attempt} of delivery {delivery} is over")]
+    StaleAttempt {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// The attempt named.
+        attempt: u16,
+    },
     /// The delivery is not in doubt, so there is nothing to resolve.
     #[error("delivery {0} is not in doubt")]
     NotInDoubt(DeliveryId),
@@ -64,9 +75,11 @@ impl LedgerError {
             Self::Suspended { .. } => "suspended",
             Self::TooManyLots { .. } => "too_many_grants",
             Self::AlreadyReserved(_) => "already_reserved",
+            Self::AlreadyEnded(_) => "already_ended",
             Self::NotUnderWay(_) => "not_under_way",
             Self::AlreadyStarted(_) => "already_started",
             Self::NotStarted(_) => "not_started",
+            Self::StaleAttempt { .. } => "stale_attempt",
             Self::NotInDoubt(_) => "not_in_doubt",
             Self::Busy(_) => "unresolved_attempt",
             Self::EmptyOpening => "empty_opening",

@@ -270,3 +270,26 @@ pub struct DriftFound {
     /// WeChat's answer.
     pub answer: Answer,
 }
+
+impl LedgerEvent {
+    /// The delivery this event is about, if it is about one.
+    pub fn delivery(&self) -> Option<DeliveryId> {
+        match self {
+            Self::Granted(_)
+            | Self::Opened(_)
+            | Self::Consented(_)
+            | Self::Rejected(_)
+            | Self::Suspended(_) => None,
+            Self::Reserved(e) => Some(e.delivery),
+            Self::Admitted(e) => Some(e.delivery),
+            Self::Started(e) => Some(e.delivery),
+            Self::Postponed(e) => Some(e.delivery),
+            Self::Consumed(e) => Some(e.delivery),
+            Self::Released(e) => Some(e.delivery),
+            Self::Doubted(e) => Some(e.delivery),
+            Self::SettledLate(e) => Some(e.delivery),
+            Self::Denied(e) => Some(e.delivery),
+            Self::DriftFound(e) => Some(e.delivery),
+        }
+    }
+}

@@ -1,10 +1,13 @@
 //! The state of a ledger: a fold over its events, nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Basis, Choice, LateOutcome, LedgerEvent};
+use super::{
+    MAX_REMEMBERED_ENDS,
+    event::{Basis, Choice, LateOutcome, LedgerEvent},
+};
 use crate::{DeliveryId, LotId, Timestamp};
 
 /// An open grant, or one set aside.
@@ -12,8 +15,9 @@ use crate::{DeliveryId, LotId, Timestamp};
 pub struct Lot {
     /// Its number in this ledger.
     pub id: LotId,
-    /// The delivery in doubt that was settled as "not sent" and gave this lot back. If WeChat later says that nothing is
-    /// left, that doubt explains it.
+    /// A delivery in doubt that was settled as "not sent" and may have spent one grant all the same. If WeChat later says
+    /// that nothing is left, that doubt explains this lot. WeChat only counts, so the doubt is about one lot of several:
+    /// when the lot that carries it is spent by another delivery, the doubt passes to the oldest one without a doubt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubted_by: Option<DeliveryId>,
 }
@@ -51,6 +55,12 @@ pub struct Outstanding {
     pub phase: Phase,
     /// Attempts made.
     pub attempts: u16,
+    /// How many grants were on the books when the newest attempt began. WeChat's answer says nothing about later ones.
+    #[serde(default)]
+    pub grants_at_start: u64,
+    /// The newest accept known when the newest attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_at_start: Option<Timestamp>,
 }
 
 /// Sends are refused.
@@ -98,12 +108,20 @@ pub struct Ledger {
     pub(super) suspended: Option<Suspension>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) last_grant_at: Option<Timestamp>,
+    /// When the user last tapped "allow", according to the evidence. An import is a grant but not an accept: it neither
+    /// lifts a suspension nor outweighs a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_accept_at: Option<Timestamp>,
     /// The last answer to a popup that we know of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) last_choice: Option<Choice>,
-    /// WeChat has told us that nothing was left, so the balance before our books is no longer unknown.
+    /// What the user had before our books began is known: it was imported, or WeChat said that nothing was left.
     #[serde(default)]
-    pub(super) zero_proved: bool,
+    pub(super) earlier_known: bool,
+    /// The deliveries that ended last, oldest first: a repeated request to reserve must not bring one back to life.
+    /// Bounded by [`MAX_REMEMBERED_ENDS`]; older repetitions are caught by receipts and by the plan of the message.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(super) ended: VecDeque<DeliveryId>,
 }
 
 impl Ledger {
@@ -163,19 +181,42 @@ impl Ledger {
             self.lots.push(Lot { id, doubted_by: None });
         }
         self.granted += count;
-        self.accepted(at);
+        self.last_grant_at = self.last_grant_at.max(Some(at));
     }
 
     fn accepted(&mut self, at: Timestamp) {
         self.last_choice = Some(Choice::Accept);
         self.last_grant_at = self.last_grant_at.max(Some(at));
+        self.last_accept_at = self.last_accept_at.max(Some(at));
         if self.suspended.is_some_and(|suspension| at >= suspension.since) {
             self.suspended = None;
         }
     }
 
+    /// An older refusal that arrives late must not make room for an accept that a newer refusal outweighs.
+    fn suspend_since(&mut self, at: Timestamp) {
+        let since = self.suspended.map_or(at, |suspension| suspension.since.max(at));
+        self.suspended = Some(Suspension { since });
+    }
+
     fn begin(&mut self, delivery: DeliveryId, funding: Funding) {
-        self.outstanding.insert(delivery, Outstanding { funding, phase: Phase::Reserved, attempts: 0 });
+        let waiting = Outstanding {
+            funding,
+            phase: Phase::Reserved,
+            attempts: 0,
+            grants_at_start: 0,
+            accept_at_start: None,
+        };
+        self.outstanding.insert(delivery, waiting);
+    }
+
+    fn start_attempt(&mut self, delivery: DeliveryId, attempt: u16) {
+        if let Some(outstanding) = self.outstanding.get_mut(&delivery) {
+            outstanding.phase = Phase::Started;
+            outstanding.attempts = attempt;
+            outstanding.grants_at_start = self.granted;
+            outstanding.accept_at_start = self.last_accept_at;
+        }
     }
 
     fn move_to(&mut self, delivery: DeliveryId, phase: Phase) {
@@ -184,37 +225,114 @@ impl Ledger {
         }
     }
 
+    fn end(&mut self, delivery: DeliveryId) -> Option<Outstanding> {
+        let ended = self.outstanding.remove(&delivery)?;
+        if self.ended.len() == MAX_REMEMBERED_ENDS {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(delivery);
+        Some(ended)
+    }
+
     fn spend(&mut self, delivery: DeliveryId) {
-        match self.outstanding.remove(&delivery) {
-            Some(Outstanding { funding: Funding::Lot(_), .. }) => self.consumed += 1,
-            Some(_) => {}
-            // A doubt that was settled as "not sent" turns out to have been sent: its lot stands open again.
-            None => {
-                let before = self.lots.len();
-                self.lots.retain(|lot| lot.doubted_by != Some(delivery));
-                self.consumed += (before - self.lots.len()) as u64;
-                for waiting in self.outstanding.values_mut() {
-                    if matches!(waiting.funding, Funding::Lot(lot) if lot.doubted_by == Some(delivery)) {
-                        waiting.funding = Funding::Void;
-                        self.consumed += 1;
-                    }
-                }
+        let Some(ended) = self.end(delivery) else {
+            return self.spend_returned(delivery);
+        };
+        let lot = match ended.funding {
+            Funding::Lot(lot) => lot,
+            // Its grant was found spent while it was in flight, and WeChat took another one.
+            Funding::Void => match self.take_any() {
+                Some(lot) => lot,
+                None => return,
+            },
+            Funding::Without(_) => return,
+        };
+        self.consumed += 1;
+        if let Some(doubt) = lot.doubted_by {
+            self.pass_on(doubt);
+        }
+    }
+
+    /// The oldest open lot; with none open, the newest that waits for its delivery, which then has none.
+    fn take_any(&mut self) -> Option<Lot> {
+        if !self.lots.is_empty() {
+            return Some(self.lots.remove(0));
+        }
+        let held = self.outstanding.values_mut().filter_map(|o| match o.funding {
+            Funding::Lot(lot) => Some((lot, &mut o.funding)),
+            _ => None,
+        });
+        let (lot, funding) = held.max_by_key(|(lot, _)| lot.id)?;
+        *funding = Funding::Void;
+        Some(lot)
+    }
+
+    /// Hands a doubt to the oldest lot that has none. With none left the doubt is over: every grant was spent by a
+    /// delivery that is known, so the one in doubt was indeed not sent.
+    fn pass_on(&mut self, doubt: DeliveryId) {
+        let held = self.outstanding.values_mut().filter_map(|o| match &mut o.funding {
+            Funding::Lot(lot) => Some(lot),
+            _ => None,
+        });
+        let free = self.lots.iter_mut().chain(held).filter(|lot| lot.doubted_by.is_none());
+        if let Some(oldest) = free.min_by_key(|lot| lot.id) {
+            oldest.doubted_by = Some(doubt);
+        }
+    }
+
+    /// A doubt that was settled as "not sent" turns out to have been sent: the lot that carries it was spent by it. A
+    /// delivery that was to use this lot has none now.
+    fn spend_returned(&mut self, doubt: DeliveryId) {
+        let suspect = |lot: &Lot| lot.doubted_by == Some(doubt);
+        if let Some(at) = self.lots.iter().position(suspect) {
+            self.lots.remove(at);
+            self.consumed += 1;
+        }
+        for holder in self.outstanding.values_mut() {
+            if matches!(holder.funding, Funding::Lot(lot) if suspect(&lot)) {
+                holder.funding = Funding::Void;
+                self.consumed += 1;
             }
         }
     }
 
-    fn give_back(&mut self, delivery: DeliveryId, doubted_by: Option<DeliveryId>) {
-        if let Some(Outstanding { funding: Funding::Lot(lot), .. }) = self.outstanding.remove(&delivery) {
-            self.open_lot(Lot { doubted_by: doubted_by.or(lot.doubted_by), ..lot });
+    /// Whether a lot, open or held, still carries the doubt about this delivery.
+    pub(super) fn is_suspect(&self, delivery: DeliveryId) -> bool {
+        self.believed().any(|lot| lot.doubted_by == Some(delivery))
+    }
+
+    /// Every lot we believe WeChat would honour: open, or held by a delivery under way.
+    pub(super) fn believed(&self) -> impl Iterator<Item = Lot> {
+        let held = self.outstanding.values().filter_map(|o| match o.funding {
+            Funding::Lot(lot) => Some(lot),
+            _ => None,
+        });
+        self.lots.iter().copied().chain(held)
+    }
+
+    /// Ends a delivery that was not sent, or is taken for not sent although `doubt` remains.
+    fn give_back(&mut self, delivery: DeliveryId, doubt: Option<DeliveryId>) {
+        let homeless = match self.end(delivery).map(|ended| ended.funding) {
+            Some(Funding::Lot(lot)) => {
+                self.open_lot(Lot { doubted_by: doubt.or(lot.doubted_by), ..lot });
+                doubt.and(lot.doubted_by)
+            }
+            Some(Funding::Void) => doubt,
+            Some(Funding::Without(_)) | None => None,
+        };
+        if let Some(homeless) = homeless {
+            self.pass_on(homeless);
         }
     }
 
     fn void(&mut self, ids: &[LotId]) {
-        self.voided += ids.len() as u64;
+        let before = self.lots.len();
         self.lots.retain(|lot| !ids.contains(&lot.id));
+        self.voided += (before - self.lots.len()) as u64;
         for outstanding in self.outstanding.values_mut() {
             if matches!(outstanding.funding, Funding::Lot(lot) if ids.contains(&lot.id)) {
                 outstanding.funding = Funding::Void;
+                self.voided += 1;
             }
         }
     }
@@ -222,11 +340,17 @@ impl Ledger {
     /// Applies one event. Total: an event that does not fit the state changes what it can and never panics.
     pub(super) fn fold(&mut self, event: &LedgerEvent) {
         match event {
-            LedgerEvent::Granted(e) => self.grant(1, e.evidence.at),
-            LedgerEvent::Opened(e) => self.grant(u64::from(e.count), e.evidence.at),
+            LedgerEvent::Granted(e) => {
+                self.grant(1, e.evidence.at);
+                self.accepted(e.evidence.at);
+            }
+            LedgerEvent::Opened(e) => {
+                self.grant(u64::from(e.count), e.evidence.at);
+                self.earlier_known = true;
+            }
             LedgerEvent::Consented(e) => self.accepted(e.evidence.at),
             LedgerEvent::Rejected(e) => self.last_choice = Some(e.choice),
-            LedgerEvent::Suspended(e) => self.suspended = Some(Suspension { since: e.evidence.at }),
+            LedgerEvent::Suspended(e) => self.suspend_since(e.evidence.at),
             LedgerEvent::Reserved(e) => {
                 if let Some(at) = self.lots.iter().position(|lot| lot.id == e.lot) {
                     let lot = self.lots.remove(at);
@@ -234,12 +358,7 @@ impl Ledger {
                 }
             }
             LedgerEvent::Admitted(e) => self.begin(e.delivery, Funding::Without(e.basis)),
-            LedgerEvent::Started(e) => {
-                self.move_to(e.delivery, Phase::Started);
-                if let Some(outstanding) = self.outstanding.get_mut(&e.delivery) {
-                    outstanding.attempts = e.attempt;
-                }
-            }
+            LedgerEvent::Started(e) => self.start_attempt(e.delivery, e.attempt),
             LedgerEvent::Postponed(e) => self.move_to(e.delivery, Phase::Reserved),
             LedgerEvent::Consumed(e) => self.spend(e.delivery),
             LedgerEvent::Released(e) => self.give_back(e.delivery, None),
@@ -250,7 +369,7 @@ impl Ledger {
             },
             LedgerEvent::Denied(e) => {
                 self.give_back(e.delivery, None);
-                self.zero_proved = true;
+                self.earlier_known = true;
             }
             LedgerEvent::DriftFound(e) => self.void(&e.lots),
         }

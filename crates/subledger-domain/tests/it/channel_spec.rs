@@ -1,0 +1,160 @@
+//! A channel is set up once, follows WeChat's template list, and can be stopped.
+
+use subledger_domain::channel::*;
+use subledger_domain::ledger::UnknownBalance;
+use subledger_domain::{ChannelCode, Template, TemplateId, TemplateKey, TemplateKind};
+
+use crate::support::*;
+
+fn registered() -> Registered {
+    Registered {
+        appid: "wx00000000demo0001".to_owned(),
+        name: "Demo".to_owned(),
+        secret: SecretRef("secret-1".to_owned()),
+        token_mode: TokenMode::Stable,
+        policy: Policy::default(),
+    }
+}
+
+fn set_up() -> Vec<ChannelEvent> {
+    vec![ChannelEvent::Registered(registered())]
+}
+
+fn id(n: u8) -> TemplateId {
+    format!("template-{n}").parse().unwrap()
+}
+
+fn template(n: u8, title: &str) -> Template {
+    Template {
+        id: id(n),
+        title: title.to_owned(),
+        content: "{{thing1.DATA}}".to_owned(),
+        example: String::new(),
+        kind: TemplateKind::OneTime,
+        keys: vec![TemplateKey { key: "thing1".to_owned(), label: String::new(), allowed: vec![] }],
+    }
+}
+
+fn refresh(listed: Vec<Template>) -> ChannelCommand {
+    ChannelCommand::RefreshTemplates { listed }
+}
+
+fn refreshed(
+    listed: u32,
+    added: Vec<Template>,
+    changed: Vec<Template>,
+    vanished: Vec<TemplateId>,
+) -> ChannelEvent {
+    ChannelEvent::TemplatesRefreshed(TemplatesRefreshed { listed, added, changed, vanished })
+}
+
+#[test]
+fn a_channel_is_set_up_once() {
+    spec::<Channel>(vec![], ChannelCommand::Register(registered()), set_up());
+    refused::<Channel>(set_up(), ChannelCommand::Register(registered()), ChannelError::AlreadyRegistered);
+}
+
+#[test]
+fn nothing_can_be_asked_of_a_channel_that_is_not_set_up() {
+    let secret = SecretRef("secret-2".to_owned());
+    for ask in [
+        ChannelCommand::ReplaceCredentials { secret },
+        refresh(vec![]),
+        ChannelCommand::Pause { reason: String::new() },
+        ChannelCommand::Resume { reason: String::new() },
+        ChannelCommand::ChangePolicy { policy: Policy::default() },
+    ] {
+        refused::<Channel>(vec![], ask, ChannelError::NotRegistered);
+    }
+}
+
+#[test]
+fn no_channel_may_be_called_main() {
+    for name in ["main", "Main", "MAIN", "mAiN"] {
+        let error = name.parse::<ChannelCode>().unwrap_err();
+        assert_eq!(error.what, "channel code");
+        assert!(serde_json::from_str::<ChannelCode>(&format!("\"{name}\"")).is_err());
+    }
+    for name in ["main1", "domain", "wechatmp123", "a"] {
+        assert_eq!(name.parse::<ChannelCode>().unwrap().as_str(), name);
+    }
+    for name in ["", "a-b", "渠道", "a b", &"a".repeat(33)] {
+        assert!(name.parse::<ChannelCode>().is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn the_newest_secret_is_the_one_in_use() {
+    let secret = SecretRef("secret-2".to_owned());
+    let replaced = ChannelEvent::CredentialsReplaced(CredentialsReplaced { secret: secret.clone() });
+    spec::<Channel>(
+        set_up(),
+        ChannelCommand::ReplaceCredentials { secret: secret.clone() },
+        vec![replaced.clone()],
+    );
+    let mut channel = Channel::default();
+    set_up().into_iter().chain([replaced]).for_each(|event| cqrs_es::Aggregate::apply(&mut channel, event));
+    assert_eq!(channel.secret(), Some(&secret));
+}
+
+#[test]
+fn a_refresh_tells_what_is_new_changed_and_gone() {
+    let first = refreshed(2, vec![template(1, "a"), template(2, "b")], vec![], vec![]);
+    spec::<Channel>(set_up(), refresh(vec![template(2, "b"), template(1, "a")]), vec![first.clone()]);
+    let history = [set_up(), vec![first]].concat();
+    spec::<Channel>(
+        history.clone(),
+        refresh(vec![template(1, "a"), template(2, "b")]),
+        vec![refreshed(2, vec![], vec![], vec![])],
+    );
+    let second = refreshed(2, vec![template(3, "c")], vec![template(1, "A")], vec![id(2)]);
+    spec::<Channel>(history.clone(), refresh(vec![template(1, "A"), template(3, "c")]), vec![second.clone()]);
+
+    let history = [history, vec![second]].concat();
+    let mut channel = Channel::default();
+    history.iter().for_each(|event| cqrs_es::Aggregate::apply(&mut channel, event.clone()));
+    let listed: Vec<_> = channel.templates().map(|t| (t.template.title.as_str(), t.listed)).collect();
+    assert_eq!(listed, [("A", true), ("b", false), ("c", true)]);
+    // A template that vanished and is listed again is new, and vanishes once only.
+    let back = refresh(vec![template(1, "A"), template(2, "b"), template(3, "c")]);
+    spec::<Channel>(history.clone(), back, vec![refreshed(3, vec![template(2, "b")], vec![], vec![])]);
+    let same = refresh(vec![template(1, "A"), template(3, "c")]);
+    spec::<Channel>(history, same, vec![refreshed(2, vec![], vec![], vec![])]);
+}
+
+#[test]
+fn a_list_beyond_the_limit_is_refused() {
+    let list = |n: usize| {
+        (0..n).map(|n| Template { id: format!("template-{n}").parse().unwrap(), ..template(1, "a") })
+    };
+    let error = ChannelError::TooManyTemplates { found: MAX_TEMPLATES + 1, limit: MAX_TEMPLATES };
+    refused::<Channel>(set_up(), refresh(list(MAX_TEMPLATES + 1).collect()), error);
+    assert!(decide::<Channel>(set_up(), refresh(list(MAX_TEMPLATES).collect())).is_ok());
+}
+
+#[test]
+fn a_channel_pauses_and_resumes_in_turn() {
+    let reason = || "maintenance".to_owned();
+    let paused = ChannelEvent::Paused(Paused { reason: reason() });
+    let resumed = ChannelEvent::Resumed(Resumed { reason: reason() });
+    let pause = || ChannelCommand::Pause { reason: reason() };
+    let resume = || ChannelCommand::Resume { reason: reason() };
+    let stopped = [set_up(), vec![paused.clone()]].concat();
+    let running = [stopped.clone(), vec![resumed.clone()]].concat();
+    spec::<Channel>(set_up(), pause(), vec![paused.clone()]);
+    spec::<Channel>(stopped.clone(), resume(), vec![resumed]);
+    spec::<Channel>(running.clone(), pause(), vec![paused]);
+    refused::<Channel>(stopped, pause(), ChannelError::AlreadyPaused);
+    refused::<Channel>(running, resume(), ChannelError::NotPaused);
+    refused::<Channel>(set_up(), resume(), ChannelError::NotPaused);
+}
+
+#[test]
+fn a_policy_is_recorded_when_it_changes() {
+    let policy = Policy { unknown_balance: UnknownBalance::Attempt };
+    let changed = ChannelEvent::PolicyChanged(PolicyChanged { policy });
+    spec::<Channel>(set_up(), ChannelCommand::ChangePolicy { policy: Policy::default() }, vec![]);
+    spec::<Channel>(set_up(), ChannelCommand::ChangePolicy { policy }, vec![changed.clone()]);
+    let history = [set_up(), vec![changed]].concat();
+    spec::<Channel>(history, ChannelCommand::ChangePolicy { policy }, vec![]);
+}

@@ -1,0 +1,136 @@
+//! A throw-away PostgreSQL: its own folder, its own port, removed at the end.
+//!
+//! `initdb` refuses to run as root, so as root it runs under an unprivileged user that the system has. Commits are durable as
+//! in earnest (`fsync` stays on): a test of a store that loses its safety net proves nothing.
+
+use std::{
+    io::Read,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+/// Users that may own the server when we are root, best first.
+const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
+
+/// A running server.
+pub(crate) struct Postgres {
+    bin: PathBuf,
+    user: Option<&'static str>,
+    data: PathBuf,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Postgres {
+    /// Starts a server; nothing if PostgreSQL is not installed.
+    pub(crate) fn start() -> anyhow::Result<Option<Self>> {
+        let Some(bin) = installed() else { return Ok(None) };
+        let folder = tempfile::Builder::new().prefix("subledger-postgres-").tempdir()?;
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777))?;
+        let user = if is_root()? { Some(unprivileged()?) } else { None };
+        let data = folder.path().join("data");
+        // The port is free now and taken a moment later; nothing else on a test machine hunts for ports that fast.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let server = Self { bin, user, data, port, _folder: folder };
+        let data = server.data.display().to_string();
+        server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"])?;
+        let options = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 -c fsync=on"
+        );
+        let log = server.data.with_file_name("log").display().to_string();
+        server.run("pg_ctl", &["-D", &data, "-l", &log, "-w", "-t", "60", "-o", &options, "start"])?;
+        println!("\n── PostgreSQL on port {port}");
+        Ok(Some(server))
+    }
+
+    /// The URL of an administrator, to make databases with.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        let path = self.bin.join(program);
+        let mut command = match self.user {
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args(["--reuid", user, "--regid", group(user)?.as_str(), "--clear-groups", "--"])
+                    .arg(&path);
+                command
+            }
+            None => Command::new(&path),
+        };
+        // The server outlives pg_ctl and would keep a captured pipe open: its own log file takes what it says.
+        let status = command.args(arguments).current_dir("/").env("HOME", "/").stdout(Stdio::null()).status();
+        let status = status.with_context(|| format!("{} could not be started", path.display()))?;
+        if !status.success() {
+            let log = std::fs::read_to_string(self.data.with_file_name("log")).unwrap_or_default();
+            bail!("{program} failed ({status})\n{log}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let data = self.data.display().to_string();
+        if let Err(error) = self.run("pg_ctl", &["-D", &data, "-m", "immediate", "-w", "stop"]) {
+            eprintln!("xtask: the throw-away PostgreSQL could not be stopped: {error:#}");
+        }
+    }
+}
+
+/// The folder with `initdb`: on the path, or where Debian and others put it; the newest version first.
+fn installed() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = |parent: &str| {
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path().join("bin")).collect();
+        folders.sort();
+        folders.reverse();
+        folders
+    };
+    let folders = versions("/usr/lib/postgresql")
+        .into_iter()
+        .chain(versions("/opt/homebrew/opt"))
+        .chain(std::env::split_paths(&path));
+    folders.into_iter().find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
+}
+
+fn output(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output()?;
+    if !output.status.success() {
+        bail!("{program} {arguments:?} failed");
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn is_root() -> anyhow::Result<bool> {
+    Ok(output("id", &["-u"])? == "0")
+}
+
+fn group(user: &str) -> anyhow::Result<String> {
+    output("id", &["-g", user])
+}
+
+fn unprivileged() -> anyhow::Result<&'static str> {
+    let exists = |user: &&&str| output("id", &["-u", user]).is_ok();
+    UNPRIVILEGED.iter().find(exists).copied().context("no unprivileged user to run PostgreSQL as")
+}
+
+/// Starts a server and holds it until the end of standard input.
+pub(crate) fn hold() -> anyhow::Result<()> {
+    let Some(server) = Postgres::start()? else {
+        bail!("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    };
+    println!("{}", server.url());
+    println!("Press Ctrl-D to stop and remove it.");
+    let mut rest = Vec::new();
+    std::io::stdin().read_to_end(&mut rest)?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The steps of `cargo xtask test`, in the order in which they fail fastest.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context, bail};
+
+use crate::{postgres::Postgres, tidy};
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_path_buf()
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn run(title: &str, command: &mut Command) -> anyhow::Result<()> {
+    println!("\n── {title}");
+    let begun = Instant::now();
+    let status = command.status().with_context(|| format!("{title}: {command:?} could not be started"))?;
+    if !status.success() {
+        bail!("{title} failed ({status})");
+    }
+    println!("── {title}: {:.0} s", begun.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// Everything CI checks.
+pub(crate) fn test(require_postgres: bool) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    run("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    println!("\n── tidy");
+    tidy::check(&root())?;
+    run("clippy", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+
+    let postgres = Postgres::start().transpose();
+    let postgres = match (postgres, require_postgres) {
+        (Some(postgres), _) => Some(postgres.context("PostgreSQL is installed but could not be started")?),
+        (None, true) => {
+            bail!("PostgreSQL is required here and not installed (Debian: apt-get install postgresql)")
+        }
+        (None, false) => None,
+    };
+    let mut tests = cargo(&["test", "--workspace"]);
+    tests.env("SUBLEDGER_REQUIRE_POSTGRES", if require_postgres { "1" } else { "0" });
+    match &postgres {
+        Some(postgres) => drop(tests.env("SUBLEDGER_TEST_POSTGRES", postgres.url())),
+        None => skipped(),
+    }
+    run("build the binary", &mut cargo(&["build", "--package", "subledger"]))?;
+    run("tests", &mut tests)?;
+
+    let data = tempfile::tempdir().context("a folder for the demo")?;
+    let mut demo = cargo(&["run", "--package", "subledger", "--", "demo", "--once", "--data"]);
+    run("the demo", demo.arg(data.path()))?;
+    drop(postgres);
+    if require_postgres {
+        println!(
+            "\nEverything passed, on SQLite and on PostgreSQL, in {:.0} s.",
+            begun.elapsed().as_secs_f32()
+        );
+    } else {
+        println!("\nEverything that ran passed, in {:.0} s.", begun.elapsed().as_secs_f32());
+    }
+    Ok(())
+}
+
+fn skipped() {
+    eprintln!();
+    eprintln!("SKIPPED  every test on PostgreSQL: no initdb on this machine.");
+    eprintln!("SKIPPED  install PostgreSQL 15 or newer (Debian: apt-get install postgresql) to run them.");
+    eprintln!("SKIPPED  CI runs them all.");
+}
+
+/// The executor's benchmark, on both databases where PostgreSQL is installed.
+pub(crate) fn bench() -> anyhow::Result<()> {
+    let postgres = Postgres::start()?;
+    let mut bench = cargo(&["bench", "--package", "subledger-store", "--bench", "executor"]);
+    match &postgres {
+        Some(postgres) => drop(bench.env("SUBLEDGER_TEST_POSTGRES", postgres.url())),
+        None => eprintln!("SKIPPED  the benchmark on PostgreSQL: no initdb on this machine."),
+    }
+    run("benchmark", &mut bench)
+}
+
+/// The OpenAPI document on standard output.
+pub(crate) fn openapi() -> anyhow::Result<()> {
+    let status = cargo(&["run", "--quiet", "--package", "subledger", "--", "admin", "openapi"]).status()?;
+    if status.success() { Ok(()) } else { bail!("the binary failed ({status})") }
+}

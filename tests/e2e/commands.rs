@@ -1,0 +1,93 @@
+//! The command line: every command helps, the demo tells its story, wrong use is said plainly.
+
+use serde_json::Value;
+
+use crate::support::{Database, run_cli};
+
+const COMMANDS: &[&[&str]] = &[
+    &["demo"],
+    &["serve"],
+    &["sandbox"],
+    &["migrate"],
+    &["app", "create"],
+    &["app", "add-key"],
+    &["app", "revoke-key"],
+    &["app", "list"],
+    &["channel", "list"],
+    &["channel", "add"],
+    &["channel", "refresh"],
+    &["channel", "pause"],
+    &["channel", "resume"],
+    &["audit", "ledger"],
+    &["audit", "message"],
+    &["audit", "user"],
+    &["events", "list"],
+    &["events", "tail"],
+    &["projections", "status"],
+    &["projections", "rebuild"],
+    &["projections", "verify"],
+    &["admin", "master-key"],
+    &["admin", "settings"],
+    &["admin", "openapi"],
+];
+
+#[test]
+fn every_command_helps_with_an_example() {
+    let database = Database::sqlite();
+    for command in COMMANDS {
+        let output = run_cli(&database, &[command, &["--help"][..]].concat());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("Example"), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn the_demo_tells_the_whole_story_and_leaves_its_file() {
+    let database = Database::sqlite();
+    let data = database.folder.path().join("demo");
+    let output = run_cli(&database, &["demo", "--once", "--json", "--data", data.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let story: Value = serde_json::from_str(&said).unwrap();
+    let steps = story["steps"].as_array().unwrap();
+    assert!(steps.len() >= 8, "{said}");
+    let sends =
+        steps.iter().find_map(|step| step["facts"].as_array().filter(|facts| facts.len() == 4)).unwrap();
+    let states: Vec<&str> = sends.iter().map(|delivery| delivery["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["sent", "sent", "in_doubt", "skipped"]);
+    assert!(std::path::Path::new(story["database"].as_str().unwrap()).is_file());
+}
+
+#[test]
+fn an_empty_database_says_so_and_what_to_do() {
+    let database = Database::sqlite();
+    for (command, hint) in [
+        (["app", "list"], "app create"),
+        (["channel", "list"], "channel add"),
+        (["projections", "status"], "No log"),
+    ] {
+        let output = run_cli(&database, &command);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains(hint),
+            "{command:?}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn wrong_use_is_said_with_the_rule() {
+    let database = Database::sqlite();
+    for (arguments, word) in [
+        (&["app", "create", "shop", "--rights", "everything"][..], "manage"),
+        (&["app", "create", "a b"][..], "letters"),
+        (&["audit", "message", "--channel", "wechatmp123", "xyz"][..], "hexadecimal"),
+        (&["serve", "--config", "/no/such/file.toml"][..], "file.toml"),
+    ] {
+        let output = run_cli(&database, arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+}

@@ -1,0 +1,79 @@
+//! A client of the native API.
+
+use serde_json::Value;
+
+/// A status, a body and the headers that matter.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub replayed: bool,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn expect_status(&self, status: u16) -> &Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        &self.body
+    }
+
+    #[track_caller]
+    pub fn expect_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status, self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
+    }
+}
+
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    pub url: String,
+    key: String,
+}
+
+impl Client {
+    pub fn new(url: &str, key: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(std::time::Duration::from_secs(20))
+            .build()
+            .unwrap();
+        Self { http, url: url.to_owned(), key: key.to_owned() }
+    }
+
+    pub fn moved(&mut self, url: &str) {
+        self.url = url.to_owned();
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.try_send(self.http.get(self.at(path))).await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.try_send(self.http.post(self.at(path)).json(body)).await.unwrap()
+    }
+
+    /// A POST that may find nobody there.
+    pub async fn try_post(&self, path: &str, idempotency_key: &str, body: &Value) -> Option<Answer> {
+        let request = self.http.post(self.at(path)).header("Idempotency-Key", idempotency_key).json(body);
+        self.try_send(request).await.ok()
+    }
+
+    /// A plain GET outside the API.
+    pub async fn status_of(&self, path: &str) -> Option<u16> {
+        self.http.get(format!("{}{path}", self.url)).send().await.ok().map(|answer| answer.status().as_u16())
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.url)
+    }
+
+    async fn try_send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+        let answer = request.bearer_auth(&self.key).send().await?;
+        let status = answer.status().as_u16();
+        let replayed = answer.headers().get("idempotent-replayed").is_some();
+        let bytes = answer.bytes().await?;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Ok(Answer { status, body, replayed })
+    }
+}

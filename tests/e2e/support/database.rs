@@ -1,0 +1,72 @@
+//! A database of one test: an SQLite file in a folder of its own, or a fresh PostgreSQL database.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// The master key of every test database.
+pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+pub struct Database {
+    pub url: String,
+    pub folder: TempDir,
+    admin: Option<(String, String)>,
+}
+
+impl Database {
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("e2e.db").display());
+        Self { url, folder, admin: None }
+    }
+
+    /// A fresh database on the server of `SUBLEDGER_TEST_POSTGRES`; none, loudly, where that is not set.
+    pub fn postgres(test: &str) -> Option<Self> {
+        let Ok(admin) = std::env::var("SUBLEDGER_TEST_POSTGRES") else {
+            let required = std::env::var("SUBLEDGER_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
+            assert!(!required, "SUBLEDGER_TEST_POSTGRES is not set and PostgreSQL is required");
+            eprintln!("SKIPPED: {test} on PostgreSQL: SUBLEDGER_TEST_POSTGRES is not set");
+            return None;
+        };
+        let name = format!("e2e_{}", uuid::Uuid::new_v4().simple());
+        psql(&admin, &format!("create database {name}"));
+        let (server, _) = admin.rsplit_once('/').unwrap();
+        let url = format!("{server}/{name}");
+        Some(Self { url, folder: tempfile::tempdir().unwrap(), admin: Some((admin, name)) })
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.admin.is_some()
+    }
+
+    /// Cuts every connection to this database, as a restart of the server would. PostgreSQL only.
+    pub fn cut_connections(&self) {
+        if let Some((admin, name)) = &self.admin {
+            psql(
+                admin,
+                &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),
+            );
+        }
+    }
+
+    /// Lets nobody connect, or lets them again. PostgreSQL only.
+    pub fn allow_connections(&self, allow: bool) {
+        if let Some((admin, name)) = &self.admin {
+            psql(admin, &format!("alter database {name} with allow_connections {allow}"));
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some((admin, name)) = &self.admin {
+            psql(admin, &format!("drop database if exists {name} with (force)"));
+        }
+    }
+}
+
+fn psql(admin: &str, statement: &str) {
+    let output = Command::new("psql").args([admin, "-v", "ON_ERROR_STOP=1", "-q", "-c", statement]).output();
+    let output = output.expect("psql, which comes with PostgreSQL, must be on the path");
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,115 @@
+//! The binary as a process.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use super::{Database, Wechat, database::MASTER_KEY};
+
+/// The binary under test: `SUBLEDGER_BIN`, or the one built beside this test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("SUBLEDGER_BIN") {
+        return path.into();
+    }
+    // target/<profile>/deps/e2e-… → target/<profile>/subledger
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("subledger");
+    assert!(path.is_file(), "{} is missing: cargo build --package subledger", path.display());
+    path
+}
+
+/// Time-outs of the tests: short, so that lost answers and lost nodes are found within seconds.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("SUBLEDGER_MASTER_KEY", MASTER_KEY),
+    ("SUBLEDGER_WECHAT_CONNECT_TIMEOUT_MS", "400"),
+    ("SUBLEDGER_WECHAT_READ_TIMEOUT_MS", "900"),
+    ("SUBLEDGER_DISPATCH_LEASE_MS", "1500"),
+    ("SUBLEDGER_DISPATCH_POLL_MS", "50"),
+    ("SUBLEDGER_LOG_FILTER", "warn"),
+];
+
+fn command(database: &Database) -> Command {
+    let mut command = Command::new(binary());
+    command.envs(ENVIRONMENT.iter().copied()).env("SUBLEDGER_DATABASE", &database.url).env_remove("RUST_LOG");
+    command
+}
+
+/// Runs a command of the binary to its end.
+pub fn run_cli(database: &Database, arguments: &[&str]) -> Output {
+    command(database).args(arguments).output().unwrap()
+}
+
+/// The same with more environment.
+pub fn run_cli_with(database: &Database, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    command(database).envs(environment.iter().copied()).args(arguments).output().unwrap()
+}
+
+/// A process that is killed when it is dropped.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts the service and waits until it listens.
+    pub async fn serve(database: &Database, wechat: &Wechat) -> (Self, String) {
+        let mut command = command(database);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).env("SUBLEDGER_WECHAT_BASE_URL", &wechat.url);
+        Self::start(command, "subledger listens on ").await
+    }
+
+    /// Starts the simulated WeChat and waits until it listens.
+    pub async fn sandbox() -> (Self, String) {
+        let mut command = Command::new(binary());
+        command.args(["sandbox", "--listen", "127.0.0.1:0"]);
+        Self::start(command, "Simulated WeChat at ").await
+    }
+
+    async fn start(mut command: Command, announcement: &'static str) -> (Self, String) {
+        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let found = tokio::task::spawn_blocking(move || {
+            let mut reader = BufReader::new(stdout);
+            let mut line = String::new();
+            loop {
+                line.clear();
+                if reader.read_line(&mut line).unwrap() == 0 {
+                    return None;
+                }
+                if let Some(rest) = line.trim().strip_prefix(announcement) {
+                    let url = rest.split_whitespace().next().unwrap().to_owned();
+                    // Keep reading, or the process would block on a full pipe.
+                    std::thread::spawn(move || {
+                        std::io::copy(&mut reader.by_ref().take(u64::MAX), &mut std::io::sink())
+                    });
+                    return Some(url);
+                }
+            }
+        });
+        let url = found.await.unwrap();
+        let url = url.unwrap_or_else(|| {
+            panic!("the process ended before it said {announcement:?}: {:?}", child.wait())
+        });
+        (Self { child }, url)
+    }
+
+    /// SIGKILL: no warning, no clean-up.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and the exit code once it has ended.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        tokio::task::spawn_blocking(move || self.child.wait().unwrap().code()).await.unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
