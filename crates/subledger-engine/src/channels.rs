@@ -1,5 +1,7 @@
 //! Channels: set up with a live probe, refresh templates, replace the secret, pause, resume, change policies.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
@@ -198,7 +200,7 @@ impl Engine {
         caller: &Caller,
         code: &ChannelCode,
     ) -> Result<Done<Refreshed>, EngineError> {
-        let registered = self.registered(code).await?;
+        let (channel, registered) = self.channel(code).await?;
         self.refresh_slot(code)?;
         let list = self
             .gateway()
@@ -207,8 +209,14 @@ impl Engine {
             .await
             .map_err(|error| gateway::channel_error(&error))?;
         let read = list.templates.len() + list.undecodable;
-        let listed: Vec<Template> = list.templates.into_iter().filter_map(template).collect();
+        let mut listed: Vec<Template> = list.templates.into_iter().filter_map(template).collect();
         let unreadable = u32::try_from(read - listed.len()).unwrap_or(u32::MAX);
+        if list.undecodable > 0 {
+            // An entry that could not be read may be any of the known ones: its absence does not prove that it is gone.
+            let seen: BTreeSet<TemplateId> = listed.iter().map(|template| template.id.clone()).collect();
+            let kept = channel.templates().filter(|known| known.listed && !seen.contains(&known.template.id));
+            listed.extend(kept.map(|known| known.template.clone()));
+        }
         if unreadable > 0 {
             tracing::warn!(channel.code = %code, templates.unreadable = unreadable, "templates of unknown shape");
         }

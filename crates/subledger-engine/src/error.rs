@@ -54,7 +54,7 @@ pub struct EngineError {
     /// The fields at fault.
     pub fields: Vec<FieldError>,
     /// WeChat's answer, if it was WeChat that refused.
-    pub wechat: Option<WechatSaid>,
+    pub wechat: Option<Box<WechatSaid>>,
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// For the log only.

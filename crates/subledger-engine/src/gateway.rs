@@ -156,5 +156,5 @@ fn refused(
     } else {
         format!("WeChat answered {number}: {errmsg}. {}", said.advice_en)
     };
-    EngineError { wechat: Some(said), ..EngineError::new(kind, code, detail) }
+    EngineError { wechat: Some(Box::new(said)), ..EngineError::new(kind, code, detail) }
 }

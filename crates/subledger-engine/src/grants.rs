@@ -75,7 +75,7 @@ struct RecordChoices {
     user: Option<UserRef>,
     openid: Option<(SubjectId, Openid)>,
     tapped_at: Option<Timestamp>,
-    words: BTreeMap<TemplateId, (Choice, String)>,
+    words: Words,
     popup_error: Option<i64>,
 }
 
@@ -153,10 +153,13 @@ impl RecordChoices {
     }
 }
 
+/// What was chosen for each template, and WeChat's own word for it.
+type Words = BTreeMap<TemplateId, (Choice, String)>;
+
 /// Templates and words of a result object, and the `errCode` of a popup that failed.
 fn parse_result(
     result: &serde_json::Map<String, serde_json::Value>,
-) -> Result<(BTreeMap<TemplateId, (Choice, String)>, Option<i64>), EngineError> {
+) -> Result<(Words, Option<i64>), EngineError> {
     let popup_error = result.get("errCode").and_then(serde_json::Value::as_i64).filter(|code| *code != 0);
     let mut words = BTreeMap::new();
     let mut fields = Vec::new();
@@ -231,5 +234,49 @@ impl Engine {
             metrics::counter!(metric_definitions::GRANTS, "channel" => channel.to_string()).increment(grants);
         }
         Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
+
+    fn parse(result: serde_json::Value) -> Result<(Words, Option<i64>), EngineError> {
+        parse_result(result.as_object().unwrap_or(&serde_json::Map::new()))
+    }
+
+    #[test]
+    fn every_accept_is_an_accept_and_keeps_its_word() {
+        for word in
+            ["accept", "acceptWithAlert", "acceptWithAudio", "acceptWithForcePush", "acceptInSomeNewWay"]
+        {
+            let parsed = parse(serde_json::json!({ "errMsg": "requestSubscribeMessage:ok", TEMPLATE: word }));
+            let words: Vec<_> = parsed.map(|(words, _)| words.into_values().collect()).unwrap_or_default();
+            assert_eq!(words, [(Choice::Accept, word.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_failed_popup_records_nothing_and_is_no_error() {
+        let failed = serde_json::json!({ "errMsg": "requestSubscribeMessage:fail The main switch is switched off", "errCode": 20004 });
+        assert!(matches!(parse(failed), Ok((words, Some(20004))) if words.is_empty()));
+        let tap = serde_json::json!({ "errMsg": "requestSubscribeMessage:fail can only be invoked by user TAP gesture." });
+        assert!(matches!(parse(tap), Ok((words, None)) if words.is_empty()));
+    }
+
+    #[test]
+    fn what_is_not_a_result_is_refused_by_field() {
+        for (result, pointer) in [
+            (serde_json::json!({}), "/result"),
+            (serde_json::json!({ "errMsg": "requestSubscribeMessage:ok" }), "/result"),
+            (serde_json::json!({ TEMPLATE: "yes" }), &*format!("/result/{TEMPLATE}")),
+            (serde_json::json!({ TEMPLATE: 1 }), &*format!("/result/{TEMPLATE}")),
+            (serde_json::json!({ "x y": "accept" }), "/result/x y"),
+        ] {
+            let fields = parse(result.clone()).err().map(|error| error.fields).unwrap_or_default();
+            assert_eq!(fields.first().map(|field| field.pointer.as_str()), Some(pointer), "{result}");
+        }
     }
 }

@@ -120,3 +120,62 @@ const fn connect_word(failure: ConnectFailure) -> &'static str {
         ConnectFailure::Other | ConnectFailure::NotBuilt => "not_reached",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000_000);
+
+    fn read(sent: SendOutcome) -> Meaning {
+        meaning(sent, 1, NOW, 3)
+    }
+
+    fn refused(code: i64, class: RefusalClass) -> SendOutcome {
+        SendOutcome::Refused { code, message: String::new(), rid: None, class }
+    }
+
+    #[test]
+    fn only_43101_says_that_nothing_is_left() {
+        let denied = read(refused(43101, RefusalClass::NoPermission)).outcome;
+        assert!(matches!(denied, AttemptOutcome::NoPermission { .. }));
+        let other = read(refused(40037, RefusalClass::Template)).outcome;
+        assert!(matches!(other, AttemptOutcome::Refused { .. }));
+    }
+
+    #[test]
+    fn an_unknown_answer_is_never_tried_again() {
+        for reason in [
+            UnknownReason::Timeout,
+            UnknownReason::ConnectionLost,
+            UnknownReason::BodyTruncated,
+            UnknownReason::HttpStatus(502),
+            UnknownReason::Unintelligible,
+            UnknownReason::BodyTooLarge,
+        ] {
+            let meaning = read(SendOutcome::Unknown { reason });
+            assert!(matches!(meaning.outcome, AttemptOutcome::Unknown { .. }), "{reason}");
+            assert_eq!(meaning.hold, None, "{reason}: one lost answer says nothing about the others");
+        }
+    }
+
+    #[test]
+    fn limits_of_the_channel_hold_the_lane_and_busy_answers_do_not() {
+        let again = |when| read(SendOutcome::TryAgain { code: 0, rid: None, message: String::new(), when });
+        assert!(again(RetryHint::NextMinute).hold.is_some_and(|until| until > NOW));
+        assert!(again(RetryHint::NextDay).hold.is_some_and(|until| until > NOW));
+        assert_eq!(again(RetryHint::Backoff).hold, None);
+        assert_eq!(again(RetryHint::SameLane).hold, None);
+    }
+
+    #[test]
+    fn what_did_not_reach_wechat_is_tried_again_later() {
+        let reason = NotSentReason::NotReached(ConnectFailure::Refused);
+        let Meaning { outcome, word, .. } = read(SendOutcome::NotSent { reason });
+        let AttemptOutcome::Postponed { answer, until, max_attempts } = outcome else {
+            panic!("not postponed")
+        };
+        assert_eq!((word, answer.code, max_attempts), ("not_reached_refused", None, 3));
+        assert!(until > NOW);
+    }
+}

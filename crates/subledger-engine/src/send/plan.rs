@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The most warnings in one answer; a thousand recipients with the same odd value need not say so a thousand times.
-pub const MAX_WARNINGS: usize = 20;
+pub(super) const MAX_WARNINGS: usize = 20;
 /// The most fields at fault in one error.
 const MAX_FIELDS: usize = 50;
 
