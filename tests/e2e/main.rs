@@ -2,7 +2,7 @@
 //!
 //! The checker reads only the public API and the simulated WeChat's journal; it shares no code with what it checks.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
 mod commands;
 mod degraded;

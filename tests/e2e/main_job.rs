@@ -16,7 +16,7 @@ on_both_databases!(a_lost_answer_ends_in_doubt_and_is_settled_by_hand);
 on_both_databases!(what_waits_can_be_retracted);
 on_both_databases!(one_grant_and_many_senders_reach_wechat_once);
 
-pub fn message(recipients: Value, page: &str) -> Value {
+pub(crate) fn message(recipients: Value, page: &str) -> Value {
     json!({
         "template_id": TEMPLATE,
         "recipients": recipients,
@@ -39,12 +39,12 @@ async fn bind_and_tap(stage: &Stage, userid: &str, taps: usize) -> String {
     openid
 }
 
-pub async fn send(client: &Client, recipients: Value, page: &str) -> Value {
+pub(crate) async fn send(client: &Client, recipients: Value, page: &str) -> Value {
     let answer = client.post(&format!("/channels/{CHANNEL}/messages"), &message(recipients, page)).await;
     answer.expect_status(202).clone()
 }
 
-pub async fn ended(client: &Client, msgid: &str) -> Value {
+pub(crate) async fn ended(client: &Client, msgid: &str) -> Value {
     let path = format!("/channels/{CHANNEL}/messages/{msgid}");
     eventually("the message ends", PATIENCE, async || {
         let message = client.get(&path).await;
@@ -55,7 +55,7 @@ pub async fn ended(client: &Client, msgid: &str) -> Value {
     .await
 }
 
-pub async fn ledger(client: &Client, userid: &str) -> Value {
+pub(crate) async fn ledger(client: &Client, userid: &str) -> Value {
     let answer = client.get(&format!("/channels/{CHANNEL}/users/{userid}/ledgers")).await;
     answer.expect_status(200)["items"][0].clone()
 }

@@ -1,1 +1,43 @@
-//! Being built.
+//! Read models of subledger: what the log says, in the shape that is asked for.
+//!
+//! A projection is a fold over one log, kept in tables beside it. [`Projections`] follows the logs and applies each
+//! batch of events together with its checkpoint in one transaction; [`Queries`] reads the rows; [`rebuild`] builds a
+//! projection anew beside the live one and swaps; [`verify`] proves that the live one is what the log says.
+//!
+//! Nothing here decides anything and nothing here appends. Every row can be dropped: the log is the truth, and a rebuilt
+//! projection is the same to the byte on both databases ([`digest`]).
+//!
+//! How a batch is applied: decode and collect the keys, load the affected rows of each table in one statement, fold in
+//! memory, write the changed rows of each table in one statement and advance the checkpoint only if it still stands
+//! where the rows were read. So there is no statement per event, and several runners cannot apply a batch twice.
+
+mod batch;
+mod checkpoint;
+mod database;
+mod error;
+mod fold;
+mod metric_definitions;
+mod names;
+mod page;
+mod postgres;
+mod queries;
+mod rebuild;
+mod rows;
+mod runner;
+mod sqlite;
+mod table;
+mod verify;
+
+pub use checkpoint::Pause;
+pub use error::{NotYet, ProjectionError, QueryError};
+pub use metric_definitions::describe_metrics;
+pub use names::ProjectionName;
+pub use page::{Answer, MAX_PAGE, Page, PageRequest};
+pub use queries::{AppKeyAnswer, MessageFilter, Queries};
+pub use rebuild::{Progress, rebuild};
+pub use rows::{
+    AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState, LedgerRow, LotRow,
+    LotState, MessageRow, TemplateRow,
+};
+pub use runner::{Lag, Projections, ProjectionsConfig};
+pub use verify::{Digest, Verification, digest, verify};

@@ -1,5 +1,10 @@
 //! What can go wrong with the store.
+//!
+//! The one distinction callers act on: a database that does not answer (try again, perhaps recorded) is
+//! [`StoreError::Unavailable`]; a statement it refuses is [`StoreError::Database`]; bytes that cannot be what was
+//! written are [`StoreError::Corrupt`]. The sorting is done here and nowhere else.
 
+use sqlx::{postgres::PgDatabaseError, sqlite::SqliteError};
 use thiserror::Error;
 
 /// A read or a write failed.
@@ -28,12 +33,81 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl StoreError {
+    /// Sorts what the driver said.
+    pub(crate) fn sort(doing: &'static str, source: sqlx::Error) -> Self {
+        match fault_of(&source) {
+            Fault::Unreachable => Self::Unavailable { doing, source },
+            Fault::Damaged => Self::Corrupt(format!("{source}, found while {doing}")),
+            Fault::Refused => Self::Database { doing, source },
+        }
+    }
+
+    /// The same failure for another of the callers that share it. Driver errors cannot be cloned, their text can.
+    pub(crate) fn again(&self) -> Self {
+        let copy = |source: &sqlx::Error| sqlx::Error::Protocol(source.to_string());
+        match self {
+            Self::Unavailable { doing, source } => Self::Unavailable { doing, source: copy(source) },
+            Self::Database { doing, source } => Self::Database { doing, source: copy(source) },
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+        }
+    }
+}
+
+/// For `map_err`: sorts a driver error that came up while doing this step.
+pub(crate) fn while_doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Copy {
+    move |source| StoreError::sort(doing, source)
+}
+
+enum Fault {
+    Unreachable,
+    Damaged,
+    Refused,
+}
+
+fn fault_of(error: &sqlx::Error) -> Fault {
+    let database = match error {
+        sqlx::Error::Database(database) => database,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => return Fault::Unreachable,
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => return Fault::Damaged,
+        _ => return Fault::Refused,
+    };
+    if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
+        // Class 08: connection exceptions; 57P0x: shut down, crashed, starting up; 53300: too many connections;
+        // XX001/XX002: a damaged table or index; 25P03: the session was ended because it idled in a transaction.
+        return match error.code() {
+            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => Fault::Unreachable,
+            "XX001" | "XX002" => Fault::Damaged,
+            code if code.starts_with("08") => Fault::Unreachable,
+            _ => Fault::Refused,
+        };
+    }
+    if database.try_downcast_ref::<SqliteError>().is_some() {
+        let code: Option<i32> = database.code().and_then(|code| code.parse().ok());
+        // Primary codes: 5 busy, 6 locked, 10 I/O error, 14 cannot open; 11 corrupt, 26 not a database.
+        return match code.map(|code| code & 0xff) {
+            Some(5 | 6 | 10 | 14) => Fault::Unreachable,
+            Some(11 | 26) => Fault::Damaged,
+            _ => Fault::Refused,
+        };
+    }
+    Fault::Refused
+}
+
 /// The database could not be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The URL is of no known kind.
     #[error("{0}")]
     Url(String),
+    /// The database is too old.
+    #[error("{0}")]
+    Unsupported(String),
     /// The master key does not unlock this database.
     #[error("SUBLEDGER_MASTER_KEY is not the key this database was set up with")]
     WrongMasterKey,

@@ -1,16 +1,35 @@
 //! The event log of subledger, on SQLite and on PostgreSQL.
+//!
+//! [`Store`] reads: logs, streams, vaults, the queue. [`Executor`] writes: it carries out [`Work`] in batches, each batch
+//! in one transaction. Only the executor appends; a position, once read, never gains a neighbour below it; positions are
+//! dense, so a hole is tampering. The log holds no personal data and no secret: those are sealed in side tables.
+
+mod chain;
 mod config;
+mod cqrs;
+mod database;
 mod effects;
 mod error;
 mod executor;
+mod fold;
+mod json_rows;
+mod metric_definitions;
+mod postgres;
 mod recorded;
+mod rows;
+mod sqlite;
 mod store;
+mod tail;
+mod vault;
 mod work;
 
-pub use config::{MasterKey, StoreConfig};
+pub use chain::{ChainCheck, ChainError, verify_chain};
+pub use config::{MasterKey, MasterKeyError, StoreConfig};
+pub use cqrs::{LogContext, LogEventStore};
+pub use database::{Database, SqliteDatabase};
 pub use effects::{Effect, QueueRow, QueueState};
 pub use error::{OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
-pub use store::{Claimed, Clock, QueueEntry, QueueStats, Store, Swept};
+pub use store::{Claimed, Clock, QueueEntry, QueueStats, Store, Swept, SystemClock};
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -51,6 +51,9 @@ impl<A: Decide> AnyState for A {
     }
 }
 
+/// Makes a state from a snapshot.
+pub(crate) type Thaw = fn(&[u8]) -> Result<Box<dyn AnyState>, serde_json::Error>;
+
 /// A stream a work needs, and how to build its state.
 #[derive(Clone)]
 pub struct StreamRef {
@@ -59,7 +62,7 @@ pub struct StreamRef {
     /// The state before the first event.
     pub(crate) empty: fn() -> Box<dyn AnyState>,
     /// The state in a snapshot.
-    pub(crate) thaw: fn(&[u8]) -> Result<Box<dyn AnyState>, serde_json::Error>,
+    pub(crate) thaw: Thaw,
 }
 
 impl StreamRef {
@@ -229,6 +232,15 @@ impl<'a> Stage<'a> {
             },
         };
         any.downcast_ref().ok_or_else(|| wrong_type(name))
+    }
+
+    /// The version of a stream, with what this command has appended so far.
+    pub(crate) fn version<A: Decide>(&self, name: &StreamName) -> Result<u64, StageError> {
+        match (self.copies.get(name), self.states.get(name)) {
+            (Some(copy), _) => Ok(copy.version),
+            (None, Some(versioned)) => Ok(versioned.version),
+            (None, None) => Err(StageError::Missing(StreamRef::of::<A>(name.clone()))),
+        }
     }
 
     /// Lets the aggregate decide and applies its events. The inner result is the aggregate's own: a refusal leaves

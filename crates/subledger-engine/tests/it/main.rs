@@ -1,0 +1,12 @@
+//! The use cases against a real store, real read models and the simulated WeChat over HTTP.
+//!
+//! What the whole binary does is tested in the workspace's `tests/`; here stand the cases that need a hand inside: faults at a
+//! chosen moment, races, policies.
+
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
+
+mod channels;
+mod dispatching;
+mod granting;
+mod sending;
+mod world;

@@ -1,0 +1,212 @@
+//! An engine on a database of its own, beside a simulated WeChat.
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use subledger_domain::{
+    AppId, ChannelCode, DeliveryId, LogName, MessageId, StreamName, TemplateId, Timestamp, UserId,
+    channel::{Policy, TokenMode},
+    ledger::Ledger,
+};
+use subledger_engine::{
+    Caller, Engine, EngineError, EngineSettings, Values,
+    channels::NewChannel,
+    dispatch::DispatchSettings,
+    gateway::Gateway,
+    grants::{ClientReport, RecordedChoice, Tapper},
+    send::{Recipient, SendAnswer, SendRequest, To},
+    users::BindBy,
+};
+use subledger_projection::{DeliveryRow, DeliveryState, Projections, ProjectionsConfig};
+use subledger_sandbox::{AppSpec, Choice, Sandbox, SandboxConfig, TapSpec, Template};
+use subledger_store::{Clock, Executor, ExecutorConfig, MasterKey, Store, StoreConfig};
+use subledger_wechat::WeChatConfig;
+use tempfile::TempDir;
+
+pub const APPID: &str = "wx00000000demo0001";
+pub const SECRET: &str = "engine-test-secret";
+pub const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
+pub const LONG_TERM: &str = "TPL_demo_long_term_0000000000000000000_002";
+const PATIENCE: Duration = Duration::from_secs(15);
+
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+    }
+}
+
+pub struct World {
+    pub engine: Engine,
+    pub wechat: Sandbox,
+    pub code: ChannelCode,
+    pub caller: Caller,
+    pub _folder: TempDir,
+}
+
+pub fn template() -> TemplateId {
+    TEMPLATE.parse().unwrap()
+}
+
+pub fn values() -> Values {
+    [("thing1", "牛角面包"), ("date2", "2026-11-23 09:30"), ("phrase3", "待取餐")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+pub fn send_request(recipients: Vec<Recipient>) -> SendRequest {
+    SendRequest {
+        template: template(),
+        recipients,
+        data: values(),
+        page: None,
+        state: Default::default(),
+        lang: Default::default(),
+        expires_at: None,
+        idempotency_key: None,
+    }
+}
+
+pub fn to_user(userid: &str) -> Recipient {
+    Recipient { to: To::Userid(userid.parse().unwrap()), data: Values::new() }
+}
+
+impl World {
+    /// A world with the channel set up and its templates read; nothing is dispatched yet.
+    pub async fn new() -> Self {
+        Self::with_policy(Policy::default()).await
+    }
+
+    pub async fn with_policy(policy: Policy) -> Self {
+        let wechat = Sandbox::new(SandboxConfig::default());
+        wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
+        let lines = "商品:{{thing1.DATA}}\n时间:{{date2.DATA}}\n状态:{{phrase3.DATA}}\n";
+        wechat.create_template(APPID, Template::one_time(TEMPLATE, "取餐提醒", lines)).unwrap();
+        wechat.create_template(APPID, Template::long_term(LONG_TERM, "出行提醒", lines)).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
+
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig {
+            url: SecretString::from(format!("sqlite://{}", folder.path().join("engine.db").display())),
+            master_key: MasterKey::from_bytes([7; 32]),
+            max_connections: 4,
+        };
+        let store = Store::open(&config, Arc::new(WallClock)).await.unwrap();
+        let gateway = WeChatConfig {
+            base_url: url,
+            connect_timeout: Duration::from_millis(200),
+            read_timeout: Duration::from_millis(600),
+            ..WeChatConfig::default()
+        };
+        let gateway = Gateway::new(gateway, store.clone()).unwrap();
+        let executor = Executor::start(store.clone(), ExecutorConfig::default());
+        let projections = Projections::start(store.clone(), ProjectionsConfig::default());
+        let dispatch = DispatchSettings {
+            lease: Duration::from_millis(1_000),
+            poll: Duration::from_millis(20),
+            ..DispatchSettings::default()
+        };
+        let settings = EngineSettings { dispatch, read_wait: PATIENCE, ..EngineSettings::default() };
+        let engine = Engine::new(store, executor, projections, gateway, settings);
+        let caller = Caller::app("shop".parse::<AppId>().unwrap(), None);
+        let world = Self { engine, wechat, code: "wechatmp123".parse().unwrap(), caller, _folder: folder };
+        let new = NewChannel {
+            code: world.code.clone(),
+            name: "Bakery".to_owned(),
+            appid: APPID.to_owned(),
+            secret: SecretString::from(SECRET),
+            token_mode: TokenMode::Stable,
+            policy,
+            idempotency_key: None,
+        };
+        world.engine.register_channel(&world.caller, new).await.unwrap();
+        world.engine.refresh_templates(&world.caller, &world.code).await.unwrap();
+        world
+    }
+
+    pub fn log(&self) -> LogName {
+        LogName::channel(&self.code)
+    }
+
+    /// A bound user with an openid at WeChat.
+    pub async fn user(&self, userid: &str) -> String {
+        let openid = self.wechat.create_user(APPID, None).unwrap();
+        let userid: UserId = userid.parse().unwrap();
+        let by = BindBy::Openid(openid.parse().unwrap());
+        self.engine.bind_user(&self.caller, &self.code, userid, by, None).await.unwrap();
+        openid
+    }
+
+    /// The user taps at WeChat, and the tap is reported.
+    pub async fn tap(&self, userid: &str, openid: &str, report: &str) -> Vec<RecordedChoice> {
+        self.tap_for(TEMPLATE, userid, openid, report).await
+    }
+
+    pub async fn tap_for(
+        &self,
+        template: &str,
+        userid: &str,
+        openid: &str,
+        report: &str,
+    ) -> Vec<RecordedChoice> {
+        let result = self.wechat.tap(APPID, &TapSpec::new(openid, &[template], Choice::Accept)).unwrap();
+        self.report(userid, report, &result).await.unwrap()
+    }
+
+    pub async fn report(
+        &self,
+        userid: &str,
+        report: &str,
+        result: &serde_json::Value,
+    ) -> Result<Vec<RecordedChoice>, EngineError> {
+        let report = ClientReport {
+            id: report.parse().unwrap(),
+            who: Tapper::Userid(userid.parse().unwrap()),
+            tapped_at: None,
+            result: result.as_object().unwrap().clone(),
+        };
+        Ok(self.engine.record_report(&self.caller, &self.code, report).await?.answer.choices)
+    }
+
+    pub async fn send(&self, recipients: Vec<Recipient>) -> Result<SendAnswer, EngineError> {
+        Ok(self.engine.send(&self.caller, &self.code, send_request(recipients)).await?.answer)
+    }
+
+    pub async fn ledger(&self, openid: &str) -> Ledger {
+        let subject = self.engine.store().subject_of(&self.code, &openid.parse().unwrap());
+        let stream = StreamName::ledger(subject, &template());
+        self.engine.store().load::<Ledger>(&self.log(), &stream).await.unwrap().0
+    }
+
+    pub async fn delivery(&self, msgid: MessageId, index: u32) -> DeliveryRow {
+        assert!(self.engine.caught_up(&self.log(), None).await, "the read models did not catch up");
+        let id = DeliveryId::new(msgid, index);
+        self.engine.queries().delivery(&self.code, id).await.unwrap().value.unwrap()
+    }
+
+    /// Waits until the delivery is neither queued nor started.
+    pub async fn ended(&self, msgid: MessageId, index: u32) -> DeliveryRow {
+        let begun = std::time::Instant::now();
+        loop {
+            let row = self.delivery(msgid, index).await;
+            if !matches!(row.state, DeliveryState::Queued | DeliveryState::Started) {
+                return row;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the delivery did not end: {row:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// How many sends WeChat really accepted.
+    pub fn accepted_by_wechat(&self) -> usize {
+        self.wechat.journal().iter().filter(|entry| entry.committed).count()
+    }
+
+    /// The end of the channel's log.
+    pub async fn events(&self) -> u64 {
+        self.engine.store().head(&self.log()).await.unwrap().position.0
+    }
+}

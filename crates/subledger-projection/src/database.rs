@@ -1,0 +1,303 @@
+//! The three ways this crate talks to a database: ask, look at a snapshot, write guarded steps.
+//!
+//! Statements are static text in [`crate::sqlite`] and [`crate::postgres`]; parameters are text and integers, rows come back
+//! as tuples of those. Everything above this module is the same code for both databases.
+//!
+//! Writes are data, not callbacks: a list of [`Step`]s, each of which may name how many rows it must touch. One that touches
+//! another number takes the whole transaction back. That is how a checkpoint is compared and moved together with the rows.
+
+use futures::TryStreamExt;
+use sqlx::{
+    Connection, Executor, FromRow, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
+    postgres::{PgArguments, PgRow},
+    query::{Query, QueryAs},
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use subledger_store::{Database, Store, StoreError};
+
+use crate::table::{Table, TableSql};
+
+/// The same question for both databases.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Statement {
+    pub(crate) sqlite: &'static str,
+    pub(crate) postgres: &'static str,
+}
+
+/// `statement!(bindings::PAGE)`: the constant of that name in both modules.
+macro_rules! statement {
+    ($file:ident::$name:ident) => {
+        $crate::database::Statement {
+            sqlite: $crate::sqlite::$file::$name,
+            postgres: $crate::postgres::$file::$name,
+        }
+    };
+}
+pub(crate) use statement;
+
+/// A statement of a table.
+pub(crate) fn of_table(table: Table, pick: fn(&TableSql) -> &'static str) -> Statement {
+    let (sqlite, postgres) = table.sql();
+    Statement { sqlite: pick(sqlite), postgres: pick(postgres) }
+}
+
+/// A value to bind.
+#[derive(Debug, Clone)]
+pub(crate) enum Param {
+    Text(String),
+    MaybeText(Option<String>),
+    Int(i64),
+    MaybeInt(Option<i64>),
+}
+
+impl From<&str> for Param {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Param {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Param {
+    fn from(int: i64) -> Self {
+        Self::Int(int)
+    }
+}
+
+/// Both databases count in `i64`; a position or lot number beyond it cannot exist.
+pub(crate) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// One statement of a transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) statement: Statement,
+    pub(crate) params: Vec<Param>,
+    /// How many rows it must touch, if that matters.
+    pub(crate) expect: Option<u64>,
+}
+
+impl Step {
+    /// A step that may touch any number of rows.
+    pub(crate) const fn new(statement: Statement, params: Vec<Param>) -> Self {
+        Self { statement, params, expect: None }
+    }
+
+    /// A step that must touch exactly one row.
+    pub(crate) const fn guard(statement: Statement, params: Vec<Param>) -> Self {
+        Self { statement, params, expect: Some(1) }
+    }
+}
+
+/// A row that both drivers can decode.
+pub(crate) trait Tuple:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+impl<T> Tuple for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+macro_rules! bind_all {
+    ($query:expr, $params:expr) => {{
+        let mut query = $query;
+        for param in $params {
+            query = match param {
+                Param::Text(text) => query.bind(text.as_str()),
+                Param::MaybeText(text) => query.bind(text.as_deref()),
+                Param::Int(int) => query.bind(*int),
+                Param::MaybeInt(int) => query.bind(*int),
+            };
+        }
+        query
+    }};
+}
+
+type SqliteRows<'q, T> = QueryAs<'q, Sqlite, T, SqliteArguments>;
+type PgRows<'q, T> = QueryAs<'q, Postgres, T, PgArguments>;
+
+fn sqlite_rows<T: Tuple>(statement: Statement, params: &[Param]) -> SqliteRows<'_, T> {
+    bind_all!(sqlx::query_as(statement.sqlite), params)
+}
+
+fn pg_rows<T: Tuple>(statement: Statement, params: &[Param]) -> PgRows<'_, T> {
+    bind_all!(sqlx::query_as(statement.postgres), params)
+}
+
+fn sqlite_step(step: &Step) -> Query<'_, Sqlite, SqliteArguments> {
+    bind_all!(sqlx::query(step.statement.sqlite), &step.params)
+}
+
+fn pg_step(step: &Step) -> Query<'_, Postgres, PgArguments> {
+    bind_all!(sqlx::query(step.statement.postgres), &step.params)
+}
+
+/// Asks one question outside any transaction.
+pub(crate) async fn ask<T: Tuple>(
+    store: &Store,
+    doing: &'static str,
+    statement: Statement,
+    params: &[Param],
+) -> Result<Vec<T>, StoreError> {
+    let rows = match store.database() {
+        Database::Sqlite(db) => sqlite_rows(statement, params).fetch_all(&db.readers).await,
+        Database::Postgres(pool) => pg_rows(statement, params).fetch_all(pool).await,
+    };
+    rows.map_err(|source| failed(doing, source))
+}
+
+/// The database as it stood at one moment.
+pub(crate) enum Snapshot {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Snapshot {
+    /// Takes a snapshot. SQLite's begins with the first question.
+    pub(crate) async fn take(store: &Store, doing: &'static str) -> Result<Self, StoreError> {
+        let taken = match store.database() {
+            Database::Sqlite(db) => db.readers.begin().await.map(Self::Sqlite),
+            Database::Postgres(pool) => {
+                pool.begin_with("begin isolation level repeatable read read only").await.map(Self::Postgres)
+            }
+        };
+        taken.map_err(|source| failed(doing, source))
+    }
+
+    /// All rows of a question.
+    pub(crate) async fn rows<T: Tuple>(
+        &mut self,
+        doing: &'static str,
+        statement: Statement,
+        params: &[Param],
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = match self {
+            Self::Sqlite(tx) => sqlite_rows(statement, params).fetch_all(&mut **tx).await,
+            Self::Postgres(tx) => pg_rows(statement, params).fetch_all(&mut **tx).await,
+        };
+        rows.map_err(|source| failed(doing, source))
+    }
+
+    /// Hands every row of a question to `each`, without keeping them.
+    pub(crate) async fn each(
+        &mut self,
+        doing: &'static str,
+        statement: Statement,
+        params: &[Param],
+        mut each: impl FnMut(String) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => {
+                let mut rows = sqlite_rows::<(String,)>(statement, params).fetch(&mut **tx);
+                while let Some((row,)) = rows.try_next().await.map_err(|source| failed(doing, source))? {
+                    each(row)?;
+                }
+            }
+            Self::Postgres(tx) => {
+                let mut rows = pg_rows::<(String,)>(statement, params).fetch(&mut **tx);
+                while let Some((row,)) = rows.try_next().await.map_err(|source| failed(doing, source))? {
+                    each(row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Carries steps out in one transaction. `None`: a step did not touch the rows it must, and nothing is changed.
+/// Otherwise, how many rows each step touched.
+pub(crate) async fn write(
+    store: &Store,
+    doing: &'static str,
+    steps: &[Step],
+) -> Result<Option<Vec<u64>>, StoreError> {
+    let written = match store.database() {
+        Database::Sqlite(db) => write_sqlite(&mut *db.writer().await, steps).await,
+        Database::Postgres(pool) => match pool.acquire().await {
+            Ok(mut connection) => write_postgres(&mut connection, steps).await,
+            Err(error) => Err(error),
+        },
+    };
+    written.map_err(|source| failed(doing, source))
+}
+
+async fn write_sqlite(
+    connection: &mut SqliteConnection,
+    steps: &[Step],
+) -> Result<Option<Vec<u64>>, sqlx::Error> {
+    let mut tx = connection.begin_with("begin immediate").await?;
+    let mut touched = Vec::with_capacity(steps.len());
+    for step in steps {
+        let rows = tx.execute(sqlite_step(step)).await?.rows_affected();
+        if step.expect.is_some_and(|expected| expected != rows) {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        touched.push(rows);
+    }
+    tx.commit().await?;
+    Ok(Some(touched))
+}
+
+async fn write_postgres(
+    connection: &mut PgConnection,
+    steps: &[Step],
+) -> Result<Option<Vec<u64>>, sqlx::Error> {
+    let mut tx = connection.begin().await?;
+    let mut touched = Vec::with_capacity(steps.len());
+    for step in steps {
+        let rows = tx.execute(pg_step(step)).await?.rows_affected();
+        if step.expect.is_some_and(|expected| expected != rows) {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        touched.push(rows);
+    }
+    tx.commit().await?;
+    Ok(Some(touched))
+}
+
+fn failed(doing: &'static str, source: sqlx::Error) -> StoreError {
+    if is_unavailable(&source) {
+        StoreError::Unavailable { doing, source }
+    } else {
+        StoreError::Database { doing, source }
+    }
+}
+
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // SQLite: busy, locked, I/O error, full, cannot open.
+            Some("5" | "6" | "10" | "13" | "14" | "261" | "517") => true,
+            // PostgreSQL: connection, rollback for concurrency, resources, operator intervention.
+            Some(code) if code.len() == 5 => {
+                ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether the database refused a value: the same write will be refused for ever.
+pub(crate) fn is_refusal_of_data(error: &StoreError) -> bool {
+    let StoreError::Database { source: sqlx::Error::Database(error), .. } = error else { return false };
+    match error.code().as_deref() {
+        // PostgreSQL: data exception, integrity constraint violation.
+        Some(code) if code.len() == 5 => code.starts_with("22") || code.starts_with("23"),
+        // SQLite: too big, constraint, mismatch; extended codes carry the primary one in the low byte.
+        Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20)),
+        None => false,
+    }
+}

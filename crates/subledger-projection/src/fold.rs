@@ -1,0 +1,92 @@
+//! Folds: how an event changes rows. Pure and in memory; the same code for both databases and for rebuilds.
+//!
+//! A [`Model`] lives for one batch: it takes the events, says which rows it needs (as often as it has to), folds, and
+//! hands the changed rows back. It must never ask anything but the rows and the events: no clock, no database, no other
+//! projection, or a rebuild would come to another result.
+
+mod apps;
+mod bindings;
+mod channels;
+mod ledgers;
+mod messages;
+
+use subledger_domain::{DecodeError, Timestamp};
+use subledger_store::{Position, Recorded};
+use thiserror::Error;
+
+use crate::{
+    ProjectionName,
+    table::{Change, Need, Table},
+};
+
+pub(crate) use ledgers::LedgerBook;
+
+/// When and where an event was recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) position: Position,
+    pub(crate) at: Timestamp,
+}
+
+impl From<&Recorded> for Stamp {
+    fn from(recorded: &Recorded) -> Self {
+        Self { position: recorded.position, at: recorded.recorded_at }
+    }
+}
+
+/// Why an event cannot be applied.
+#[derive(Debug, Error)]
+pub(crate) enum FoldError {
+    /// Its payload is not what its kind says.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Its stream is not named as streams of its aggregate are.
+    #[error("stream {0} is not named as it should be")]
+    Stream(String),
+    /// It cannot have happened after what was applied before.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+/// An event that cannot be applied.
+#[derive(Debug)]
+pub(crate) struct Poison {
+    pub(crate) position: Position,
+    pub(crate) error: FoldError,
+}
+
+/// One projection during one batch.
+pub(crate) trait Model: Send {
+    /// Takes the next event, in order; events of no concern are passed over.
+    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError>;
+    /// The rows it needs next. Asked again after each load, until it needs none.
+    fn need(&mut self) -> Option<Need>;
+    /// Takes rows it needed; those that do not exist are left out.
+    fn load(&mut self, table: Table, rows: Vec<String>) -> Result<(), serde_json::Error>;
+    /// Applies the events, in order. After an error the model is of no use any more.
+    fn fold(&mut self) -> Result<(), Poison>;
+    /// The rows to write.
+    fn changes(&self) -> Result<Vec<Change>, serde_json::Error>;
+}
+
+/// An empty model of a projection.
+pub(crate) fn model(projection: ProjectionName) -> Box<dyn Model> {
+    match projection {
+        ProjectionName::Channels => Box::new(channels::Channels::default()),
+        ProjectionName::Bindings => Box::new(bindings::Bindings::default()),
+        ProjectionName::Ledgers => Box::new(ledgers::Ledgers::default()),
+        ProjectionName::Messages => Box::new(messages::Messages::default()),
+        ProjectionName::Apps => Box::new(apps::Apps::default()),
+    }
+}
+
+/// Changes of two tables.
+fn changes_of(
+    first: Result<Option<Change>, serde_json::Error>,
+    second: Result<Option<Change>, serde_json::Error>,
+) -> Result<Vec<Change>, serde_json::Error> {
+    Ok(first?.into_iter().chain(second?).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Folds channel events: the Mini Program and its templates.
+
+use subledger_domain::{
+    ChannelCode, Template,
+    channel::{ChannelEvent, Registered, TemplatesRefreshed},
+};
+use subledger_store::Recorded;
+
+use super::{FoldError, Model, Poison, Stamp, changes_of};
+use crate::{
+    ChannelRow, TemplateRow,
+    table::{Change, Need, Rows, Table},
+};
+
+#[derive(Default)]
+pub(super) struct Channels {
+    events: Vec<(Stamp, ChannelCode, ChannelEvent)>,
+    channels: Rows<ChannelRow>,
+    templates: Rows<TemplateRow>,
+}
+
+impl Model for Channels {
+    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
+        if recorded.stream.aggregate_type() != "channel" {
+            return Ok(());
+        }
+        let code: ChannelCode =
+            recorded.log.as_str().parse().map_err(|_| FoldError::Stream(recorded.stream.to_string()))?;
+        let event: ChannelEvent = recorded.decode()?;
+        if let ChannelEvent::TemplatesRefreshed(refreshed) = &event {
+            for template in refreshed.added.iter().chain(&refreshed.changed) {
+                self.templates.want(template.id.clone());
+            }
+            for id in &refreshed.vanished {
+                self.templates.want(id.clone());
+            }
+        }
+        self.channels.want(code.clone());
+        self.events.push((recorded.into(), code, event));
+        Ok(())
+    }
+
+    fn need(&mut self) -> Option<Need> {
+        self.channels.need().or_else(|| self.templates.need())
+    }
+
+    fn load(&mut self, table: Table, rows: Vec<String>) -> Result<(), serde_json::Error> {
+        if table == Table::Channels { self.channels.load(rows) } else { self.templates.load(rows) }
+    }
+
+    fn fold(&mut self) -> Result<(), Poison> {
+        for (stamp, code, event) in std::mem::take(&mut self.events) {
+            self.apply(stamp, &code, event).map_err(|error| Poison { position: stamp.position, error })?;
+        }
+        Ok(())
+    }
+
+    fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
+        changes_of(self.channels.change(), self.templates.change())
+    }
+}
+
+impl Channels {
+    fn apply(&mut self, stamp: Stamp, code: &ChannelCode, event: ChannelEvent) -> Result<(), FoldError> {
+        if let ChannelEvent::Registered(registered) = event {
+            self.channels.put(registered_row(stamp, code, registered));
+            return Ok(());
+        }
+        let Some(row) = self.channels.edit(code) else {
+            return Err(FoldError::Contradiction(format!("channel {code} was never registered")));
+        };
+        match event {
+            ChannelEvent::Registered(_) => {}
+            ChannelEvent::CredentialsReplaced(_) => row.secret_replaced_at = stamp.at,
+            ChannelEvent::Paused(paused) => {
+                row.paused_at = Some(stamp.at);
+                row.pause_reason = Some(paused.reason);
+            }
+            ChannelEvent::Resumed(_) => {
+                row.paused_at = None;
+                row.pause_reason = None;
+            }
+            ChannelEvent::PolicyChanged(changed) => row.policy = changed.policy,
+            ChannelEvent::TemplatesRefreshed(refreshed) => {
+                row.templates_refreshed_at = Some(stamp.at);
+                row.templates_listed = refreshed.listed;
+                refresh(&mut self.templates, row, stamp, refreshed);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> ChannelRow {
+    ChannelRow {
+        code: code.clone(),
+        appid: registered.appid,
+        name: registered.name,
+        token_mode: registered.token_mode,
+        policy: registered.policy,
+        paused_at: None,
+        pause_reason: None,
+        secret_replaced_at: stamp.at,
+        registered_at: stamp.at,
+        templates_refreshed_at: None,
+        templates_listed: 0,
+        templates_vanished: 0,
+    }
+}
+
+fn refresh(
+    templates: &mut Rows<TemplateRow>,
+    channel: &mut ChannelRow,
+    stamp: Stamp,
+    refreshed: TemplatesRefreshed,
+) {
+    for template in refreshed.added.into_iter().chain(refreshed.changed) {
+        let before = templates.get(&template.id);
+        if before.is_some_and(|row| !row.listed) {
+            channel.templates_vanished = channel.templates_vanished.saturating_sub(1);
+        }
+        let first_seen_at = before.map_or(stamp.at, |row| row.first_seen_at);
+        let changed_at = before.filter(|row| same(row, &template)).map_or(stamp.at, |row| row.changed_at);
+        templates.put(TemplateRow {
+            id: template.id,
+            title: template.title,
+            content: template.content,
+            example: template.example,
+            kind: template.kind,
+            keys: template.keys,
+            listed: true,
+            first_seen_at,
+            changed_at,
+            vanished_at: None,
+        });
+    }
+    for id in &refreshed.vanished {
+        if templates.get(id).is_some_and(|row| row.listed)
+            && let Some(row) = templates.edit(id)
+        {
+            row.listed = false;
+            row.vanished_at = Some(stamp.at);
+            channel.templates_vanished += 1;
+        }
+    }
+}
+
+fn same(row: &TemplateRow, template: &Template) -> bool {
+    row.title == template.title
+        && row.content == template.content
+        && row.example == template.example
+        && row.kind == template.kind
+        && row.keys == template.keys
+}

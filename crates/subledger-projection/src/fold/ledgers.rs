@@ -1,0 +1,246 @@
+//! Folds ledger events: quotas and lots.
+//!
+//! Which lot pays for what, and what a late proof or a refusal does to the lots around it, is the domain's to say. So the
+//! row carries the aggregate itself, each event is applied to it by the domain's own fold, and the lots are moved by what
+//! changed in it. A second copy of those rules here would sooner or later disagree with the first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cqrs_es::Aggregate;
+use serde::{Deserialize, Serialize};
+use subledger_domain::{
+    DeliveryId, Evidence, LotId, SubjectId, TemplateId, Timestamp,
+    ledger::{Choice, Funding, LateOutcome, Ledger, LedgerEvent, Phase},
+};
+use subledger_store::Recorded;
+
+use super::{FoldError, Model, Poison, Stamp, changes_of};
+use crate::{
+    LedgerRow, LotRow, LotState,
+    table::{Change, Need, Rows, Table},
+};
+
+/// A ledger as stored: the row that is asked for and the aggregate that the next event is folded into.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LedgerBook {
+    #[serde(flatten)]
+    pub(crate) row: LedgerRow,
+    pub(crate) state: Ledger,
+}
+
+type LedgerKey = (SubjectId, TemplateId);
+
+/// Where a lot is, as far as an event can move it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    state: LotState,
+    delivery: Option<DeliveryId>,
+    doubted_by: Option<DeliveryId>,
+}
+
+struct Move {
+    lot: (SubjectId, TemplateId, LotId),
+    stamp: Stamp,
+    to: Place,
+}
+
+#[derive(Default)]
+pub(super) struct Ledgers {
+    events: Vec<(Stamp, LedgerKey, LedgerEvent)>,
+    books: Rows<LedgerBook>,
+    lots: Rows<LotRow>,
+    moves: Vec<Move>,
+}
+
+impl Model for Ledgers {
+    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
+        if recorded.stream.aggregate_type() != "ledger" {
+            return Ok(());
+        }
+        let key =
+            recorded.stream.ledger_parts().ok_or_else(|| FoldError::Stream(recorded.stream.to_string()))?;
+        self.books.want(key.clone());
+        self.events.push((recorded.into(), key, recorded.decode()?));
+        Ok(())
+    }
+
+    /// First the ledgers; then, once the events are applied to them, the lots that move.
+    fn need(&mut self) -> Option<Need> {
+        self.books.need().or_else(|| {
+            self.advance();
+            self.lots.need()
+        })
+    }
+
+    fn load(&mut self, table: Table, rows: Vec<String>) -> Result<(), serde_json::Error> {
+        if table == Table::Ledgers { self.books.load(rows) } else { self.lots.load(rows) }
+    }
+
+    fn fold(&mut self) -> Result<(), Poison> {
+        for Move { lot, stamp, to } in std::mem::take(&mut self.moves) {
+            let Some(row) = self.lots.edit(&lot) else {
+                let error = FoldError::Contradiction(format!("lot {} of a ledger was never granted", lot.2));
+                return Err(Poison { position: stamp.position, error });
+            };
+            row.state = to.state;
+            row.delivery = to.delivery;
+            row.doubted_by = to.doubted_by;
+            row.changed_at = stamp.at;
+        }
+        Ok(())
+    }
+
+    fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
+        changes_of(self.books.change(), self.lots.change())
+    }
+}
+
+impl Ledgers {
+    /// Applies the events to the aggregates and notes which lots appear and which move.
+    fn advance(&mut self) {
+        let mut before: BTreeMap<LedgerKey, BTreeMap<LotId, Place>> = BTreeMap::new();
+        let mut new = BTreeSet::new();
+        for (stamp, key, event) in std::mem::take(&mut self.events) {
+            if self.books.get(&key).is_none() {
+                self.books.put(empty_book(&key, stamp.at));
+            }
+            let Some(book) = self.books.edit(&key) else { continue };
+            let places = before.entry(key.clone()).or_insert_with(|| places(&book.state));
+            book.state.apply(event.clone());
+            describe(&mut book.row, &book.state, stamp, &event);
+            if !moves_lots(&event) {
+                continue;
+            }
+            let after = self::places(&book.state);
+            for lot in granted(&key, stamp.at, &event) {
+                new.insert(lot.key_parts());
+                self.lots.put(lot);
+            }
+            for (id, was) in places.iter() {
+                let to = after.get(id).copied().unwrap_or_else(|| left(&event, *was));
+                if to != *was {
+                    let lot = (key.0, key.1.clone(), *id);
+                    if !new.contains(&lot) {
+                        self.lots.want(lot.clone());
+                    }
+                    self.moves.push(Move { lot, stamp, to });
+                }
+            }
+            *places = after;
+        }
+    }
+}
+
+impl LotRow {
+    fn key_parts(&self) -> (SubjectId, TemplateId, LotId) {
+        (self.subject, self.template.clone(), self.lot)
+    }
+}
+
+fn empty_book(key: &LedgerKey, at: Timestamp) -> LedgerBook {
+    let row = LedgerRow {
+        subject: key.0,
+        template: key.1.clone(),
+        balance: 0,
+        reserved: 0,
+        in_doubt: 0,
+        granted: 0,
+        consumed: 0,
+        voided: 0,
+        rejected: 0,
+        suspended_since: None,
+        consented: false,
+        last_grant_at: None,
+        last_choice: None,
+        last_event_at: at,
+    };
+    LedgerBook { row, state: Ledger::default() }
+}
+
+/// Brings the row up to the aggregate, and to what the aggregate does not keep.
+fn describe(row: &mut LedgerRow, state: &Ledger, stamp: Stamp, event: &LedgerEvent) {
+    let totals = state.totals();
+    row.balance = totals.open;
+    row.reserved = totals.reserved;
+    row.in_doubt = totals.in_doubt;
+    row.granted = totals.granted;
+    row.consumed = totals.consumed;
+    row.voided = totals.voided;
+    row.suspended_since = state.suspension().map(|suspension| suspension.since);
+    row.last_grant_at = state.last_grant_at();
+    row.last_event_at = stamp.at;
+    match event {
+        LedgerEvent::Granted(_) => row.last_choice = Some(Choice::Accept),
+        LedgerEvent::Consented(_) => {
+            row.last_choice = Some(Choice::Accept);
+            row.consented = true;
+        }
+        LedgerEvent::Rejected(rejected) => {
+            row.last_choice = Some(rejected.choice);
+            row.rejected += 1;
+        }
+        _ => {}
+    }
+}
+
+const fn moves_lots(event: &LedgerEvent) -> bool {
+    !matches!(
+        event,
+        LedgerEvent::Consented(_)
+            | LedgerEvent::Rejected(_)
+            | LedgerEvent::Suspended(_)
+            | LedgerEvent::Started(_)
+    )
+}
+
+/// Every lot that the aggregate still knows: open, or held.
+fn places(state: &Ledger) -> BTreeMap<LotId, Place> {
+    let open = state
+        .lots()
+        .iter()
+        .map(|lot| (lot.id, Place { state: LotState::Open, delivery: None, doubted_by: lot.doubted_by }));
+    let held = state.outstanding().iter().filter_map(|(delivery, outstanding)| {
+        let Funding::Lot(lot) = outstanding.funding else { return None };
+        let in_doubt = outstanding.phase == Phase::InDoubt;
+        let state = if in_doubt { LotState::InDoubt } else { LotState::Reserved };
+        Some((lot.id, Place { state, delivery: Some(*delivery), doubted_by: lot.doubted_by }))
+    });
+    open.chain(held).collect()
+}
+
+/// Where a lot went that the aggregate does not know any more.
+fn left(event: &LedgerEvent, was: Place) -> Place {
+    let spent_by = match event {
+        LedgerEvent::Consumed(e) => Some(e.delivery),
+        LedgerEvent::SettledLate(e) if e.outcome != LateOutcome::NotSent => Some(e.delivery),
+        _ => None,
+    };
+    match spent_by {
+        Some(_) => Place { state: LotState::Consumed, delivery: spent_by, doubted_by: None },
+        None => Place { state: LotState::Void, delivery: was.delivery, doubted_by: None },
+    }
+}
+
+/// The lots that an event creates.
+fn granted(key: &LedgerKey, at: Timestamp, event: &LedgerEvent) -> Vec<LotRow> {
+    let lot = |lot: LotId, word: Option<&String>, evidence: &Evidence| LotRow {
+        subject: key.0,
+        template: key.1.clone(),
+        lot,
+        state: LotState::Open,
+        granted_at: evidence.at,
+        word: word.cloned(),
+        evidence_source: evidence.source,
+        evidence_ref: evidence.reference.clone(),
+        delivery: None,
+        doubted_by: None,
+        changed_at: at,
+    };
+    match event {
+        LedgerEvent::Granted(e) => vec![lot(e.lot, Some(&e.word), &e.evidence)],
+        LedgerEvent::Opened(e) => (e.first_lot..e.first_lot.saturating_add(u64::from(e.count)))
+            .map(|id| lot(id, None, &e.evidence))
+            .collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,9 @@
+//! Folds against random histories: every row must say what the domain's own aggregates say, after every event and however
+//! the events are cut into batches.
+
+#![allow(clippy::unwrap_used)]
+
+mod contradictions;
+mod histories;
+mod memory;
+mod world;

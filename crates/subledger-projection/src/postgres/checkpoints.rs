@@ -1,0 +1,57 @@
+//! Statements of the table `projection` for PostgreSQL: which generations there are and how far they have come.
+
+/// Makes the first live generation; parameters: log, name, now.
+pub(crate) const ENSURE: &str =
+    "insert into projection (log, name, generation, purpose, position, touched_at)
+    select $1, $2, 1, 'live', 0, $3
+    where not exists (select 1 from projection where log = $1 and name = $2 and purpose = 'live')
+    on conflict do nothing";
+
+/// (name, generation, position, paused position, paused error) of the live generations; parameter: log.
+pub(crate) const LIVE: &str = "select name, generation::bigint, position, paused_position, paused_error
+    from projection where log = $1 and purpose = 'live' order by name";
+
+/// The same of one generation; parameters: log, name, generation.
+pub(crate) const ONE: &str = "select name, generation::bigint, position, paused_position, paused_error
+    from projection where log = $1 and name = $2 and generation = $3 and purpose <> 'dropping'";
+
+/// Moves a checkpoint, if it stands where it is believed to stand; parameters: log, name, generation, position
+/// believed, position reached, paused position, paused error, now.
+pub(crate) const ADVANCE: &str = "update projection
+    set position = $5, paused_position = $6, paused_error = $7, touched_at = $8
+    where log = $1 and name = $2 and generation = $3 and position = $4 and purpose <> 'dropping'";
+
+/// (generation) of everything there is; parameters: log, name.
+pub(crate) const GENERATIONS: &str = "select generation::bigint from projection
+    where log = $1 and name = $2 order by generation";
+
+/// Begins a generation beside the live one; parameters: log, name, generation, purpose, now.
+pub(crate) const BEGIN: &str = "insert into projection (log, name, generation, purpose, position, touched_at)
+    values ($1, $2, $3, $4, 0, $5) on conflict do nothing";
+
+/// Takes the live generation out, if the new one is as far; parameters: log, name, new generation.
+pub(crate) const DEMOTE: &str = "update projection set purpose = 'dropping'
+    where log = $1 and name = $2 and purpose = 'live'
+        and position <= (select n.position from projection n
+            where n.log = $1 and n.name = $2 and n.generation = $3 and n.purpose = 'rebuild')";
+
+/// Makes the new generation the live one; parameters: log, name, generation.
+pub(crate) const PROMOTE: &str = "update projection set purpose = 'live'
+    where log = $1 and name = $2 and generation = $3 and purpose = 'rebuild'";
+
+/// Gives a generation up that is not live; parameters: log, name, generation.
+pub(crate) const GIVE_UP: &str = "update projection set purpose = 'dropping'
+    where log = $1 and name = $2 and generation = $3 and purpose <> 'live'";
+
+/// (generation) of what is being dropped, or was not touched since; parameters: log, name, moment.
+pub(crate) const ABANDONED: &str = "select generation::bigint from projection
+    where log = $1 and name = $2
+        and (purpose = 'dropping' or purpose <> 'live' and touched_at < $3) order by generation";
+
+/// Holds a generation that is being dropped; parameters: log, name, generation, now.
+pub(crate) const HOLD_DROPPING: &str = "update projection set touched_at = $4
+    where log = $1 and name = $2 and generation = $3 and purpose = 'dropping'";
+
+/// Forgets a generation whose rows are gone; parameters: log, name, generation.
+pub(crate) const FORGET: &str = "delete from projection
+    where log = $1 and name = $2 and generation = $3 and purpose = 'dropping'";

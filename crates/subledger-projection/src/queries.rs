@@ -1,0 +1,92 @@
+//! Typed questions to the read models.
+//!
+//! Each question is one statement whose answer carries the position it stands at, so rows and position are of one
+//! snapshot and a rebuild that swaps in between is never seen half. Questions about a log nobody follows yet are answered
+//! with nothing at position zero.
+
+mod apps;
+mod bindings;
+mod channels;
+mod ledgers;
+mod messages;
+
+use serde::de::DeserializeOwned;
+use subledger_domain::{ChannelCode, LogName};
+use subledger_store::{Position, Store, StoreError};
+
+use crate::{
+    Answer, QueryError,
+    database::{Param, Statement, ask},
+};
+
+pub use apps::AppKeyAnswer;
+pub use messages::MessageFilter;
+
+/// Answers from the read models of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Queries {
+    store: Store,
+}
+
+impl Queries {
+    /// Queries on this store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The rows of one log and the position they stand at.
+    async fn of_log<T: DeserializeOwned>(
+        &self,
+        log: &str,
+        statement: Statement,
+        params: Vec<Param>,
+    ) -> Result<Answer<Vec<T>>, QueryError> {
+        let params: Vec<_> = std::iter::once(Param::from(log)).chain(params).collect();
+        let rows: Vec<(i64, String)> = ask(&self.store, "answering a query", statement, &params).await?;
+        match rows.first() {
+            Some((position, rows)) => Ok(Answer { value: parsed(rows)?, position: at(*position) }),
+            None => Ok(Answer { value: Vec::new(), position: Position(0) }),
+        }
+    }
+
+    /// The rows of one channel and the position they stand at.
+    async fn of_channel<T: DeserializeOwned>(
+        &self,
+        code: &ChannelCode,
+        statement: Statement,
+        params: Vec<Param>,
+    ) -> Result<Answer<Vec<T>>, QueryError> {
+        self.of_log(code.as_str(), statement, params).await
+    }
+
+    /// The rows of the log `main` and the position they stand at.
+    async fn of_main<T: DeserializeOwned>(
+        &self,
+        statement: Statement,
+        params: Vec<Param>,
+    ) -> Result<Answer<Vec<T>>, QueryError> {
+        self.of_log(LogName::MAIN, statement, params).await
+    }
+}
+
+/// The only row of an answer.
+fn single<T>(answer: Answer<Vec<T>>) -> Answer<Option<T>> {
+    Answer { value: answer.value.into_iter().next(), position: answer.position }
+}
+
+/// One more row than wanted tells that there is another page.
+const fn surplus(limit: u32) -> Param {
+    Param::Int(limit as i64 + 1)
+}
+
+fn at(position: i64) -> Position {
+    Position(u64::try_from(position).unwrap_or_default())
+}
+
+fn parsed<T: DeserializeOwned>(json: &str) -> Result<T, QueryError> {
+    serde_json::from_str(json).map_err(|error| {
+        QueryError::Store(StoreError::Corrupt(format!(
+            "rows of a read model cannot be read; rebuild it: {error}"
+        )))
+    })
+}

@@ -1,0 +1,69 @@
+//! A channel and its templates.
+
+use serde::{Deserialize, Serialize};
+use subledger_domain::{
+    ChannelCode, TemplateId, TemplateKey, TemplateKind, Timestamp,
+    channel::{Policy, TokenMode},
+};
+
+/// One Mini Program set up for sending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRow {
+    /// Its code, which is also the name of its log.
+    pub code: ChannelCode,
+    /// The Mini Program's AppID.
+    pub appid: String,
+    /// A name for people.
+    pub name: String,
+    /// How access tokens are obtained.
+    pub token_mode: TokenMode,
+    /// Its policies.
+    pub policy: Policy,
+    /// Since when sending is stopped, if it is.
+    pub paused_at: Option<Timestamp>,
+    /// Why sending is stopped, if it is.
+    pub pause_reason: Option<String>,
+    /// When the AppSecret in use was handed in.
+    pub secret_replaced_at: Timestamp,
+    /// When the channel was set up.
+    pub registered_at: Timestamp,
+    /// When the template list was last read from WeChat, if ever.
+    pub templates_refreshed_at: Option<Timestamp>,
+    /// How many templates WeChat listed then.
+    pub templates_listed: u32,
+    /// How many templates were listed once and are not any more.
+    pub templates_vanished: u32,
+}
+
+impl ChannelRow {
+    /// Whether sending is stopped.
+    pub const fn is_paused(&self) -> bool {
+        self.paused_at.is_some()
+    }
+}
+
+/// A template that WeChat lists, or has listed once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateRow {
+    /// WeChat's id (`priTmplId`).
+    pub id: TemplateId,
+    /// Its title.
+    pub title: String,
+    /// The card's lines, with `{{key.DATA}}` where values go.
+    pub content: String,
+    /// The same lines with sample values.
+    pub example: String,
+    /// One-time or long-term.
+    pub kind: TemplateKind,
+    /// The keywords, in order of appearance.
+    pub keys: Vec<TemplateKey>,
+    /// Whether the last refresh listed it.
+    #[serde(deserialize_with = "super::flag::deserialize")]
+    pub listed: bool,
+    /// When it was listed for the first time.
+    pub first_seen_at: Timestamp,
+    /// When it was last listed with other contents than before.
+    pub changed_at: Timestamp,
+    /// Since when it is not listed, if it is not.
+    pub vanished_at: Option<Timestamp>,
+}

@@ -1,0 +1,204 @@
+//! The tasks of the runner.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use subledger_domain::LogName;
+use subledger_store::{Position, StoreError};
+use tokio::{sync::watch, time::timeout};
+
+use super::{Shared, Standing};
+use crate::{
+    ProjectionName,
+    batch::{self, Applied},
+    checkpoint::{self, Checkpoint},
+    metric_definitions::{BEHIND, EVENTS, FAILURES, LOST_RACES, PAUSED},
+};
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How often checkpoints are read again while a projection is paused: a rebuild, perhaps by another process, ends the pause.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Starts a task for every log as it appears.
+pub(super) async fn every_log(shared: Arc<Shared>) {
+    let mut logs = shared.store.logs();
+    loop {
+        let named = logs.borrow_and_update().clone();
+        for log in named {
+            let standing = watch::Sender::new(Standing::default());
+            let mut followed = shared.logs();
+            if !followed.contains_key(&log) {
+                followed.insert(log.clone(), standing.clone());
+                shared.known.send_replace(followed.len());
+                shared.tasks.spawn(Follower::new(Arc::clone(&shared), log, standing).run());
+            }
+        }
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            changed = logs.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// What a step of a follower came to.
+enum Went {
+    /// There is more to do at once.
+    On,
+    /// Everything known is applied.
+    Idle,
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    log: LogName,
+    standing: watch::Sender<Standing>,
+    tail: watch::Receiver<Position>,
+    /// Where the live generations stand, as far as this node knows; none before the first look.
+    checkpoints: Option<Vec<Checkpoint>>,
+    /// Whether paused projections are to be tried once more.
+    retry: bool,
+}
+
+impl Follower {
+    fn new(shared: Arc<Shared>, log: LogName, standing: watch::Sender<Standing>) -> Self {
+        let tail = shared.store.tail(&log);
+        Self { shared, log, standing, tail, checkpoints: None, retry: true }
+    }
+
+    async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        let mut backoff = FIRST_BACKOFF;
+        while !stop.is_cancelled() {
+            match self.step().await {
+                Ok(Went::On) => backoff = FIRST_BACKOFF,
+                Ok(Went::Idle) => {
+                    backoff = FIRST_BACKOFF;
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        more = self.more() => if !more { return },
+                    }
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    self.checkpoints = None;
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(backoff) => {}
+                    }
+                    backoff = (backoff * 2).min(self.shared.config.max_backoff);
+                }
+            }
+        }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        counter!(FAILURES).increment(1);
+        let error: &dyn std::error::Error = error;
+        tracing::warn!(log = %self.log, error, "read models cannot be brought up to date; trying again");
+    }
+
+    /// Waits for more events, or until it is time to look whether a pause has ended. `false`: the store is closed.
+    async fn more(&mut self) -> bool {
+        let paused = self.checkpoints.iter().flatten().any(|one| one.pause.is_some());
+        if !paused {
+            return self.tail.changed().await.is_ok();
+        }
+        match timeout(LOOK_AGAIN, self.tail.changed()).await {
+            Ok(changed) => changed.is_ok(),
+            Err(_) => {
+                self.checkpoints = None;
+                true
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Went, StoreError> {
+        let head = *self.tail.borrow_and_update();
+        let mut checkpoints = match self.checkpoints.take() {
+            Some(checkpoints) => checkpoints,
+            None => self.look().await?,
+        };
+        self.publish(head, &checkpoints);
+        let retry = std::mem::take(&mut self.retry);
+        let targets: Vec<_> =
+            checkpoints.iter().filter(|one| retry || one.pause.is_none()).cloned().collect();
+        let slowest = targets.iter().map(|one| one.position).min();
+        let Some(from) = slowest.filter(|from| *from < head) else {
+            self.checkpoints = Some(checkpoints);
+            return Ok(Went::Idle);
+        };
+        let events = self.shared.store.read_log(&self.log, from, self.shared.config.batch).await?;
+        match batch::apply(&self.shared.store, &self.log, &targets, &events).await? {
+            Applied::Displaced => {
+                counter!(LOST_RACES).increment(1);
+                self.retry = retry;
+            }
+            Applied::Moved(moved) => {
+                for (from, to) in targets.iter().zip(&moved) {
+                    self.report(from, to);
+                }
+                for to in moved {
+                    if let Some(one) = checkpoints.iter_mut().find(|one| one.projection == to.projection) {
+                        *one = to;
+                    }
+                }
+                self.publish(head, &checkpoints);
+                // No event although the tail promises some: do not spin, wait for the next word.
+                if events.is_empty() {
+                    self.checkpoints = Some(checkpoints);
+                    return Ok(Went::Idle);
+                }
+                self.checkpoints = Some(checkpoints);
+            }
+        }
+        Ok(Went::On)
+    }
+
+    /// Reads the checkpoints of this version's projections, making those that do not exist.
+    async fn look(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        let mine = ProjectionName::of_log(&self.log);
+        let mut live = checkpoint::live(&self.shared.store, &self.log).await?;
+        live.retain(|one| mine.contains(&one.projection));
+        if live.len() < mine.len() {
+            checkpoint::ensure(&self.shared.store, &self.log).await?;
+            live = checkpoint::live(&self.shared.store, &self.log).await?;
+            live.retain(|one| mine.contains(&one.projection));
+        }
+        Ok(live)
+    }
+
+    fn report(&self, from: &Checkpoint, to: &Checkpoint) {
+        let projection = to.projection.as_str();
+        counter!(EVENTS, "projection" => projection).increment(to.position.0.saturating_sub(from.position.0));
+        if let Some(pause) = &to.pause {
+            tracing::error!(
+                log = %self.log,
+                projection,
+                event.position = pause.position.0,
+                error = pause.error,
+                "a read model is stopped at an event it cannot apply; the others go on"
+            );
+        } else if from.pause.is_some() {
+            tracing::info!(log = %self.log, projection, "a read model that was stopped goes on");
+        }
+    }
+
+    fn publish(&self, head: Position, checkpoints: &[Checkpoint]) {
+        for one in checkpoints {
+            let labels =
+                [("log", self.log.as_str().to_owned()), ("projection", one.projection.as_str().to_owned())];
+            gauge!(BEHIND, &labels).set(head.0.saturating_sub(one.position.0) as f64);
+            gauge!(PAUSED, &labels).set(if one.pause.is_some() { 1.0 } else { 0.0 });
+        }
+        self.standing.send_if_modified(|standing| {
+            let changed = standing.head != head
+                || checkpoints.iter().any(|one| standing.checkpoints.get(&one.projection) != Some(one));
+            if changed {
+                standing.head = head;
+                standing.checkpoints = checkpoints.iter().map(|one| (one.projection, one.clone())).collect();
+            }
+            changed
+        });
+    }
+}

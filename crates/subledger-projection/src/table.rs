@@ -1,0 +1,225 @@
+//! Tables as the folds see them: rows by key, loaded, changed and written in sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use subledger_domain::{AppId, ChannelCode, DeliveryId, LotId, MessageId, SubjectId, TemplateId, UserRef};
+
+use crate::{
+    AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryRow, LotRow, MessageRow, ProjectionName, TemplateRow,
+    fold::LedgerBook, postgres, sqlite,
+};
+
+/// The statements of a table on one database. Parameters of all: log, generation; then keys or rows as JSON, or a limit.
+pub(crate) struct TableSql {
+    /// Rows by a JSON array of keys.
+    pub(crate) load: &'static str,
+    /// Writes a JSON array of rows.
+    pub(crate) upsert: &'static str,
+    /// Every row in key order.
+    pub(crate) scan: &'static str,
+    /// Deletes some rows.
+    pub(crate) drop: &'static str,
+}
+
+/// A table of a read model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Channels,
+    Templates,
+    Bindings,
+    Ledgers,
+    Lots,
+    Messages,
+    Deliveries,
+    Apps,
+    AppKeys,
+}
+
+impl Table {
+    /// The tables of a projection, in the order of a digest.
+    pub(crate) const fn of(projection: ProjectionName) -> &'static [Self] {
+        match projection {
+            ProjectionName::Channels => &[Self::Channels, Self::Templates],
+            ProjectionName::Bindings => &[Self::Bindings],
+            ProjectionName::Ledgers => &[Self::Ledgers, Self::Lots],
+            ProjectionName::Messages => &[Self::Messages, Self::Deliveries],
+            ProjectionName::Apps => &[Self::Apps, Self::AppKeys],
+        }
+    }
+
+    /// The name that goes into a digest; part of its definition.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Channels => "channels",
+            Self::Templates => "templates",
+            Self::Bindings => "bindings",
+            Self::Ledgers => "ledgers",
+            Self::Lots => "ledger_lots",
+            Self::Messages => "messages",
+            Self::Deliveries => "deliveries",
+            Self::Apps => "apps",
+            Self::AppKeys => "app_keys",
+        }
+    }
+
+    /// Its statements for (SQLite, PostgreSQL).
+    pub(crate) const fn sql(self) -> (&'static TableSql, &'static TableSql) {
+        match self {
+            Self::Channels => (&sqlite::channels::CHANNELS, &postgres::channels::CHANNELS),
+            Self::Templates => (&sqlite::channels::TEMPLATES, &postgres::channels::TEMPLATES),
+            Self::Bindings => (&sqlite::bindings::BINDINGS, &postgres::bindings::BINDINGS),
+            Self::Ledgers => (&sqlite::ledgers::LEDGERS, &postgres::ledgers::LEDGERS),
+            Self::Lots => (&sqlite::ledgers::LEDGER_LOTS, &postgres::ledgers::LEDGER_LOTS),
+            Self::Messages => (&sqlite::messages::MESSAGES, &postgres::messages::MESSAGES),
+            Self::Deliveries => (&sqlite::messages::DELIVERIES, &postgres::messages::DELIVERIES),
+            Self::Apps => (&sqlite::apps::APPS, &postgres::apps::APPS),
+            Self::AppKeys => (&sqlite::apps::APP_KEYS, &postgres::apps::APP_KEYS),
+        }
+    }
+
+    /// A row as stored, in the encoding that both databases agree on: field order as declared, no spaces.
+    pub(crate) fn canonical(self, stored: &str) -> Result<Vec<u8>, serde_json::Error> {
+        fn via<R: Row>(stored: &str) -> Result<Vec<u8>, serde_json::Error> {
+            serde_json::to_vec(&serde_json::from_str::<R>(stored)?)
+        }
+        match self {
+            Self::Channels => via::<ChannelRow>(stored),
+            Self::Templates => via::<TemplateRow>(stored),
+            Self::Bindings => via::<BindingRow>(stored),
+            Self::Ledgers => via::<LedgerBook>(stored),
+            Self::Lots => via::<LotRow>(stored),
+            Self::Messages => via::<MessageRow>(stored),
+            Self::Deliveries => via::<DeliveryRow>(stored),
+            Self::Apps => via::<AppRow>(stored),
+            Self::AppKeys => via::<AppKeyRow>(stored),
+        }
+    }
+}
+
+/// A row with a key.
+pub(crate) trait Row: Serialize + DeserializeOwned + Send {
+    /// What identifies it within its log and generation, in the order of the primary key.
+    type Key: Ord + Clone + Send;
+    /// Its table.
+    const TABLE: Table;
+    /// Its key.
+    fn key(&self) -> Self::Key;
+    /// A key as JSON object of its columns.
+    fn columns(key: &Self::Key) -> Value;
+}
+
+macro_rules! row {
+    ($row:ty, $table:ident, $key:ty, |$r:ident| $of:expr, |$k:ident| $columns:tt) => {
+        impl Row for $row {
+            type Key = $key;
+            const TABLE: Table = Table::$table;
+
+            fn key(&self) -> Self::Key {
+                let $r = self;
+                $of
+            }
+
+            fn columns($k: &Self::Key) -> Value {
+                json!($columns)
+            }
+        }
+    };
+}
+
+row!(ChannelRow, Channels, ChannelCode, |r| r.code.clone(), |k| { "code": k });
+row!(TemplateRow, Templates, TemplateId, |r| r.id.clone(), |k| { "id": k });
+row!(BindingRow, Bindings, UserRef, |r| r.user_ref, |k| { "user_ref": k });
+row!(LedgerBook, Ledgers, (SubjectId, TemplateId), |r| (r.row.subject, r.row.template.clone()), |k| {
+    "subject": k.0, "template": k.1
+});
+row!(LotRow, Lots, (SubjectId, TemplateId, LotId), |r| (r.subject, r.template.clone(), r.lot), |k| {
+    "subject": k.0, "template": k.1, "lot": k.2
+});
+row!(MessageRow, Messages, MessageId, |r| r.id, |k| { "id": k });
+row!(DeliveryRow, Deliveries, DeliveryId, |r| r.id(), |k| { "message": k.message, "idx": k.index });
+row!(AppRow, Apps, AppId, |r| r.id.clone(), |k| { "id": k });
+row!(AppKeyRow, AppKeys, (AppId, String), |r| (r.app.clone(), r.key.clone()), |k| {
+    "app": k.0, "key": k.1
+});
+
+/// Rows to load: a table and a JSON array of keys.
+#[derive(Debug)]
+pub(crate) struct Need {
+    pub(crate) table: Table,
+    pub(crate) keys: String,
+}
+
+/// Rows to write: a table and a JSON array of rows.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) table: Table,
+    pub(crate) rows: String,
+}
+
+/// The rows of one table that a batch touches.
+pub(crate) struct Rows<R: Row> {
+    rows: BTreeMap<R::Key, R>,
+    wanted: BTreeSet<R::Key>,
+    changed: BTreeSet<R::Key>,
+}
+
+impl<R: Row> Default for Rows<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), wanted: BTreeSet::new(), changed: BTreeSet::new() }
+    }
+}
+
+impl<R: Row> Rows<R> {
+    /// The row with this key will be looked at.
+    pub(crate) fn want(&mut self, key: R::Key) {
+        self.wanted.insert(key);
+    }
+
+    /// What to load, once; nothing if no key is wanted.
+    pub(crate) fn need(&mut self) -> Option<Need> {
+        let wanted = std::mem::take(&mut self.wanted);
+        if wanted.is_empty() {
+            return None;
+        }
+        let keys = Value::Array(wanted.iter().map(R::columns).collect()).to_string();
+        Some(Need { table: R::TABLE, keys })
+    }
+
+    /// Takes loaded rows in.
+    pub(crate) fn load(&mut self, stored: Vec<String>) -> Result<(), serde_json::Error> {
+        for row in stored {
+            let row: R = serde_json::from_str(&row)?;
+            self.rows.insert(row.key(), row);
+        }
+        Ok(())
+    }
+
+    /// The row, to look at.
+    pub(crate) fn get(&self, key: &R::Key) -> Option<&R> {
+        self.rows.get(key)
+    }
+
+    /// The row, to change.
+    pub(crate) fn edit(&mut self, key: &R::Key) -> Option<&mut R> {
+        let row = self.rows.get_mut(key)?;
+        self.changed.insert(key.clone());
+        Some(row)
+    }
+
+    /// A new row, or another in place of the one with its key.
+    pub(crate) fn put(&mut self, row: R) {
+        self.changed.insert(row.key());
+        self.rows.insert(row.key(), row);
+    }
+
+    /// What to write; nothing if nothing changed.
+    pub(crate) fn change(&self) -> Result<Option<Change>, serde_json::Error> {
+        if self.changed.is_empty() {
+            return Ok(None);
+        }
+        let rows: Vec<&R> = self.changed.iter().filter_map(|key| self.rows.get(key)).collect();
+        Ok(Some(Change { table: R::TABLE, rows: serde_json::to_string(&rows)? }))
+    }
+}

@@ -1,0 +1,132 @@
+//! Proof that the live rows are what the log says.
+//!
+//! The live rows are digested in one snapshot, at whatever position they stand; then the log is applied up to exactly that
+//! position to a generation of its own, which is digested and dropped. So nothing has to stand still, and equal digests mean
+//! that not one byte of one row differs.
+
+use subledger_domain::LogName;
+use subledger_store::{Position, Store, StoreError};
+
+use crate::{
+    ProjectionError, ProjectionName,
+    checkpoint::{self, Checkpoint, Purpose},
+    database::{Snapshot, of_table},
+    rebuild::{Progress, abandon, advance, named},
+    table::Table,
+};
+
+/// A fingerprint of all rows of a projection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// The position up to which the log was applied.
+    pub position: Position,
+    /// BLAKE3 over the rows in key order, in an encoding that is the same on both databases; hexadecimal.
+    pub digest: String,
+    /// How many rows.
+    pub rows: u64,
+}
+
+/// The result of verifying one projection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// The log.
+    pub log: LogName,
+    /// The projection.
+    pub projection: ProjectionName,
+    /// The position at which both were compared.
+    pub position: Position,
+    /// Of the live rows.
+    pub live_digest: String,
+    /// Of the rows built from the log for this comparison.
+    pub rebuilt_digest: String,
+    /// How many rows the log leads to.
+    pub rows: u64,
+    /// Whether the digests are equal.
+    pub equal: bool,
+}
+
+/// The digest of the live rows of one projection; of no rows at position zero if it has not begun.
+pub async fn digest(
+    store: &Store,
+    log: &LogName,
+    projection: ProjectionName,
+) -> Result<Digest, ProjectionError> {
+    let mut snapshot = Snapshot::take(store, "reading rows of a projection").await?;
+    let live = checkpoint::live_in(&mut snapshot, log).await?;
+    let live = live.into_iter().find(|one| one.projection == projection);
+    let none = Checkpoint { projection, generation: 0, position: Position(0), pause: None };
+    Ok(digest_of(&mut snapshot, log, &live.unwrap_or(none)).await?)
+}
+
+/// Verifies the projections of `logs` (all, if none are named), one after the other, while the service runs.
+pub async fn verify(
+    store: &Store,
+    logs: Option<&[LogName]>,
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<Vec<Verification>, ProjectionError> {
+    let mut verified = Vec::new();
+    for log in named(store, logs).await? {
+        checkpoint::ensure(store, &log).await?;
+        for projection in ProjectionName::of_log(&log) {
+            verified.push(verify_one(store, &log, *projection, &mut progress).await?);
+        }
+    }
+    Ok(verified)
+}
+
+async fn verify_one(
+    store: &Store,
+    log: &LogName,
+    projection: ProjectionName,
+    progress: &mut (impl FnMut(Progress) + Send),
+) -> Result<Verification, ProjectionError> {
+    checkpoint::sweep(store, log, projection).await?;
+    let live = digest(store, log, projection).await?;
+    let mut built = checkpoint::begin(store, log, projection, Purpose::Verify).await?;
+    let rebuilt = match advance(store, log, &mut built, live.position, progress).await {
+        Ok(()) => digest_at(store, log, &built).await,
+        Err(error) => Err(error),
+    };
+    abandon(store, log, &built).await;
+    let rebuilt = rebuilt?;
+    Ok(Verification {
+        log: log.clone(),
+        projection,
+        position: live.position,
+        equal: live.digest == rebuilt.digest && live.position == rebuilt.position,
+        live_digest: live.digest,
+        rebuilt_digest: rebuilt.digest,
+        rows: rebuilt.rows,
+    })
+}
+
+async fn digest_at(store: &Store, log: &LogName, built: &Checkpoint) -> Result<Digest, ProjectionError> {
+    let mut snapshot = Snapshot::take(store, "reading rows of a projection").await?;
+    let stands = checkpoint::one_in(&mut snapshot, log, built.projection, built.generation).await?;
+    match stands {
+        Some(stands) => Ok(digest_of(&mut snapshot, log, &stands).await?),
+        None => Err(ProjectionError::Displaced { log: log.clone(), projection: built.projection }),
+    }
+}
+
+/// Each table by name, each row by its length and its canonical encoding, so that no two sets of rows run together alike.
+async fn digest_of(snapshot: &mut Snapshot, log: &LogName, of: &Checkpoint) -> Result<Digest, StoreError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut rows = 0;
+    let params = [log.as_str().into(), of.generation.into()];
+    for table in Table::of(of.projection) {
+        hasher.update(table.name().as_bytes());
+        hasher.update(&[0]);
+        let statement = of_table(*table, |sql| sql.scan);
+        let add = |row: String| {
+            // What cannot be read is no row of ours: it counts as it is, and differs.
+            let row = table.canonical(&row).unwrap_or_else(|_| row.into_bytes());
+            hasher.update(&(row.len() as u64).to_le_bytes());
+            hasher.update(&row);
+            rows += 1;
+            Ok(())
+        };
+        snapshot.each("reading rows of a projection", statement, &params, add).await?;
+    }
+    Ok(Digest { position: of.position, digest: hasher.finalize().to_hex().to_string(), rows })
+}

@@ -1,0 +1,12 @@
+//! The read models on real databases: SQLite always, PostgreSQL where `SUBLEDGER_TEST_POSTGRES` names a server.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod digests;
+mod history;
+mod paging;
+mod queries;
+mod random;
+mod rebuilds;
+mod runner;
+mod support;

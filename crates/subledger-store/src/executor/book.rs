@@ -1,0 +1,398 @@
+//! One log during one batch: its head as locked and as it will be, the states, and what is to be written.
+//!
+//! A book is thrown away when its batch fails; only [`Book::close`] lets anything out.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use subledger_domain::{DeliveryId, LogName, StreamName, Timestamp};
+
+use super::cache::Cache;
+use crate::{
+    Effect, QueueRow, QueueState, ReceiptKey, StoreError,
+    chain::{self, Record},
+    fold::SNAPSHOT_EVERY,
+    rows::{
+        EventWrite, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow, SealedRow, SnapshotRow,
+        StreamWrite, Writes, signed,
+    },
+    store::{SHARED, place},
+    vault::Vault,
+    work::{Draft, Staged, States},
+};
+
+/// The longest payload of one event, in bytes. Far above any real event; a longer one is a defect of the work.
+const MAX_EVENT_BYTES: usize = 1 << 20;
+/// The longest stream name, in bytes; longer ones do not fit PostgreSQL's index pages.
+const MAX_NAME_BYTES: usize = 512;
+/// The longest command id, in bytes; see [`ReceiptKey::id`].
+const MAX_RECEIPT_ID_BYTES: usize = 300;
+
+/// What is stored of a stream, beside its state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stored {
+    /// Its number; `None` while it has no events, not even in this batch.
+    pub(super) number: Option<i64>,
+    /// Its version before this batch.
+    pub(super) version: u64,
+    /// An estimate of its state's size.
+    pub(super) bytes: usize,
+    /// Whether this batch has appended to it.
+    pub(super) moved: bool,
+}
+
+/// A receipt, found or made in this batch.
+pub(super) struct Receipt {
+    pub(super) fingerprint: [u8; 32],
+    pub(super) outcome: String,
+    pub(super) position: u64,
+    /// Whether this batch makes it.
+    fresh: bool,
+}
+
+/// What the queue effects of a batch come to for one delivery.
+#[derive(Default)]
+struct QueueChange {
+    delete: bool,
+    insert: Vec<(QueueRow, QueueState)>,
+    change: Option<QueueMove>,
+}
+
+/// One log during one batch.
+pub(super) struct Book {
+    before: LogHead,
+    after: LogHead,
+    /// The time of all decisions and events of this batch in this log.
+    pub(super) now: Timestamp,
+    pub(super) states: States,
+    pub(super) stored: HashMap<StreamName, Stored>,
+    /// Streams that could not be loaded, and why.
+    pub(super) broken: HashMap<StreamName, String>,
+    pub(super) receipts: HashMap<String, Receipt>,
+    events: Vec<EventWrite>,
+    queue: HashMap<DeliveryId, QueueChange>,
+    queue_order: Vec<DeliveryId>,
+    vaults: Vaults,
+    /// Bytes of events and contents so far.
+    pub(super) bytes: usize,
+}
+
+#[derive(Default)]
+struct Vaults {
+    identities: Vec<SealedRow>,
+    users: Vec<SealedRow>,
+    contents: Vec<SealedRow>,
+    secrets: Vec<(String, Vec<u8>)>,
+}
+
+impl Book {
+    /// Opens a book on a locked head. `taken_over`: somebody else wrote the head last.
+    pub(super) fn open(head: LogHead, now: Timestamp, taken_over: bool) -> Self {
+        let mut after = head.clone();
+        if taken_over {
+            after.epoch += 1;
+        }
+        Self {
+            now: now.max(head.recorded_at),
+            before: head,
+            after,
+            states: States::new(),
+            stored: HashMap::new(),
+            broken: HashMap::new(),
+            receipts: HashMap::new(),
+            events: Vec::new(),
+            queue: HashMap::new(),
+            queue_order: Vec::new(),
+            vaults: Vaults::default(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn log(&self) -> &LogName {
+        &self.before.name
+    }
+
+    pub(super) fn log_id(&self) -> i64 {
+        self.before.id
+    }
+
+    /// The newest position before this batch.
+    pub(super) fn position_before(&self) -> u64 {
+        self.before.position
+    }
+
+    /// The newest position, counting this batch.
+    pub(super) fn position(&self) -> u64 {
+        self.after.position
+    }
+
+    /// Adds a receipt that was found.
+    pub(super) fn found_receipt(&mut self, row: ReceiptRow) -> Result<(), StoreError> {
+        let position = crate::rows::unsigned(row.position)?;
+        let receipt = Receipt { fingerprint: row.fingerprint, outcome: row.outcome, position, fresh: false };
+        self.receipts.insert(row.id, receipt);
+        Ok(())
+    }
+
+    /// Takes in what an accepted command leaves behind; on an error nothing of it is taken.
+    pub(super) fn accept(
+        &mut self,
+        vault: &Vault,
+        staged: Staged,
+        cause: &Arc<str>,
+        receipt: Option<(&ReceiptKey, String)>,
+    ) -> Result<(), String> {
+        let drafts = staged.drafts.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
+        if let Some((key, _)) = &receipt
+            && (key.id.is_empty() || key.id.len() > MAX_RECEIPT_ID_BYTES)
+        {
+            return Err(format!("a command id of {} bytes; at most {MAX_RECEIPT_ID_BYTES}", key.id.len()));
+        }
+        let mut sealed = Vaults::default();
+        let mut queue = Vec::new();
+        for effect in staged.effects {
+            self.seal(vault, effect, &mut sealed, &mut queue).map_err(|error| error.to_string())?;
+        }
+        // From here on nothing fails.
+        for draft in drafts {
+            self.append(draft, cause);
+        }
+        self.states.extend(staged.states);
+        for effect in queue {
+            self.enqueue(effect);
+        }
+        self.vaults.identities.append(&mut sealed.identities);
+        self.vaults.users.append(&mut sealed.users);
+        self.vaults.contents.append(&mut sealed.contents);
+        self.vaults.secrets.append(&mut sealed.secrets);
+        if let Some((key, outcome)) = receipt {
+            self.bytes += outcome.len();
+            let position = self.after.position;
+            let receipt = Receipt { fingerprint: key.fingerprint, outcome, position, fresh: true };
+            self.receipts.insert(key.id.clone(), receipt);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, draft: Checked, cause: &Arc<str>) {
+        let stored = self.stored.entry(draft.stream.clone()).or_default();
+        let number = *stored.number.get_or_insert_with(|| {
+            self.after.streams += 1;
+            self.after.streams
+        });
+        stored.moved = true;
+        stored.bytes += draft.data.len();
+        self.after.position += 1;
+        self.after.recorded_at = self.now;
+        self.after.link = chain::link(
+            &self.after.link,
+            &Record {
+                log: self.before.name.as_str(),
+                position: self.after.position,
+                stream: draft.stream.as_str(),
+                version: draft.version,
+                kind: draft.kind.unsigned_abs(),
+                schema: draft.schema.unsigned_abs(),
+                recorded_at: self.now.micros(),
+                data: draft.data.as_bytes(),
+                cause: cause.as_bytes(),
+            },
+        );
+        self.bytes += draft.data.len() + cause.len();
+        self.events.push(EventWrite {
+            log: self.before.id,
+            position: signed(self.after.position),
+            stream: number,
+            version: signed(draft.version),
+            kind: draft.kind,
+            schema: draft.schema,
+            recorded_at: self.now.micros(),
+            data: draft.data,
+            cause: Arc::clone(cause),
+            link: self.after.link,
+        });
+    }
+
+    fn seal(
+        &mut self,
+        vault: &Vault,
+        effect: Effect,
+        sealed: &mut Vaults,
+        queue: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        use secrecy::ExposeSecret;
+        let (log, name) = (self.before.id, self.before.name.as_str());
+        match effect {
+            Effect::KeepOpenid { subject, openid } => {
+                let key = *subject.as_bytes();
+                let value = vault.seal(&place::identity(name, &key), openid.as_str().as_bytes())?;
+                sealed.identities.push(SealedRow { log, key, index: 0, sealed: value });
+            }
+            Effect::KeepUserId { user, userid } => {
+                let key = *user.as_bytes();
+                let value = vault.seal(&place::user(&key), userid.as_str().as_bytes())?;
+                sealed.users.push(SealedRow { log, key, index: 0, sealed: value });
+            }
+            Effect::KeepContent { delivery, shared, contents } => {
+                let key = *delivery.message.as_bytes();
+                let index = if shared { SHARED } else { i64::from(delivery.index) };
+                let value = vault.seal(&place::content(name, &key, &index.to_le_bytes()), &contents)?;
+                self.bytes += value.len();
+                sealed.contents.push(SealedRow { log, key, index, sealed: value });
+            }
+            Effect::KeepSecret { reference, secret } => {
+                let value = vault.seal(&place::secret(&reference), secret.expose_secret().as_bytes())?;
+                sealed.secrets.push((reference, value));
+            }
+            effect => queue.push(effect),
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, effect: Effect) {
+        let (delivery, state, due_at, attempts) = match effect {
+            Effect::Enqueue(row) => {
+                let change = self.queue_change(row.delivery);
+                change.change = None;
+                change.insert.push((row, QueueState::Queued));
+                return;
+            }
+            Effect::Dequeue(delivery) => {
+                let change = self.queue_change(delivery);
+                *change = QueueChange { delete: true, ..QueueChange::default() };
+                return;
+            }
+            Effect::MarkStarted(delivery) => (delivery, QueueState::Started, None, 1),
+            Effect::Requeue { delivery, due_at } => (delivery, QueueState::Queued, Some(due_at), 0),
+            Effect::MarkInDoubt(delivery) => (delivery, QueueState::InDoubt, None, 0),
+            // Sealed before; see `seal`.
+            _ => return,
+        };
+        let log = self.before.id;
+        let change = self.queue_change(delivery);
+        if let Some((row, at)) = change.insert.last_mut() {
+            *at = state;
+            row.due_at = due_at.unwrap_or(row.due_at);
+            row.attempts = row.attempts.saturating_add(attempts);
+        } else if !change.delete {
+            let due_at = due_at.map(Timestamp::micros);
+            let attempts = i64::from(attempts);
+            let moved =
+                change.change.get_or_insert(QueueMove { log, delivery, state, due_at: None, attempts: 0 });
+            moved.state = state;
+            moved.due_at = due_at.or(moved.due_at);
+            moved.attempts += attempts;
+        }
+    }
+
+    fn queue_change(&mut self, delivery: DeliveryId) -> &mut QueueChange {
+        match self.queue.entry(delivery) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.queue_order.push(delivery);
+                entry.insert(QueueChange::default())
+            }
+        }
+    }
+
+    /// Adds what this log needs written. The events leave the book, the rest stays for [`Self::close`].
+    pub(super) fn collect(&mut self, writes: &mut Writes) -> Result<(), StoreError> {
+        let log = self.before.id;
+        if !self.events.is_empty() {
+            writes.heads.push(HeadWrite {
+                id: log,
+                position_before: signed(self.before.position),
+                epoch_before: self.before.epoch,
+                position: signed(self.after.position),
+                link: self.after.link,
+                epoch: self.after.epoch,
+                streams: self.after.streams,
+                recorded_at: self.after.recorded_at.micros(),
+            });
+        }
+        writes.events.append(&mut self.events);
+        for (name, stored) in self.stored.iter_mut().filter(|(_, stored)| stored.moved) {
+            let (Some(number), Some(versioned)) = (stored.number, self.states.get(name)) else { continue };
+            let version = signed(versioned.version);
+            let row = StreamWrite { log, number, name: name.clone(), version };
+            if stored.version == 0 { &mut writes.new_streams } else { &mut writes.moved_streams }.push(row);
+            if versioned.version / SNAPSHOT_EVERY > stored.version / SNAPSHOT_EVERY {
+                let state = versioned.state.snapshot().ok().and_then(|json| String::from_utf8(json).ok());
+                // A state that cannot be written as JSON is only slower to load.
+                let Some(state) = state else { continue };
+                stored.bytes = state.len();
+                writes.snapshots.push(SnapshotRow { log, stream: number, version, state });
+            }
+        }
+        for (id, receipt) in self.receipts.iter().filter(|(_, receipt)| receipt.fresh) {
+            writes.receipts.push(ReceiptRow {
+                log,
+                id: id.clone(),
+                fingerprint: receipt.fingerprint,
+                outcome: receipt.outcome.clone(),
+                position: signed(receipt.position),
+                recorded_at: self.now.micros(),
+            });
+        }
+        self.collect_queue(writes);
+        writes.identities.append(&mut self.vaults.identities);
+        writes.users.append(&mut self.vaults.users);
+        writes.contents.append(&mut self.vaults.contents);
+        writes.secrets.append(&mut self.vaults.secrets);
+        Ok(())
+    }
+
+    fn collect_queue(&mut self, writes: &mut Writes) {
+        let log = self.before.id;
+        for delivery in self.queue_order.drain(..) {
+            let Some(change) = self.queue.remove(&delivery) else { continue };
+            if change.delete {
+                writes.queue.delete.push((log, delivery));
+            }
+            let insert = change.insert.into_iter().map(|(row, state)| QueueInsert { log, row, state });
+            writes.queue.insert.extend(insert);
+            match change.change {
+                Some(moved) if moved.state == QueueState::Started => writes.queue.start.push(moved),
+                Some(moved) => writes.queue.idle.push(moved),
+                None => {}
+            }
+        }
+    }
+
+    /// After the commit: hands the states and the head to the cache. Answers with the head as it is now.
+    pub(super) fn close(self, cache: &mut Cache) -> LogHead {
+        for (name, versioned) in self.states {
+            let stored = self.stored.get(&name).copied().unwrap_or_default();
+            cache.keep(&self.before.name, name, versioned, stored.number, stored.bytes);
+        }
+        let head = if self.after.position > self.before.position { self.after } else { self.before };
+        cache.moved(head.clone());
+        head
+    }
+}
+
+struct Checked {
+    stream: StreamName,
+    version: u64,
+    kind: i16,
+    schema: i16,
+    data: String,
+}
+
+/// What no database could store is refused before it can spoil a batch.
+fn checked(draft: Draft) -> Result<Checked, String> {
+    let Draft { stream, version, kind, schema, data } = draft;
+    if data.len() > MAX_EVENT_BYTES {
+        return Err(format!("an event of {} bytes; at most {MAX_EVENT_BYTES}", data.len()));
+    }
+    if stream.as_str().len() > MAX_NAME_BYTES {
+        return Err(format!("a stream name of {} bytes; at most {MAX_NAME_BYTES}", stream.as_str().len()));
+    }
+    let data = String::from_utf8(data).map_err(|_| format!("an event of kind {kind} that is not UTF-8"))?;
+    let (Ok(kind), Ok(schema)) = (i16::try_from(kind), i16::try_from(schema)) else {
+        return Err(format!("kind {kind} or schema {schema} is out of range"));
+    };
+    Ok(Checked { stream, version, kind, schema, data })
+}

@@ -1,0 +1,135 @@
+//! States kept from batch to batch, bounded in bytes.
+//!
+//! A cached state is only used when it is known to be current: either the log's head stands exactly where this executor
+//! left it, so nobody else can have written, or the stream's stored version was read again under the head's lock.
+
+use std::collections::HashMap;
+
+use lru::LruCache;
+use subledger_domain::{LogName, StreamName};
+
+use crate::{rows::LogHead, work::Versioned};
+
+/// Bytes an entry costs besides its state: the name twice, the list's links, the boxes.
+const ENTRY_BYTES: usize = 512;
+
+/// A cached state.
+#[derive(Clone)]
+pub(super) struct Cached {
+    pub(super) versioned: Versioned,
+    /// The stream's number in its log; `None` while it has no events.
+    pub(super) number: Option<i64>,
+    /// JSON bytes that went into the state: an estimate of its size.
+    pub(super) bytes: usize,
+    /// The turn of the log at which the version was last known to be the newest.
+    turn: u64,
+}
+
+struct LogCache {
+    states: LruCache<StreamName, Cached>,
+    /// The head as this executor left it.
+    head: LogHead,
+    /// Grows whenever somebody else has written to the log.
+    turn: u64,
+}
+
+/// The states of all logs of one executor.
+pub(super) struct Cache {
+    logs: HashMap<LogName, LogCache>,
+    bytes: usize,
+    limit: usize,
+}
+
+/// What the cache knows of a stream.
+pub(super) enum Lookup {
+    /// The newest state.
+    Current(Cached),
+    /// A state that may be old.
+    Stale(Cached),
+    /// Nothing.
+    Unknown,
+}
+
+impl Cache {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { logs: HashMap::new(), bytes: 0, limit }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets everything: what was staged may not have been committed, or others may have written.
+    pub(super) fn clear(&mut self) {
+        self.logs.clear();
+        self.bytes = 0;
+    }
+
+    /// A head was locked. Answers whether it stands where this executor left it.
+    pub(super) fn locked(&mut self, head: &LogHead) -> bool {
+        match self.logs.get_mut(&head.name) {
+            Some(log) if log.head == *head => true,
+            Some(log) => {
+                log.turn += 1;
+                log.head = head.clone();
+                false
+            }
+            None => {
+                let log = LogCache { states: LruCache::unbounded(), head: head.clone(), turn: 0 };
+                self.logs.insert(head.name.clone(), log);
+                false
+            }
+        }
+    }
+
+    pub(super) fn look_up(&mut self, log: &LogName, stream: &StreamName) -> Lookup {
+        let Some(log) = self.logs.get_mut(log) else { return Lookup::Unknown };
+        match log.states.get(stream) {
+            Some(cached) if cached.turn == log.turn => Lookup::Current(cached.clone()),
+            Some(cached) => Lookup::Stale(cached.clone()),
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// Keeps a state that is committed and current.
+    pub(super) fn keep(
+        &mut self,
+        log: &LogName,
+        stream: StreamName,
+        versioned: Versioned,
+        number: Option<i64>,
+        bytes: usize,
+    ) {
+        let Some(log) = self.logs.get_mut(log) else { return };
+        self.bytes += bytes + ENTRY_BYTES;
+        let cached = Cached { versioned, number, bytes, turn: log.turn };
+        if let Some(before) = log.states.put(stream, cached) {
+            self.bytes -= before.bytes + ENTRY_BYTES;
+        }
+    }
+
+    /// The executor has moved a head.
+    pub(super) fn moved(&mut self, head: LogHead) {
+        if let Some(log) = self.logs.get_mut(&head.name) {
+            log.head = head;
+        }
+    }
+
+    /// Drops the states used longest ago until the bound holds, from the log with the most states first.
+    pub(super) fn shrink(&mut self) {
+        while self.bytes > self.limit {
+            let Some(log) = self.logs.values_mut().max_by_key(|log| log.states.len()) else { return };
+            // A share at a time, so that many logs are not compared for every single state.
+            for _ in 0..log.states.len().div_ceil(16) {
+                let Some((_, dropped)) = log.states.pop_lru() else { return };
+                self.bytes -= dropped.bytes + ENTRY_BYTES;
+                if self.bytes <= self.limit {
+                    return;
+                }
+            }
+            if log.states.is_empty() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! From stored events to a state: snapshots as a base, events on top.
+
+use std::sync::Arc;
+
+use crate::{
+    rows::{SnapshotRow, StreamEvent, small},
+    work::{AnyState, StreamRef, Versioned},
+};
+
+/// Versions between two snapshots of a stream: loading never applies more events than about this many.
+pub(crate) const SNAPSHOT_EVERY: u64 = 128;
+
+/// A state under construction.
+pub(crate) struct Base {
+    pub(crate) version: u64,
+    pub(crate) state: Box<dyn AnyState>,
+    /// Bytes of JSON that went into it: an estimate of its size.
+    pub(crate) bytes: usize,
+}
+
+impl Base {
+    pub(crate) fn freeze(self) -> Versioned {
+        Versioned { version: self.version, state: Arc::from(self.state) }
+    }
+}
+
+/// The state in a snapshot, or the empty state. A snapshot that does not fit this version of the program is a shortcut
+/// lost, not an error: all events are still there.
+pub(crate) fn thaw(stream: &StreamRef, snapshot: Option<&SnapshotRow>) -> Base {
+    if let Some(snapshot) = snapshot {
+        match ((stream.thaw)(snapshot.state.as_bytes()), u64::try_from(snapshot.version)) {
+            (Ok(state), Ok(version)) => return Base { version, state, bytes: snapshot.state.len() },
+            _ => tracing::warn!(
+                stream.id = stream.name.as_str(),
+                stream.version = snapshot.version,
+                "a snapshot does not fit this version of the program; all events are read instead"
+            ),
+        }
+    }
+    Base { version: 0, state: (stream.empty)(), bytes: 0 }
+}
+
+/// Applies events of one stream, which must follow each other without a gap.
+pub(crate) fn fold(
+    base: &mut Base,
+    stream: &subledger_domain::StreamName,
+    events: &[StreamEvent],
+) -> Result<(), String> {
+    for (_, _, version, kind, schema, data) in events {
+        let expected = base.version + 1;
+        if u64::try_from(*version).ok() != Some(expected) {
+            return Err(format!("stream {stream}: version {expected} should follow, found {version}"));
+        }
+        let (Ok(kind), Ok(schema)) = (small(*kind), small(*schema)) else {
+            return Err(format!("stream {stream}: version {version} has an impossible kind"));
+        };
+        base.state
+            .fold(kind, schema, data)
+            .map_err(|error| format!("stream {stream}: version {version}: {error}"))?;
+        base.version = expected;
+        base.bytes += data.len();
+    }
+    Ok(())
+}

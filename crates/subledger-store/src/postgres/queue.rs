@@ -1,0 +1,326 @@
+//! The queue of deliveries.
+//!
+//! Leases run on database time, so nodes whose clocks differ agree on when one has run out.
+
+use sqlx::{PgConnection, PgPool};
+use subledger_domain::{DeliveryId, LogName};
+
+use super::column;
+use crate::{
+    StoreError,
+    error::while_doing,
+    rows::{QueueColumns, QueueInsert, QueueMove, state_number},
+};
+
+/// The class of the advisory locks that serialize claims, one per log.
+const CLAIM_LOCK: i32 = 0x5ab1;
+
+fn messages<T>(rows: &[T], delivery: impl Fn(&T) -> &DeliveryId) -> Vec<&[u8]> {
+    rows.iter().map(|row| &delivery(row).message.as_bytes()[..]).collect()
+}
+
+/// Deletes rows.
+pub(crate) async fn delete(
+    connection: &mut PgConnection,
+    rows: &[(i64, DeliveryId)],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "delete from queue q using unnest($1::bigint[], $2::bytea[], $3::bigint[]) as w (log, message, idx)
+         where q.log = w.log and q.message = w.message and q.idx = w.idx",
+    )
+    .bind(column(rows, |(log, _)| *log))
+    .bind(messages(rows, |(_, delivery)| delivery))
+    .bind(column(rows, |(_, delivery)| i64::from(delivery.index)))
+    .execute(connection)
+    .await
+    .map_err(while_doing("taking deliveries out of the queue"))?;
+    Ok(())
+}
+
+/// Adds rows. Those that are started at once get a lease of `lease` microseconds.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    rows: &[QueueInsert],
+    now: i64,
+    lease: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into queue (log, message, idx, subject, template, state, due_at, expires_at, attempts, since,
+                            lease_until)
+         select w.*, $10,
+                case w.state when 2 then (extract(epoch from clock_timestamp()) * 1000000)::bigint + $11 end
+         from unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bytea[], $5::text[], $6::smallint[],
+                     $7::bigint[], $8::bigint[], $9::bigint[])
+              as w (log, message, idx, subject, template, state, due_at, expires_at, attempts)",
+    )
+    .bind(column(rows, |insert| insert.log))
+    .bind(messages(rows, |insert| &insert.row.delivery))
+    .bind(column(rows, |insert| i64::from(insert.row.delivery.index)))
+    .bind(column(rows, |insert| &insert.row.subject.as_bytes()[..]))
+    .bind(column(rows, |insert| insert.row.template.as_str()))
+    .bind(column(rows, |insert| state_number(insert.state)))
+    .bind(column(rows, |insert| insert.row.due_at.micros()))
+    .bind(column(rows, |insert| insert.row.expires_at.micros()))
+    .bind(column(rows, |insert| i64::from(insert.row.attempts)))
+    .bind(now)
+    .bind(lease)
+    .execute(connection)
+    .await
+    .map_err(while_doing("queueing deliveries"))?;
+    Ok(())
+}
+
+/// Moves rows to another state. A started row keeps its lease if that runs longer than `lease` microseconds from now.
+pub(crate) async fn change(
+    connection: &mut PgConnection,
+    moves: &[QueueMove],
+    now: i64,
+    lease: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update queue q set
+             state = w.state,
+             due_at = coalesce(w.due_at, q.due_at),
+             attempts = q.attempts + w.attempts,
+             node = case w.state when 2 then q.node end,
+             lease_until = case w.state when 2 then greatest(
+                 q.lease_until, (extract(epoch from clock_timestamp()) * 1000000)::bigint + $8) end,
+             since = $7
+         from unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[])
+              as w (log, message, idx, state, due_at, attempts)
+         where q.log = w.log and q.message = w.message and q.idx = w.idx",
+    )
+    .bind(column(moves, |change| change.log))
+    .bind(messages(moves, |change| &change.delivery))
+    .bind(column(moves, |change| i64::from(change.delivery.index)))
+    .bind(column(moves, |change| state_number(change.state)))
+    .bind(column(moves, |change| change.due_at))
+    .bind(column(moves, |change| change.attempts))
+    .bind(now)
+    .bind(lease)
+    .execute(connection)
+    .await
+    .map_err(while_doing("moving deliveries in the queue"))?;
+    Ok(())
+}
+
+/// Leases due rows; see `Store::claim` for the rules.
+///
+/// Claims of one log are serialized by an advisory lock, taken in a statement of its own so that the next one sees what
+/// the claim before it committed. Rows that a batch holds at this moment are skipped rather than waited for.
+pub(crate) async fn claim(
+    pool: &PgPool,
+    log: &LogName,
+    node: &str,
+    now: i64,
+    limit: i64,
+    lease: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    let failed = while_doing("claiming deliveries");
+    let mut transaction = pool.begin().await.map_err(failed)?;
+    sqlx::query("select pg_advisory_xact_lock($1, id) from head where name = $2")
+        .bind(CLAIM_LOCK)
+        .bind(log.as_str())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let claimed = sqlx::query_as(
+        "with chosen as materialized (
+             select q.log, q.message, q.idx from queue q
+             where q.log = (select id from head where name = $1) and q.state = 0 and q.due_at <= $2
+               and not exists (select 1 from queue a
+                   where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
+               and not exists (select 1 from queue d
+                   where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
+               and not exists (select 1 from queue f
+                   where f.log = q.log and f.subject = q.subject and f.state = 0 and f.due_at <= q.due_at
+                     and (f.due_at, f.message, f.idx) < (q.due_at, q.message, q.idx)
+                     and not exists (select 1 from queue d
+                         where d.log = f.log and d.subject = f.subject and d.template = f.template
+                           and d.state = 3))
+             order by q.due_at, q.message, q.idx limit $3
+             for update of q skip locked)
+         update queue q set state = 1, node = $4, since = $2,
+             lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $5
+         from chosen c where q.log = c.log and q.message = c.message and q.idx = c.idx
+         returning q.message, q.idx, q.subject, q.template, q.state::bigint, q.due_at, q.expires_at,
+                   q.attempts::bigint, q.since, q.lease_until",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .bind(limit)
+    .bind(node)
+    .bind(lease)
+    .fetch_all(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(claimed)
+}
+
+/// Gives leased rows back.
+pub(crate) async fn unclaim(
+    connection: &mut PgConnection,
+    log: &LogName,
+    rows: &[DeliveryId],
+    due_at: i64,
+    now: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update queue q set state = 0, due_at = $4, node = null, lease_until = null, since = $5
+         from unnest($1::bytea[], $2::bigint[]) as w (message, idx)
+         where q.log = (select id from head where name = $3) and q.state = 1
+           and q.message = w.message and q.idx = w.idx",
+    )
+    .bind(messages(rows, |delivery| delivery))
+    .bind(column(rows, |delivery| i64::from(delivery.index)))
+    .bind(log.as_str())
+    .bind(due_at)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(while_doing("giving deliveries back"))?;
+    Ok(())
+}
+
+/// Requeues leases that ran out before "started". Answers how many.
+pub(crate) async fn requeue_expired(
+    connection: &mut PgConnection,
+    log: &LogName,
+    now: i64,
+) -> Result<u64, StoreError> {
+    let requeued = sqlx::query(
+        "update queue set state = 0, node = null, lease_until = null, since = $2
+         where log = (select id from head where name = $1) and state = 1
+           and lease_until <= (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(while_doing("requeueing expired leases"))?;
+    Ok(requeued.rows_affected())
+}
+
+/// Rows whose lease ran out after "started".
+pub(crate) async fn lost(
+    connection: &mut PgConnection,
+    log: &LogName,
+    _now: i64,
+    limit: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
+                lease_until
+         from queue
+         where log = (select id from head where name = $1) and state = 2
+           and lease_until <= (extract(epoch from clock_timestamp()) * 1000000)::bigint
+         order by lease_until limit $2",
+    )
+    .bind(log.as_str())
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("looking for lost deliveries"))
+}
+
+/// Waiting rows whose time is over, longest first.
+pub(crate) async fn expired(
+    connection: &mut PgConnection,
+    log: &LogName,
+    now: i64,
+    limit: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
+                lease_until
+         from queue
+         where log = (select id from head where name = $1) and state = 0 and expires_at <= $2
+         order by expires_at limit $3",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("looking for expired deliveries"))
+}
+
+/// The rows of a message.
+pub(crate) async fn of_message(
+    connection: &mut PgConnection,
+    log: &LogName,
+    message: &[u8; 16],
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
+                lease_until
+         from queue where log = (select id from head where name = $1) and message = $2 order by idx",
+    )
+    .bind(log.as_str())
+    .bind(&message[..])
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading a message's queue"))
+}
+
+/// Rows in doubt after one, in order of delivery.
+pub(crate) async fn doubts(
+    connection: &mut PgConnection,
+    log: &LogName,
+    after: Option<DeliveryId>,
+    limit: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    let message = after.map_or(Vec::new(), |after| after.message.as_bytes().to_vec());
+    sqlx::query_as(
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
+                lease_until
+         from queue
+         where log = (select id from head where name = $1) and state = 3 and (message, idx) > ($2, $3)
+         order by message, idx limit $4",
+    )
+    .bind(log.as_str())
+    .bind(message)
+    .bind(after.map_or(-1, |after| i64::from(after.index)))
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading doubts"))
+}
+
+/// Rows by state, and when the oldest due row of those that wait or are claimed became due.
+pub(crate) async fn stats(
+    connection: &mut PgConnection,
+    log: &LogName,
+    now: i64,
+) -> Result<Vec<(i64, i64, Option<i64>)>, StoreError> {
+    sqlx::query_as(
+        "select state::bigint, count(*), min(due_at) filter (where state in (0, 1) and due_at <= $2)
+         from queue where log = (select id from head where name = $1) group by state",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("counting the queue"))
+}
+
+/// When the next row that nothing holds back is due.
+pub(crate) async fn next_due(
+    connection: &mut PgConnection,
+    log: &LogName,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar(
+        "select q.due_at from queue q
+         where q.log = (select id from head where name = $1) and q.state = 0
+           and not exists (select 1 from queue a
+               where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
+           and not exists (select 1 from queue d
+               where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
+         order by q.due_at, q.message, q.idx limit 1",
+    )
+    .bind(log.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(while_doing("looking for the next delivery"))
+}

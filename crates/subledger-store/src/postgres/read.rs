@@ -1,0 +1,113 @@
+//! Reads of the log, and of the streams a batch touches.
+
+use sqlx::PgConnection;
+use subledger_domain::{LogName, StreamName};
+
+use super::column;
+use crate::{
+    StoreError,
+    error::while_doing,
+    rows::{EventColumns, StreamEvent, StreamFound, StreamTail, unsigned},
+};
+
+/// [`EventColumns`] with JSON as text.
+type TextColumns = (i64, String, i64, i64, i64, i64, String, String, Vec<u8>);
+
+fn as_bytes(row: TextColumns) -> EventColumns {
+    let (position, stream, version, kind, schema, recorded_at, data, cause, link) = row;
+    (position, stream, version, kind, schema, recorded_at, data.into_bytes(), cause.into_bytes(), link)
+}
+
+/// Events of a log after a position.
+pub(crate) async fn log_events(
+    connection: &mut PgConnection,
+    log: &LogName,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<EventColumns>, StoreError> {
+    let rows: Vec<TextColumns> = sqlx::query_as(
+        "select e.position, s.name, e.version, e.kind::bigint, e.schema::bigint, e.recorded_at,
+                e.data, e.cause, e.link
+         from (select * from event
+               where log = (select id from head where name = $1) and position > $2
+               order by position limit $3) e
+         join stream s on s.log = e.log and s.number = e.stream
+         order by e.position",
+    )
+    .bind(log.as_str())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading a log"))?;
+    Ok(rows.into_iter().map(as_bytes).collect())
+}
+
+/// Events of a stream after a version.
+pub(crate) async fn stream_events(
+    connection: &mut PgConnection,
+    log: &LogName,
+    stream: &StreamName,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<EventColumns>, StoreError> {
+    let rows: Vec<TextColumns> = sqlx::query_as(
+        "select e.position, s.name, e.version, e.kind::bigint, e.schema::bigint, e.recorded_at,
+                e.data, e.cause, e.link
+         from stream s join event e on e.log = s.log and e.stream = s.number
+         where s.log = (select id from head where name = $1) and s.name = $2 and e.version > $3
+         order by e.version limit $4",
+    )
+    .bind(log.as_str())
+    .bind(stream.as_str())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading a stream"))?;
+    Ok(rows.into_iter().map(as_bytes).collect())
+}
+
+/// The rows of these streams, as (log id, name). Streams that are unknown are left out.
+pub(crate) async fn find_streams(
+    connection: &mut PgConnection,
+    wanted: &[(i64, StreamName)],
+) -> Result<Vec<StreamFound>, StoreError> {
+    let rows: Vec<(i64, i64, String, i64)> = sqlx::query_as(
+        "select s.log::bigint, s.number, s.name, s.version
+         from unnest($1::bigint[], $2::text[]) as w (log, name)
+         join stream s on s.log = w.log and s.name = w.name",
+    )
+    .bind(column(wanted, |(log, _)| *log))
+    .bind(column(wanted, |(_, name)| name.as_str()))
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading stream versions"))?;
+    let found = |(log, number, name, version)| {
+        Ok(StreamFound { log, number, name: StreamName::from_stored(name), version: unsigned(version)? })
+    };
+    rows.into_iter().map(found).collect()
+}
+
+/// The events of these streams after their versions, stream by stream in order of version.
+pub(crate) async fn tail_events(
+    connection: &mut PgConnection,
+    streams: &[StreamTail],
+) -> Result<Vec<StreamEvent>, StoreError> {
+    let rows: Vec<(i64, i64, i64, i64, i64, String)> = sqlx::query_as(
+        "select e.log::bigint, e.stream, e.version, e.kind::bigint, e.schema::bigint, e.data
+         from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as w (log, number, after)
+         join event e on e.log = w.log and e.stream = w.number and e.version > w.after
+         order by e.log, e.stream, e.version",
+    )
+    .bind(column(streams, |tail| tail.log))
+    .bind(column(streams, |tail| tail.number))
+    .bind(column(streams, |tail| tail.after))
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("loading streams"))?;
+    let event = |(log, stream, version, kind, schema, data): (_, _, _, _, _, String)| {
+        (log, stream, version, kind, schema, data.into_bytes())
+    };
+    Ok(rows.into_iter().map(event).collect())
+}

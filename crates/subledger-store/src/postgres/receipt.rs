@@ -1,0 +1,70 @@
+//! Receipts: what was answered to a command id.
+
+use sqlx::PgConnection;
+
+use super::column;
+use crate::{
+    StoreError,
+    error::while_doing,
+    rows::{ReceiptRow, bytes},
+};
+
+/// The receipts of these command ids, as (log id, command id).
+pub(crate) async fn find_receipts(
+    connection: &mut PgConnection,
+    ids: &[(i64, &str)],
+) -> Result<Vec<ReceiptRow>, StoreError> {
+    let rows: Vec<(i64, String, Vec<u8>, String, i64, i64)> = sqlx::query_as(
+        "select r.log::bigint, r.id, r.fingerprint, r.outcome, r.position, r.recorded_at
+         from unnest($1::bigint[], $2::text[]) as w (log, id)
+         join receipt r on r.log = w.log and r.id = w.id",
+    )
+    .bind(column(ids, |(log, _)| *log))
+    .bind(column(ids, |(_, id)| *id))
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading receipts"))?;
+    let receipt = |(log, id, fingerprint, outcome, position, recorded_at)| {
+        Ok(ReceiptRow { log, id, fingerprint: bytes(fingerprint)?, outcome, position, recorded_at })
+    };
+    rows.into_iter().map(receipt).collect()
+}
+
+/// Adds receipts.
+pub(crate) async fn insert_receipts(
+    connection: &mut PgConnection,
+    receipts: &[ReceiptRow],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into receipt (log, id, fingerprint, outcome, position, recorded_at)
+         select * from unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[])",
+    )
+    .bind(column(receipts, |receipt| receipt.log))
+    .bind(column(receipts, |receipt| receipt.id.as_str()))
+    .bind(column(receipts, |receipt| &receipt.fingerprint[..]))
+    .bind(column(receipts, |receipt| receipt.outcome.as_str()))
+    .bind(column(receipts, |receipt| receipt.position))
+    .bind(column(receipts, |receipt| receipt.recorded_at))
+    .execute(connection)
+    .await
+    .map_err(while_doing("adding receipts"))?;
+    Ok(())
+}
+
+/// Deletes up to `limit` receipts of any log that are older than a moment. Answers how many.
+pub(crate) async fn prune_receipts(
+    connection: &mut PgConnection,
+    before: i64,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let pruned = sqlx::query(
+        "delete from receipt where (log, id) in
+             (select log, id from receipt where recorded_at < $1 limit $2)",
+    )
+    .bind(before)
+    .bind(limit)
+    .execute(connection)
+    .await
+    .map_err(while_doing("pruning receipts"))?;
+    Ok(pruned.rows_affected())
+}

@@ -1,0 +1,312 @@
+//! The queue of deliveries.
+//!
+//! Claims are serialized by the one writer. "Database time" is the store's clock here: one file, one machine.
+
+use sqlx::SqliteConnection;
+use subledger_domain::{DeliveryId, LogName};
+
+use crate::{
+    StoreError,
+    error::while_doing,
+    json_rows::JsonRows,
+    rows::{QueueColumns, QueueInsert, QueueMove, state_number},
+};
+
+/// Deletes rows.
+pub(crate) async fn delete(
+    connection: &mut SqliteConnection,
+    rows: &[(i64, DeliveryId)],
+) -> Result<(), StoreError> {
+    let (json, blob) = JsonRows::of(rows, |row, (log, delivery)| {
+        row.int(*log).int(i64::from(delivery.index)).bytes(delivery.message.as_bytes())
+    })
+    .into_parts();
+    sqlx::query(
+        "delete from queue where (log, message, idx) in
+             (select value ->> 0, substr(?2, value ->> 2, value ->> 3), value ->> 1 from json_each(?1))",
+    )
+    .bind(json)
+    .bind(blob)
+    .execute(connection)
+    .await
+    .map_err(while_doing("taking deliveries out of the queue"))?;
+    Ok(())
+}
+
+/// Adds rows. Those that are started at once get a lease of `lease` microseconds.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    rows: &[QueueInsert],
+    now: i64,
+    lease: i64,
+) -> Result<(), StoreError> {
+    let (json, blob) = JsonRows::of(rows, |row, insert| {
+        row.int(insert.log)
+            .int(i64::from(insert.row.delivery.index))
+            .text(insert.row.template.as_str())
+            .int(i64::from(state_number(insert.state)))
+            .int(insert.row.due_at.micros())
+            .int(insert.row.expires_at.micros())
+            .int(i64::from(insert.row.attempts))
+            .bytes(insert.row.delivery.message.as_bytes())
+            .bytes(insert.row.subject.as_bytes())
+    })
+    .into_parts();
+    sqlx::query(
+        "insert into queue (log, idx, template, state, due_at, expires_at, attempts, message, subject, since,
+                            lease_until)
+         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+                substr(?2, value ->> 7, value ->> 8), substr(?2, value ->> 9, value ->> 10), ?3,
+                case value ->> 3 when 2 then ?3 + ?4 end
+         from json_each(?1)",
+    )
+    .bind(json)
+    .bind(blob)
+    .bind(now)
+    .bind(lease)
+    .execute(connection)
+    .await
+    .map_err(while_doing("queueing deliveries"))?;
+    Ok(())
+}
+
+/// Moves rows to another state. A started row keeps its lease if that runs longer than `lease` microseconds from now.
+pub(crate) async fn change(
+    connection: &mut SqliteConnection,
+    moves: &[QueueMove],
+    now: i64,
+    lease: i64,
+) -> Result<(), StoreError> {
+    let (json, blob) = JsonRows::of(moves, |row, change| {
+        row.int(change.log)
+            .int(i64::from(change.delivery.index))
+            .int(i64::from(state_number(change.state)))
+            .maybe_int(change.due_at)
+            .int(change.attempts)
+            .bytes(change.delivery.message.as_bytes())
+    })
+    .into_parts();
+    sqlx::query(
+        "update queue set
+             state = w.value ->> 2,
+             due_at = coalesce(w.value ->> 3, due_at),
+             attempts = attempts + (w.value ->> 4),
+             node = case w.value ->> 2 when 2 then node end,
+             lease_until = case w.value ->> 2 when 2 then max(coalesce(lease_until, 0), ?3 + ?4) end,
+             since = ?3
+         from json_each(?1) w
+         where queue.log = w.value ->> 0 and queue.message = substr(?2, w.value ->> 5, w.value ->> 6)
+           and queue.idx = w.value ->> 1",
+    )
+    .bind(json)
+    .bind(blob)
+    .bind(now)
+    .bind(lease)
+    .execute(connection)
+    .await
+    .map_err(while_doing("moving deliveries in the queue"))?;
+    Ok(())
+}
+
+/// Leases due rows; see `Store::claim` for the rules.
+pub(crate) async fn claim(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    node: &str,
+    now: i64,
+    limit: i64,
+    lease: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "update queue set state = 1, node = ?4, lease_until = ?2 + ?5, since = ?2
+         where (log, message, idx) in (
+             select q.log, q.message, q.idx from queue q
+             where q.log = (select id from head where name = ?1) and q.state = 0 and q.due_at <= ?2
+               and not exists (select 1 from queue a
+                   where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
+               and not exists (select 1 from queue d
+                   where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
+               and not exists (select 1 from queue f
+                   where f.log = q.log and f.subject = q.subject and f.state = 0 and f.due_at <= q.due_at
+                     and (f.due_at, f.message, f.idx) < (q.due_at, q.message, q.idx)
+                     and not exists (select 1 from queue d
+                         where d.log = f.log and d.subject = f.subject and d.template = f.template
+                           and d.state = 3))
+             order by q.due_at, q.message, q.idx limit ?3)
+         returning message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .bind(limit)
+    .bind(node)
+    .bind(lease)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("claiming deliveries"))
+}
+
+/// Gives leased rows back.
+pub(crate) async fn unclaim(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    rows: &[DeliveryId],
+    due_at: i64,
+    now: i64,
+) -> Result<(), StoreError> {
+    let (json, blob) = JsonRows::of(rows, |row, delivery| {
+        row.int(i64::from(delivery.index)).bytes(delivery.message.as_bytes())
+    })
+    .into_parts();
+    sqlx::query(
+        "update queue set state = 0, due_at = ?4, node = null, lease_until = null, since = ?5
+         from json_each(?1) w
+         where queue.log = (select id from head where name = ?3) and queue.state = 1
+           and queue.message = substr(?2, w.value ->> 1, w.value ->> 2) and queue.idx = w.value ->> 0",
+    )
+    .bind(json)
+    .bind(blob)
+    .bind(log.as_str())
+    .bind(due_at)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(while_doing("giving deliveries back"))?;
+    Ok(())
+}
+
+/// Requeues leases that ran out before "started". Answers how many.
+pub(crate) async fn requeue_expired(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    now: i64,
+) -> Result<u64, StoreError> {
+    let requeued = sqlx::query(
+        "update queue set state = 0, node = null, lease_until = null, since = ?2
+         where log = (select id from head where name = ?1) and state = 1 and lease_until <= ?2",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(while_doing("requeueing expired leases"))?;
+    Ok(requeued.rows_affected())
+}
+
+/// Rows whose lease ran out after "started".
+pub(crate) async fn lost(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    now: i64,
+    limit: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+         from queue
+         where log = (select id from head where name = ?1) and state = 2 and lease_until <= ?2
+         order by lease_until limit ?3",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("looking for lost deliveries"))
+}
+
+/// Waiting rows whose time is over, longest first.
+pub(crate) async fn expired(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    now: i64,
+    limit: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+         from queue
+         where log = (select id from head where name = ?1) and state = 0 and expires_at <= ?2
+         order by expires_at limit ?3",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("looking for expired deliveries"))
+}
+
+/// The rows of a message.
+pub(crate) async fn of_message(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    message: &[u8; 16],
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+         from queue where log = (select id from head where name = ?1) and message = ?2 order by idx",
+    )
+    .bind(log.as_str())
+    .bind(&message[..])
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading a message's queue"))
+}
+
+/// Rows in doubt after one, in order of delivery.
+pub(crate) async fn doubts(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    after: Option<DeliveryId>,
+    limit: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    let message = after.map_or(Vec::new(), |after| after.message.as_bytes().to_vec());
+    sqlx::query_as(
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+         from queue
+         where log = (select id from head where name = ?1) and state = 3 and (message, idx) > (?2, ?3)
+         order by message, idx limit ?4",
+    )
+    .bind(log.as_str())
+    .bind(message)
+    .bind(after.map_or(-1, |after| i64::from(after.index)))
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading doubts"))
+}
+
+/// Rows by state, and when the oldest due row of those that wait or are claimed became due.
+pub(crate) async fn stats(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    now: i64,
+) -> Result<Vec<(i64, i64, Option<i64>)>, StoreError> {
+    sqlx::query_as(
+        "select state, count(*), min(due_at) filter (where state in (0, 1) and due_at <= ?2)
+         from queue where log = (select id from head where name = ?1) group by state",
+    )
+    .bind(log.as_str())
+    .bind(now)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("counting the queue"))
+}
+
+/// When the next row that nothing holds back is due.
+pub(crate) async fn next_due(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar(
+        "select q.due_at from queue q
+         where q.log = (select id from head where name = ?1) and q.state = 0
+           and not exists (select 1 from queue a
+               where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
+           and not exists (select 1 from queue d
+               where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
+         order by q.due_at, q.message, q.idx limit 1",
+    )
+    .bind(log.as_str())
+    .fetch_optional(connection)
+    .await
+    .map_err(while_doing("looking for the next delivery"))
+}

@@ -1,0 +1,94 @@
+//! Reads of the log, and of the streams a batch touches.
+
+use sqlx::SqliteConnection;
+use subledger_domain::{LogName, StreamName};
+
+use crate::{
+    StoreError,
+    error::while_doing,
+    json_rows::JsonRows,
+    rows::{EventColumns, StreamEvent, StreamFound, StreamTail, unsigned},
+};
+
+/// Events of a log after a position.
+pub(crate) async fn log_events(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<EventColumns>, StoreError> {
+    sqlx::query_as(
+        "select e.position, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
+         from event e cross join stream s on s.log = e.log and s.number = e.stream
+         where e.log = (select id from head where name = ?1) and e.position > ?2
+         order by e.position limit ?3",
+    )
+    .bind(log.as_str())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading a log"))
+}
+
+/// Events of a stream after a version.
+pub(crate) async fn stream_events(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    stream: &StreamName,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<EventColumns>, StoreError> {
+    sqlx::query_as(
+        "select e.position, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
+         from stream s cross join event e on e.log = s.log and e.stream = s.number
+         where s.log = (select id from head where name = ?1) and s.name = ?2 and e.version > ?3
+         order by e.version limit ?4",
+    )
+    .bind(log.as_str())
+    .bind(stream.as_str())
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading a stream"))
+}
+
+/// The rows of these streams, as (log id, name). Streams that are unknown are left out.
+pub(crate) async fn find_streams(
+    connection: &mut SqliteConnection,
+    wanted: &[(i64, StreamName)],
+) -> Result<Vec<StreamFound>, StoreError> {
+    let json = JsonRows::of(wanted, |row, (log, name)| row.int(*log).text(name.as_str())).into_text();
+    let rows: Vec<(i64, i64, String, i64)> = sqlx::query_as(
+        "select s.log, s.number, s.name, s.version
+         from json_each(?1) w cross join stream s on s.log = w.value ->> 0 and s.name = w.value ->> 1",
+    )
+    .bind(json)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading stream versions"))?;
+    let found = |(log, number, name, version)| {
+        Ok(StreamFound { log, number, name: StreamName::from_stored(name), version: unsigned(version)? })
+    };
+    rows.into_iter().map(found).collect()
+}
+
+/// The events of these streams after their versions, stream by stream in order of version.
+pub(crate) async fn tail_events(
+    connection: &mut SqliteConnection,
+    streams: &[StreamTail],
+) -> Result<Vec<StreamEvent>, StoreError> {
+    let json =
+        JsonRows::of(streams, |row, tail| row.int(tail.log).int(tail.number).int(tail.after)).into_text();
+    sqlx::query_as(
+        "select e.log, e.stream, e.version, e.kind, e.schema, e.data
+         from json_each(?1) w cross join event e
+             on e.log = w.value ->> 0 and e.stream = w.value ->> 1 and e.version > w.value ->> 2
+         order by e.log, e.stream, e.version",
+    )
+    .bind(json)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("loading streams"))
+}

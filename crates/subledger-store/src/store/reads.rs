@@ -1,0 +1,125 @@
+//! Reads of the log.
+
+use subledger_domain::{Decide, LogName, StreamName, Timestamp};
+use tokio::sync::watch;
+
+use super::Store;
+use crate::{
+    Head, Link, Position, Recorded, StoreError,
+    rows::{StreamTail, recorded, signed},
+    work::{StreamRef, Versioned},
+};
+
+/// Receipts and contents deleted in one statement, so that pruning never holds the database for long.
+const PRUNE_ROWS: i64 = 2_000;
+
+impl Store {
+    /// The end of one log; position zero if it holds nothing.
+    pub async fn head(&self, log: &LogName) -> Result<Head, StoreError> {
+        let mut reader = self.inner.database.reader().await?;
+        let found = reader.session().heads().await?.into_iter().find(|head| head.name == *log);
+        Ok(found.map_or_else(
+            || Head {
+                log: log.clone(),
+                position: Position(0),
+                link: Link::default(),
+                recorded_at: Timestamp::default(),
+            },
+            |head| head.to_public(),
+        ))
+    }
+
+    /// The ends of all logs that hold events, by name.
+    pub async fn heads(&self) -> Result<Vec<Head>, StoreError> {
+        let heads = self.inner.database.reader().await?.session().heads().await?;
+        Ok(heads.iter().map(|head| head.to_public()).collect())
+    }
+
+    /// Up to `limit` events of a log after a position, in order.
+    pub async fn read_log(
+        &self,
+        log: &LogName,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let mut reader = self.inner.database.reader().await?;
+        let rows = reader.session().log_events(log, signed(after.0), i64::from(limit)).await?;
+        rows.into_iter().map(|row| recorded(log, row)).collect()
+    }
+
+    /// Up to `limit` events of a stream after a version, in order.
+    pub async fn read_stream(
+        &self,
+        log: &LogName,
+        stream: &StreamName,
+        after_version: u64,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let mut reader = self.inner.database.reader().await?;
+        let rows =
+            reader.session().stream_events(log, stream, signed(after_version), i64::from(limit)).await?;
+        rows.into_iter().map(|row| recorded(log, row)).collect()
+    }
+
+    /// The state of a stream as the log has it now, and its version.
+    pub async fn load<A: Decide>(&self, log: &LogName, stream: &StreamName) -> Result<(A, u64), StoreError> {
+        let mut reader = self.inner.database.reader().await?;
+        let mut session = reader.session();
+        let wanted = StreamRef::of::<A>(stream.clone());
+        let Some(head) = session.log_id(log).await? else { return Ok((A::default(), 0)) };
+        let found = session.find_streams(&[(head, stream.clone())]).await?;
+        let Some(found) = found.first() else { return Ok((A::default(), 0)) };
+        let snapshot = session.find_snapshots(&[(head, found.number)]).await?.pop();
+        let mut base = crate::fold::thaw(&wanted, snapshot.as_ref());
+        // No version bound: what was committed since the version was read is as good as what was there before.
+        let tail = StreamTail { log: head, number: found.number, after: signed(base.version) };
+        let events = session.tail_events(&[tail]).await?;
+        crate::fold::fold(&mut base, stream, &events).map_err(StoreError::Corrupt)?;
+        let Versioned { version, state } = base.freeze();
+        let state = state.as_any().downcast_ref::<A>().cloned();
+        Ok((state.ok_or_else(|| StoreError::Corrupt(format!("{stream} holds another aggregate")))?, version))
+    }
+
+    /// The newest position of a log that this node knows of. Woken by every commit of this node at once, and by a slow
+    /// poll (and, on PostgreSQL, a notification) for commits of others. Never runs ahead of what can be read.
+    pub fn tail(&self, log: &LogName) -> watch::Receiver<Position> {
+        self.inner.tails.subscribe(log)
+    }
+
+    /// Changes whenever a log appears that this node did not know.
+    pub fn logs(&self) -> watch::Receiver<Vec<LogName>> {
+        self.inner.tails.names()
+    }
+
+    /// Deletes receipts recorded before a moment; a command repeated after that is a new command. Answers how many.
+    pub async fn prune_receipts(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut pruned = 0;
+        loop {
+            // The writer is taken anew for each piece, so that commands get their turn in between.
+            let mut writer = self.inner.database.writer().await?;
+            let piece = writer.session().prune_receipts(before.micros(), PRUNE_ROWS).await?;
+            pruned += piece;
+            if piece == 0 {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    /// Deletes contents kept before a moment, except those of messages that still wait in the queue. Answers how many.
+    pub async fn prune_contents(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut pruned = 0;
+        loop {
+            let mut writer = self.inner.database.writer().await?;
+            let piece = writer.session().prune_contents(before.micros(), PRUNE_ROWS).await?;
+            pruned += piece;
+            if piece == 0 {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    /// Deletes all snapshots. Loses nothing; needed once after an upgrade that changes what a state remembers.
+    pub async fn drop_snapshots(&self) -> Result<(), StoreError> {
+        self.inner.database.writer().await?.session().drop_snapshots().await
+    }
+}

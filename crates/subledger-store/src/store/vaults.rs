@@ -1,0 +1,137 @@
+//! The vaults: what stands behind the hashes and references of the log.
+
+use std::collections::HashMap;
+
+use secrecy::SecretString;
+use subledger_domain::{ChannelCode, DeliveryId, LogName, MessageId, Openid, SubjectId, UserId, UserRef};
+
+use super::Store;
+use crate::StoreError;
+
+/// The index under which the contents shared by all recipients are kept.
+pub(crate) const SHARED: i64 = -1;
+
+/// The places of sealed values, as [`crate::vault::Vault::seal`] takes them.
+pub(crate) mod place {
+    pub(crate) fn identity<'a>(log: &'a str, subject: &'a [u8; 16]) -> [&'a [u8]; 3] {
+        [b"identity", log.as_bytes(), subject]
+    }
+
+    pub(crate) fn user(user: &[u8; 16]) -> [&[u8]; 2] {
+        [b"user_identity", user]
+    }
+
+    pub(crate) fn content<'a>(log: &'a str, message: &'a [u8; 16], index: &'a [u8; 8]) -> [&'a [u8]; 4] {
+        [b"content", log.as_bytes(), message, index]
+    }
+
+    pub(crate) fn secret(reference: &str) -> [&[u8]; 2] {
+        [b"secret", reference.as_bytes()]
+    }
+}
+
+impl Store {
+    /// The hash that stands for an openid of a channel in the log.
+    pub fn subject_of(&self, channel: &ChannelCode, openid: &Openid) -> SubjectId {
+        self.inner.vault.subject_of(channel, openid)
+    }
+
+    /// The hash that stands for a userid in the log.
+    pub fn user_ref_of(&self, userid: &UserId) -> UserRef {
+        self.inner.vault.user_ref_of(userid)
+    }
+
+    /// The openids behind subjects of a log; subjects that are unknown or erased are left out.
+    pub async fn openids(
+        &self,
+        log: &LogName,
+        subjects: &[SubjectId],
+    ) -> Result<HashMap<SubjectId, Openid>, StoreError> {
+        let keys: Vec<[u8; 16]> = subjects.iter().map(|subject| *subject.as_bytes()).collect();
+        let rows = self.inner.database.reader().await?.session().identities(log, &keys).await?;
+        let openid = |(key, sealed): ([u8; 16], Vec<u8>)| {
+            let opened = self.inner.vault.open(&place::identity(log.as_str(), &key), &sealed)?;
+            Ok((SubjectId::from_bytes(key), text(opened, "an openid")?.parse().map_err(broken)?))
+        };
+        rows.into_iter().map(openid).collect()
+    }
+
+    /// The userids behind references; unknown or erased ones are left out.
+    pub async fn userids(&self, users: &[UserRef]) -> Result<HashMap<UserRef, UserId>, StoreError> {
+        let keys: Vec<[u8; 16]> = users.iter().map(|user| *user.as_bytes()).collect();
+        let rows = self.inner.database.reader().await?.session().users(&keys).await?;
+        let userid = |(key, sealed): ([u8; 16], Vec<u8>)| {
+            let opened = self.inner.vault.open(&place::user(&key), &sealed)?;
+            Ok((UserRef::from_bytes(key), text(opened, "a userid")?.parse().map_err(broken)?))
+        };
+        rows.into_iter().map(userid).collect()
+    }
+
+    /// The shared contents of a message, if kept.
+    pub async fn shared_contents(
+        &self,
+        log: &LogName,
+        messages: &[MessageId],
+    ) -> Result<HashMap<MessageId, Vec<u8>>, StoreError> {
+        let keys: Vec<_> = messages.iter().map(|message| (*message.as_bytes(), SHARED)).collect();
+        let contents = self.contents(log, &keys).await?;
+        Ok(contents.into_iter().map(|(message, _, contents)| (message, contents)).collect())
+    }
+
+    /// The recipients' own contents, where they have any.
+    pub async fn own_contents(
+        &self,
+        log: &LogName,
+        deliveries: &[DeliveryId],
+    ) -> Result<HashMap<DeliveryId, Vec<u8>>, StoreError> {
+        let keys: Vec<_> = deliveries
+            .iter()
+            .map(|delivery| (*delivery.message.as_bytes(), i64::from(delivery.index)))
+            .collect();
+        let own = |(message, index, contents)| {
+            let index = u32::try_from(index).map_err(|_| StoreError::Corrupt(format!("index {index}")))?;
+            Ok((DeliveryId::new(message, index), contents))
+        };
+        self.contents(log, &keys).await?.into_iter().map(own).collect()
+    }
+
+    /// A secret by its reference.
+    pub async fn secret(&self, reference: &str) -> Result<Option<SecretString>, StoreError> {
+        let sealed = self.inner.database.reader().await?.session().secret(reference).await?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        let opened = self.inner.vault.open(&place::secret(reference), &sealed)?;
+        Ok(Some(text(opened, "a secret")?.into()))
+    }
+
+    /// Erases an openid; its events stay, and nobody can tell any more whose they are. Answers whether it was kept.
+    pub async fn erase_openid(&self, log: &LogName, subject: SubjectId) -> Result<bool, StoreError> {
+        self.inner.database.writer().await?.session().erase_identity(log, subject.as_bytes()).await
+    }
+
+    /// Erases a userid. Answers whether it was kept.
+    pub async fn erase_userid(&self, user: UserRef) -> Result<bool, StoreError> {
+        self.inner.database.writer().await?.session().erase_user(user.as_bytes()).await
+    }
+
+    async fn contents(
+        &self,
+        log: &LogName,
+        keys: &[([u8; 16], i64)],
+    ) -> Result<Vec<(MessageId, i64, Vec<u8>)>, StoreError> {
+        let rows = self.inner.database.reader().await?.session().contents(log, keys).await?;
+        let content = |(key, index, sealed): ([u8; 16], i64, Vec<u8>)| {
+            let place = index.to_le_bytes();
+            let opened = self.inner.vault.open(&place::content(log.as_str(), &key, &place), &sealed)?;
+            Ok((MessageId::from_bytes(key), index, opened))
+        };
+        rows.into_iter().map(content).collect()
+    }
+}
+
+fn text(bytes: Vec<u8>, what: &str) -> Result<String, StoreError> {
+    String::from_utf8(bytes).map_err(|_| StoreError::Corrupt(format!("{what} is not text")))
+}
+
+fn broken(error: subledger_domain::IdError) -> StoreError {
+    StoreError::Corrupt(format!("a sealed {} is malformed", error.what))
+}

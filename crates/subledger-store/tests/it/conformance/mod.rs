@@ -1,0 +1,10 @@
+//! What a store promises, whichever database it stands on.
+
+pub mod decisions;
+pub mod framework;
+pub mod log;
+pub mod queue;
+pub mod readers;
+pub mod receipts;
+pub mod recovery;
+pub mod vaults;

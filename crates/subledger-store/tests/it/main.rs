@@ -1,0 +1,94 @@
+//! The store's promises, checked on both databases.
+//!
+//! `conformance/` holds public async functions named after what they promise; the macro below lists each of them once per
+//! database, so a promise cannot hold on one of them only. `crash.rs` kills a process in the middle of its commits.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod conformance;
+mod crash;
+mod fixture;
+mod works;
+
+/// One test per database for each conformance function.
+macro_rules! on_both {
+    ($($module:ident::{$($name:ident),* $(,)?};)*) => {
+        mod sqlite {
+            $(mod $module {
+                $(#[test]
+                fn $name() {
+                    crate::fixture::on_sqlite(crate::conformance::$module::$name);
+                })*
+            })*
+        }
+        mod postgres {
+            $(mod $module {
+                $(#[test]
+                fn $name() {
+                    crate::fixture::on_postgres(crate::conformance::$module::$name);
+                })*
+            })*
+        }
+    };
+}
+
+on_both! {
+    log::{
+        an_empty_store_has_no_logs,
+        events_come_back_as_they_were_written,
+        positions_are_dense_and_logs_are_separate,
+        the_chain_verifies_and_names_a_flipped_byte,
+        time_in_a_log_never_runs_backwards,
+        a_snapshot_reload_equals_a_full_replay,
+        a_snapshot_that_does_not_fit_is_ignored,
+        a_broken_stream_fails_its_own_commands_only,
+    };
+    receipts::{
+        a_repeated_command_gets_its_stored_answer,
+        another_body_is_refused,
+        repetitions_inside_one_batch_are_one_command,
+        receipts_outlive_a_restart_and_refusals_leave_none,
+        pruned_receipts_are_forgotten,
+    };
+    decisions::{
+        a_command_sees_what_earlier_ones_of_its_batch_did,
+        streams_are_asked_for_twice_so_one_may_lead_to_another,
+        a_decision_may_ask_for_more_streams,
+        asking_without_end_is_a_fault,
+        a_refused_or_panicking_decision_leaves_nothing,
+        events_that_cannot_be_stored_are_a_fault_of_their_command,
+        a_command_the_database_refuses_fails_alone,
+        a_dropped_caller_takes_nothing_back,
+        too_many_waiting_commands_are_turned_away,
+        a_shutdown_finishes_what_waits,
+    };
+    vaults::{
+        what_is_kept_opens_again,
+        nothing_personal_stands_in_the_database,
+        an_erased_person_is_gone_and_the_log_stays,
+        another_master_key_opens_nothing,
+        hashes_hold_over_a_restart,
+        a_secret_reference_is_used_once,
+    };
+    queue::{
+        due_rows_are_claimed_oldest_first_and_once,
+        a_subject_has_one_row_under_way,
+        a_doubt_holds_back_its_subject_and_template,
+        leases_that_ran_out_are_swept,
+        one_batch_may_queue_start_and_end_a_delivery,
+        concurrent_claims_never_share_a_row_or_a_subject,
+        counts_and_the_next_due_time_are_right,
+    };
+    readers::{
+        a_commit_wakes_the_tail_of_this_node_and_of_others,
+        readers_by_position_miss_nothing_under_concurrent_writers,
+        two_executors_on_one_log_agree,
+    };
+    recovery::{
+        executors_go_on_after_their_connections_are_cut,
+        two_nodes_may_open_a_new_database_at_once,
+    };
+    framework::{
+        cqrs_es_runs_a_ledger_and_a_binding,
+        an_optimistic_commit_on_an_old_version_conflicts,
+    };
+}
