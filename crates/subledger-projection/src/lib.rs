@@ -25,6 +25,7 @@ mod rebuild;
 mod rows;
 mod runner;
 mod sqlite;
+mod status;
 mod table;
 mod verify;
 
@@ -40,4 +41,5 @@ pub use rows::{
     LotState, MessageRow, TemplateRow,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};
+pub use status::status;
 pub use verify::{Digest, Verification, digest, verify};

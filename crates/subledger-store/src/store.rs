@@ -81,6 +81,14 @@ impl Store {
         &self.inner.database
     }
 
+    /// The version of the schema: opening has brought the database to the newest.
+    pub fn schema_version(&self) -> i64 {
+        match &self.inner.database {
+            Database::Sqlite(_) => crate::sqlite::migrate::newest(),
+            Database::Postgres(_) => crate::postgres::migrate::newest(),
+        }
+    }
+
     /// Whether the database answers; what it says if not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.database.reader().await?.session().heads().await.map(drop)

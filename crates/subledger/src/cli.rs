@@ -33,7 +33,9 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Everything in one process: embedded database, simulated WeChat, a channel, templates and users
-    #[command(after_help = "Examples:\n  subledger demo --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play")]
+    #[command(
+        after_help = "Examples:\n  subledger demo --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play"
+    )]
     Demo(Demo),
     /// The service
     #[command(
@@ -46,7 +48,9 @@ pub(crate) enum Command {
     )]
     Sandbox(Sandbox),
     /// Bring the database's schema up to date (serve does it by itself)
-    #[command(after_help = "Example:\n  subledger migrate --database postgres://subledger@localhost/subledger")]
+    #[command(
+        after_help = "Example:\n  subledger migrate --database postgres://subledger@localhost/subledger"
+    )]
     Migrate(Migrate),
     /// Sender apps and their API keys
     #[command(subcommand)]
@@ -112,7 +116,9 @@ pub(crate) struct Migrate {
 #[derive(Debug, Subcommand)]
 pub(crate) enum App {
     /// Create a sender app and print its first API key, once
-    #[command(after_help = "Example:\n  subledger app create shop --name \"Web shop\" --rights send,grant,bind,read --channels wechatmp123")]
+    #[command(
+        after_help = "Example:\n  subledger app create shop --name \"Web shop\" --rights send,grant,bind,read --channels wechatmp123"
+    )]
     Create {
         /// Its id: letters, digits, - and _
         id: String,
@@ -205,7 +211,9 @@ pub(crate) enum Channel {
         json: bool,
     },
     /// Stop sending; what waits keeps waiting
-    #[command(after_help = "Example:\n  subledger channel pause wechatmp123 --reason \"wrong prices in the template\"")]
+    #[command(
+        after_help = "Example:\n  subledger channel pause wechatmp123 --reason \"wrong prices in the template\""
+    )]
     Pause {
         /// The channel
         code: String,
@@ -216,7 +224,9 @@ pub(crate) enum Channel {
         common: Common,
     },
     /// Go on sending
-    #[command(after_help = "Example:\n  subledger channel resume wechatmp123 --reason \"template corrected\"")]
+    #[command(
+        after_help = "Example:\n  subledger channel resume wechatmp123 --reason \"template corrected\""
+    )]
     Resume {
         /// The channel
         code: String,
@@ -246,7 +256,9 @@ pub(crate) struct Who {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// One ledger: where every grant is, and every event that led there
-    #[command(after_help = "Example:\n  subledger audit ledger --channel wechatmp123 --userid zhangsan --template TPL_…")]
+    #[command(
+        after_help = "Example:\n  subledger audit ledger --channel wechatmp123 --userid zhangsan --template TPL_…"
+    )]
     Ledger {
         /// The channel
         #[arg(long)]
@@ -295,7 +307,9 @@ pub(crate) enum Audit {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Events {
     /// Events of a log, oldest first
-    #[command(after_help = "Example:\n  subledger events list --log wechatmp123 --after 100 --limit 20 --json")]
+    #[command(
+        after_help = "Example:\n  subledger events list --log wechatmp123 --after 100 --limit 20 --json"
+    )]
     List {
         /// The log: a channel's code, or main
         #[arg(long)]

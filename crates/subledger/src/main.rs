@@ -1,6 +1,10 @@
 //! The one binary of subledger: service, demo, simulated WeChat, audit and operations.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on its standard streams")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line speaks on its standard streams"
+)]
 
 mod cli;
 mod commands;

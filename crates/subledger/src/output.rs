@@ -12,7 +12,8 @@ pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
 
 /// A moment as people and programs read it: RFC 3339, UTC.
 pub(crate) fn time(at: Timestamp) -> String {
-    jiff::Timestamp::from_microsecond(at.micros()).map_or_else(|_| at.micros().to_string(), |at| at.to_string())
+    jiff::Timestamp::from_microsecond(at.micros())
+        .map_or_else(|_| at.micros().to_string(), |at| at.to_string())
 }
 
 /// Prints rows under a heading, columns aligned; says so when there are none.
@@ -26,7 +27,12 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>], empty: &str) {
         .iter()
         .enumerate()
         .map(|(column, title)| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).chain([width(title)]).max().unwrap_or(0)
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| width(cell))
+                .chain([width(title)])
+                .max()
+                .unwrap_or(0)
         })
         .collect();
     let line = |cells: &[String]| {

@@ -106,7 +106,8 @@ pub(crate) struct Overrides {
 impl Settings {
     /// Reads the settings.
     pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, SettingsError> {
-        let wrong = |error: config::ConfigError| SettingsError(format!("the settings cannot be used: {error}"));
+        let wrong =
+            |error: config::ConfigError| SettingsError(format!("the settings cannot be used: {error}"));
         let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         if let Some(path) = file {
             builder = builder.add_source(File::from(path).format(FileFormat::Toml).required(true));
@@ -116,7 +117,8 @@ impl Settings {
             builder = builder.set_override_option(*key, value).map_err(wrong)?;
         }
         let builder = builder.set_override_option("listen", overrides.listen.clone()).map_err(wrong)?;
-        let builder = builder.set_override_option("database.url", overrides.database.clone()).map_err(wrong)?;
+        let builder =
+            builder.set_override_option("database.url", overrides.database.clone()).map_err(wrong)?;
         let settings: Self = builder.build().and_then(Config::try_deserialize).map_err(wrong)?;
         settings.check()?;
         Ok(settings)
@@ -132,8 +134,13 @@ impl Settings {
         rule("dispatch.poll_ms", (10..=60_000).contains(&self.dispatch.poll_ms), "must be 10 to 60000")?;
         rule("dispatch.max_attempts", (1..=50).contains(&self.dispatch.max_attempts), "must be 1 to 50")?;
         let patient = self.dispatch.lease_ms > self.wechat.read_timeout_ms;
-        rule("dispatch.lease_ms", patient, "must be longer than wechat.read_timeout_ms: a slow call is not a lost node")?;
-        let ordered = self.wechat.connect_timeout_ms > 0 && self.wechat.connect_timeout_ms < self.wechat.read_timeout_ms;
+        rule(
+            "dispatch.lease_ms",
+            patient,
+            "must be longer than wechat.read_timeout_ms: a slow call is not a lost node",
+        )?;
+        let ordered = self.wechat.connect_timeout_ms > 0
+            && self.wechat.connect_timeout_ms < self.wechat.read_timeout_ms;
         rule("wechat.connect_timeout_ms", ordered, "must be above 0 and below wechat.read_timeout_ms")?;
         rule("http.requests_per_second", self.http.requests_per_second > 0, "must be above 0")?;
         rule("http.burst", self.http.burst > 0, "must be above 0")
@@ -147,13 +154,18 @@ impl Settings {
                  `subledger admin master-key`, keep it safe, and set it in the environment"
             ))
         })?;
-        let master_key = MasterKey::parse(&text).map_err(|error| SettingsError(format!("{MASTER_KEY}: {error}")))?;
+        let master_key =
+            MasterKey::parse(&text).map_err(|error| SettingsError(format!("{MASTER_KEY}: {error}")))?;
         Ok(self.store_with(master_key))
     }
 
     /// How to reach the database, with this master key.
     pub(crate) fn store_with(&self, master_key: MasterKey) -> StoreConfig {
-        StoreConfig { url: self.database.url.clone(), master_key, max_connections: self.database.max_connections }
+        StoreConfig {
+            url: self.database.url.clone(),
+            master_key,
+            max_connections: self.database.max_connections,
+        }
     }
 
     /// How to reach WeChat.

@@ -47,7 +47,8 @@ async fn the_digests_of_the_scripted_history_are_these(place: Place) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_databases_come_to_the_same_bytes() {
     let Some(postgres) = Place::postgres().await else { return };
-    let on_sqlite = told(&Place::sqlite()).await;
+    let sqlite = Place::sqlite();
+    let on_sqlite = told(&sqlite).await;
     let on_postgres = told(&postgres).await;
     for projection in ProjectionName::ALL {
         assert_eq!(

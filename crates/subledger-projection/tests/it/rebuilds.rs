@@ -17,6 +17,7 @@ use crate::{
 on_both_databases!(
     a_rebuild_leads_to_the_same_bytes,
     a_rebuild_catches_up_with_a_log_that_grows,
+    a_rebuild_never_takes_a_read_model_back,
     verifying_names_the_projection_whose_rows_were_tampered_with,
     a_rebuild_cures_tampered_rows,
     a_rebuild_that_cannot_finish_leaves_the_live_rows_alone,
@@ -90,6 +91,37 @@ async fn a_rebuild_catches_up_with_a_log_that_grows(place: Place) {
     rebuild(&node.store, None, |_| {}).await.unwrap();
     assert_eq!(digests(&node).await, grown);
     assert_eq!(leftovers(&node).await, 0);
+}
+
+/// Just before the swap the live rows get ahead: the rebuild has to go another round.
+async fn a_rebuild_never_takes_a_read_model_back(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    let projections = node.project(500);
+    let mut reached = Vec::new();
+    let mut overtaken = None;
+    rebuild(&node.store, Some(&[log()]), |progress| {
+        let about_to_swap = progress.projection == ProjectionName::Ledgers && progress.done == progress.total;
+        if about_to_swap && overtaken.is_none() {
+            let overtake = async {
+                let position = node.ask(&log(), vec![tap(&node, 1, Choice::Accept)]).await.unwrap();
+                projections.wait_for(&log(), position, SOON).await.unwrap();
+                position
+            };
+            let runtime = tokio::runtime::Handle::current();
+            overtaken = Some(tokio::task::block_in_place(|| runtime.block_on(overtake)));
+        }
+        if about_to_swap {
+            reached.push(progress.done);
+        }
+    })
+    .await
+    .unwrap();
+    let overtaken = overtaken.unwrap();
+    assert_eq!(reached, [Position(overtaken.0 - 1), overtaken], "two rounds, and the swap after the second");
+    let digest = digest(&node.store, &log(), ProjectionName::Ledgers).await.unwrap();
+    assert_eq!(digest.position, overtaken);
+    projections.shutdown().await;
 }
 
 async fn verifying_names_the_projection_whose_rows_were_tampered_with(place: Place) {

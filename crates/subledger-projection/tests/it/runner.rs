@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use subledger_domain::{LogName, ledger::Choice};
+use subledger_domain::{LogName, channel::ChannelCommand, ledger::Choice};
 use subledger_projection::{PageRequest, ProjectionName, Projections, verify};
 use subledger_store::{Position, StoreError};
 
 use crate::{
     history::{code, delivery, log, message, once, one_queued, registered, reserve, subject, tap, tell},
-    support::{Node, Place, SOON, on_both_databases},
+    support::{Ask, Node, Place, SOON, on_both_databases},
 };
 
 on_both_databases!(
@@ -202,5 +202,25 @@ async fn a_runner_recovers_from_broken_connections() {
     for verification in verify(&node.store, None, |_| {}).await.unwrap() {
         assert!(verification.equal, "{verification:?}");
     }
+    place.remove().await;
+}
+
+/// PostgreSQL cannot keep U+0000 in a text. Such an event is poison like any other: found among its batch, and alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_the_database_refuses_stops_one_projection_only() {
+    let Some(place) = Place::postgres().await else { return };
+    let node = Node::on(&place).await;
+    node.ask(&log(), vec![registered()]).await.unwrap();
+    let pause = ChannelCommand::Pause { reason: "a\0b".into() };
+    let at = node.ask(&log(), vec![Ask::Channel(pause)]).await.unwrap();
+    one_queued(&node, 1, 1).await;
+    let head = node.store.head(&log()).await.unwrap().position;
+    let projections = node.project(500);
+    projections.wait_for(&log(), head, SOON).await.unwrap();
+    assert_eq!(paused(&projections), [(ProjectionName::Channels, at)]);
+    let channel = node.queries.channel(&code()).await.unwrap();
+    assert_eq!(channel.position, Position(at.0 - 1));
+    assert!(channel.value.is_some(), "what came before it is applied");
+    projections.shutdown().await;
     place.remove().await;
 }

@@ -10,3 +10,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<(), OpenError> {
     MIGRATIONS.run_direct(None, connection, false).await.map_err(OpenError::Migrate)
 }
+
+/// The version of the newest migration, which every open database has.
+pub(crate) fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}

@@ -23,3 +23,8 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Ope
         }
     }
 }
+
+/// The version of the newest migration, which every open database has.
+pub(crate) fn newest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}

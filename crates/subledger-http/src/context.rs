@@ -1,0 +1,60 @@
+//! What every handler may reach: the engine, the limits, and what guards them.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use metrics_exporter_prometheus::PrometheusHandle;
+use subledger_engine::Engine;
+use tokio::sync::Semaphore;
+
+use crate::{HttpSettings, rate_limit::RateLimiter};
+
+/// Shared by all requests. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Context {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    settings: HttpSettings,
+    metrics: PrometheusHandle,
+    limiter: Option<RateLimiter>,
+    slots: Arc<Semaphore>,
+}
+
+impl Context {
+    pub(crate) fn new(engine: Engine, settings: HttpSettings, metrics: PrometheusHandle) -> Self {
+        let limiter = (settings.requests_per_second > 0)
+            .then(|| RateLimiter::new(settings.requests_per_second, settings.burst));
+        let slots = Arc::new(Semaphore::new(settings.max_in_flight));
+        Self { shared: Arc::new(Shared { engine, settings, metrics, limiter, slots }) }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    pub(crate) fn settings(&self) -> &HttpSettings {
+        &self.shared.settings
+    }
+
+    pub(crate) fn metrics(&self) -> &PrometheusHandle {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn limiter(&self) -> Option<&RateLimiter> {
+        self.shared.limiter.as_ref()
+    }
+
+    /// One permit per request to the API under way.
+    pub(crate) fn slots(&self) -> &Arc<Semaphore> {
+        &self.shared.slots
+    }
+}
+
+impl FromRef<Context> for Engine {
+    fn from_ref(context: &Context) -> Self {
+        context.shared.engine.clone()
+    }
+}

@@ -1,0 +1,138 @@
+//! What every operation of the OpenAPI document has in common, added once instead of thirty times.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder,
+        path::{Operation, PathItem},
+        schema::Type,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::problem::{PROBLEM_JSON, Problem};
+
+/// Where the native API stands.
+pub(crate) const PREFIX: &str = "/api/v1";
+
+/// The frame of the document; paths come from the router.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "subledger",
+        description = "Sends WeChat Mini Program subscription messages and keeps the books for them.\n\n\
+            微信小程序订阅消息发送与授权账本服务。\n\n\
+            * Every answer of a channel says the `position` of the channel's log. Hand the position of a write to the next \
+            read as `min_position` to read your own write, on any node.\n\
+            * Refusals are problem documents (RFC 9457) with a stable `code`, the field and the rule. Nothing is recorded \
+            when a request is refused.\n\
+            * Times are RFC 3339 with microseconds in UTC; any offset is accepted.\n\
+            * Lists are cut by `cursor` and `limit`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "channels", description = "Channels: Mini Programs set up for sending. 通道：已配置的小程序。"),
+        (name = "templates", description = "Templates as WeChat lists them. 模板：微信侧的订阅消息模板。"),
+        (name = "users", description = "Bindings of userids to openids. 绑定：userid 与 openid 的对应关系。"),
+        (name = "client-reports", description = "Grant intake: what users tapped. 授权上报：用户在弹窗中的选择。"),
+        (name = "ledgers", description = "Subscription quotas, grants and entries. 授权账本：额度、批次与流水。"),
+        (name = "messages", description = "Send requests. 消息：发送请求。"),
+        (name = "deliveries", description = "What became of each recipient; doubts. 投递：每个接收人的结果与待定处理。"),
+        (name = "keys", description = "API keys. 密钥。"),
+        (name = "service", description = "Health and metrics. 服务健康与指标。"),
+    ),
+    components(schemas(Problem)),
+    modifiers(&ApiKey)
+)]
+pub(crate) struct Document;
+
+struct ApiKey;
+
+impl Modify for ApiKey {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("slk_…").description(Some(
+            "An API key of a sender app: `Authorization: Bearer slk_…`. The roles named by an operation are the rights the \
+             key needs.",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+/// Refusals that any operation of the API may answer.
+const COMMON: &[(&str, &str)] = &[
+    ("401", "No key, or one that is not known: `missing_key`, `bad_key`."),
+    ("429", "This key is used more often than allowed: `rate_limited`, with `Retry-After`."),
+    ("500", "A defect of ours: `internal`."),
+    (
+        "503",
+        "Try again shortly, with `Retry-After`: `overloaded`, `timed_out`, `database_unavailable`, `shutting_down`.",
+    ),
+];
+const WITH_CHANNEL: (&str, &str) =
+    ("404", "Something the path names does not exist: `unknown_channel` and the like.");
+const WITH_RIGHT: (&str, &str) =
+    ("403", "The key lacks the right, or may not use this channel: `missing_right`.");
+const WITH_INPUT: (&str, &str) = ("422", "The request breaks a rule; `errors` names the fields.");
+const WITH_BODY: &[(&str, &str)] = &[
+    ("400", "The body is not JSON: `malformed_json`, with line and column."),
+    ("413", "The body is larger than allowed: `body_too_large`."),
+    ("415", "The body is not declared as JSON: `unsupported_media_type`."),
+];
+const WITH_WRITE: (&str, &str) = ("409", "The request does not fit the present state.");
+const WITH_WECHAT: (&str, &str) = ("502", "WeChat was not reached or gave no usable answer.");
+/// Operations that ask WeChat while the caller waits.
+const ASK_WECHAT: &[&str] = &["create_channel", "replace_credentials", "refresh_templates", "bind_user"];
+
+/// Adds the refusals and headers that follow from what an operation is.
+pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        if !path.starts_with(PREFIX) {
+            continue;
+        }
+        let has_channel = path.contains("{code}");
+        let PathItem { get, put, post, delete, .. } = item;
+        for operation in [get].into_iter().flatten() {
+            refusals(operation, has_channel, false);
+        }
+        for operation in [put, post, delete].into_iter().flatten() {
+            refusals(operation, has_channel, true);
+        }
+    }
+}
+
+fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    let mut list = COMMON.to_vec();
+    if id != "whoami" {
+        list.extend([WITH_RIGHT, WITH_INPUT]);
+    }
+    if has_channel {
+        list.push(WITH_CHANNEL);
+    }
+    if write {
+        list.push(WITH_WRITE);
+    }
+    if operation.request_body.is_some() {
+        list.extend_from_slice(WITH_BODY);
+    }
+    if ASK_WECHAT.contains(&id.as_str()) {
+        list.push(WITH_WECHAT);
+    }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            let position = ObjectBuilder::new().schema_type(Type::Integer);
+            let header = HeaderBuilder::new()
+                .schema(Some(position))
+                .description(Some("The position of the channel's log that the answer rests on"));
+            if id != "whoami" && id != "list_channels" {
+                response.headers.insert("Subledger-Position".to_owned(), RefOr::T(header.build()));
+            }
+        }
+    }
+    for (status, description) in list {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content.build());
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
+    }
+}

@@ -1,0 +1,17 @@
+//! The handlers, one file per resource.
+//!
+//! A handler reads its arguments strictly, asks the engine or the read models once, and returns a view. Routes are made only
+//! with `utoipa_axum::routes!`, never with axum's own `route`, so whatever is served is described in `/openapi.json`.
+
+pub(crate) mod channels;
+pub(crate) mod client_reports;
+mod data;
+pub(crate) mod deliveries;
+pub(crate) mod health;
+pub(crate) mod ledgers;
+pub(crate) mod messages;
+mod paths;
+mod person;
+pub(crate) mod templates;
+pub(crate) mod users;
+pub(crate) mod whoami;

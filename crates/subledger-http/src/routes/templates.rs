@@ -1,0 +1,116 @@
+//! Templates: refresh from WeChat, list, show, and check values before sending.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use subledger_domain::{TemplateId, template_values};
+use subledger_engine::{Engine, EngineError};
+use subledger_projection::{Answer, TemplateRow};
+use utoipa::ToSchema;
+
+use super::{
+    data::Data,
+    paths::{ChannelPath, TemplatePath},
+};
+use crate::{
+    cursor,
+    extract::{Json, Manage, NoBody, PageQuery, Query, Read, ReadQuery, Scope, limit, position},
+    problem::ApiError,
+    reply::{At, Page, Written},
+    views::{FindingView, RefreshView, TemplateView},
+};
+
+/// Values to check.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LintBody {
+    /// Values by key.
+    data: Data,
+}
+
+/// What the linter says.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Findings {
+    /// Whether a message with these values would be accepted.
+    sendable: bool,
+    /// What may go wrong, in the order of the template's keys.
+    findings: Vec<FindingView>,
+}
+
+/// Read the template list from WeChat.
+#[utoipa::path(post, path = "/channels/{code}/templates/refresh", tag = "templates", params(ChannelPath),
+    security(("api_key" = ["manage"])), responses((status = 200, body = Written<RefreshView>)))]
+pub(crate) async fn refresh_templates(
+    scope: Scope<Manage>,
+    State(engine): State<Engine>,
+    _: NoBody,
+) -> Result<Written<RefreshView>, ApiError> {
+    Ok(Written::of(engine.refresh_templates(&scope.caller, &scope.code).await?, RefreshView::from))
+}
+
+/// List the templates of a channel, vanished ones included.
+#[utoipa::path(get, path = "/channels/{code}/templates", tag = "templates", params(ChannelPath, PageQuery),
+    security(("api_key" = ["read"])), responses((status = 200, body = Page<TemplateView>)))]
+pub(crate) async fn list_templates(
+    scope: Scope<Read>,
+    Query(query): Query<PageQuery>,
+    State(engine): State<Engine>,
+) -> Result<Page<TemplateView>, ApiError> {
+    let limit = limit(query.limit)?;
+    scope.ready(&engine, position(query.min_position)).await?;
+    let answer = engine.queries().templates(&scope.code).await?;
+    let id = |row: &TemplateRow| row.id.clone();
+    let mut rows = answer.value;
+    rows.sort_by_key(id);
+    let (rows, next_cursor) = cursor::cut("templates", rows, id, query.cursor.as_deref(), limit as usize)?;
+    Ok(Page {
+        items: rows.into_iter().map(TemplateView::from).collect(),
+        next_cursor,
+        position: answer.position.0,
+    })
+}
+
+/// Show a template.
+#[utoipa::path(get, path = "/channels/{code}/templates/{template_id}", tag = "templates",
+    params(TemplatePath, ReadQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = At<TemplateView>)))]
+pub(crate) async fn show_template(
+    scope: Scope<Read>,
+    Query(query): Query<ReadQuery>,
+    State(engine): State<Engine>,
+) -> Result<At<TemplateView>, ApiError> {
+    let answer = find(&scope, &engine, query.min_position).await?;
+    Ok(At::new(answer.position, answer.value.into()))
+}
+
+/// Check values without sending.
+///
+/// Records nothing. A blocking finding would refuse a message; an advisory one would come back as a warning.
+#[utoipa::path(post, path = "/channels/{code}/templates/{template_id}/lint", tag = "templates",
+    params(TemplatePath, ReadQuery), request_body = LintBody, security(("api_key" = ["read"])),
+    responses((status = 200, body = At<Findings>)))]
+pub(crate) async fn lint_values(
+    scope: Scope<Read>,
+    Query(query): Query<ReadQuery>,
+    State(engine): State<Engine>,
+    Json(body): Json<LintBody>,
+) -> Result<At<Findings>, ApiError> {
+    let answer = find(&scope, &engine, query.min_position).await?;
+    let findings = template_values::lint(&answer.value.keys, &body.data.0);
+    let sendable = answer.value.listed && !findings.iter().any(template_values::Finding::is_blocking);
+    let findings = findings.into_iter().map(FindingView::from).collect();
+    Ok(At::new(answer.position, Findings { sendable, findings }))
+}
+
+async fn find(
+    scope: &Scope<Read>,
+    engine: &Engine,
+    min_position: Option<u64>,
+) -> Result<Answer<TemplateRow>, ApiError> {
+    let id: TemplateId = scope.id("template_id", "bad_template_id")?;
+    scope.ready(engine, position(min_position)).await?;
+    let Answer { value, position } = engine.queries().template(&scope.code, &id).await?;
+    let detail =
+        "the channel's template list does not have this template; refresh the list if it was added at WeChat";
+    let value = value.ok_or_else(|| EngineError::not_found("unknown_template", detail))?;
+    Ok(Answer { value, position })
+}

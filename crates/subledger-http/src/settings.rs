@@ -1,0 +1,31 @@
+//! The limits of the HTTP adapter, by name.
+
+use std::time::Duration;
+
+/// Limits of the HTTP adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Bytes of a request body at most. Default 2 MiB: a thousand recipients with values of their own fit.
+    pub max_body_bytes: usize,
+    /// How long one request may take. Default 30 s.
+    pub timeout: Duration,
+    /// Requests to the API under way at most; beyond it callers get 503 at once rather than a place in a long queue.
+    /// Default 1,024.
+    pub max_in_flight: usize,
+    /// Requests of one API key per second in the long run; 0 switches the limit off. Default 1,000.
+    pub requests_per_second: u32,
+    /// Requests of one API key at once after a pause, from 1. Default 2,000.
+    pub burst: u32,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 2 * 1024 * 1024,
+            timeout: Duration::from_secs(30),
+            max_in_flight: 1_024,
+            requests_per_second: 1_000,
+            burst: 2_000,
+        }
+    }
+}

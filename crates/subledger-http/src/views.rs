@@ -1,0 +1,18 @@
+//! What the API shows: one view per thing, with its own words, independent of how rows and events are stored.
+
+mod channels;
+mod ledgers;
+mod messages;
+mod templates;
+mod users;
+mod words;
+
+pub(crate) use channels::{ChannelView, PolicyView, QueueView};
+pub(crate) use ledgers::{EntryView, LedgerView, LotView};
+pub(crate) use messages::{DeliveryView, MessageView};
+pub(crate) use templates::{FindingView, RefreshView, TemplateView};
+pub(crate) use users::{BindResultWord, UserDetailView, UserView};
+pub(crate) use words::{
+    ChoiceWord, DeliveryStateWord, LanguageWord, ProgramStateWord, RightWord, SkipReasonWord, TokenModeWord,
+    VerdictWord,
+};

@@ -1,0 +1,102 @@
+//! The words of the API for closed sets. Each is tied to the set it stands for, so that a new member does not compile until
+//! it has a word here.
+
+use serde::{Deserialize, Serialize};
+use subledger_domain::{
+    TemplateKind,
+    app::Right,
+    channel::TokenMode,
+    ledger::{Basis, Choice, UnknownBalance},
+    message::SkipReason,
+    template_values::Severity,
+};
+use subledger_engine::{doubts::ManualVerdict, users::BindResult};
+use subledger_projection::{DeliveryState, LotState};
+use utoipa::ToSchema;
+
+macro_rules! words {
+    ($( $(#[$meta:meta])* $name:ident is $inner:ty { $( $(#[$member_meta:meta])* $member:ident ),* $(,)? } )*) => { $(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum $name { $( $(#[$member_meta])* $member ),* }
+
+        impl From<$inner> for $name {
+            fn from(inner: $inner) -> Self {
+                match inner { $( <$inner>::$member => Self::$member ),* }
+            }
+        }
+
+        impl From<$name> for $inner {
+            fn from(word: $name) -> Self {
+                match word { $( $name::$member => Self::$member ),* }
+            }
+        }
+    )* };
+}
+
+words! {
+    /// What a key may do: `manage` channels, `bind` users, report taps (`grant`), `send` and retract, `read`, `settle` doubts.
+    RightWord is Right { Manage, Bind, Grant, Send, Read, Settle }
+
+    /// How access tokens are obtained. `stable` coexists with other systems; `normal` retires the token before.
+    #[derive(Default)]
+    TokenModeWord is TokenMode { #[default] Stable, Normal }
+
+    /// Sends to users without a grant on the books: `refuse` them, or `attempt` once and learn from the answer.
+    #[derive(Default)]
+    UnknownBalanceWord is UnknownBalance { #[default] Refuse, Attempt }
+
+    /// `one_time`: one accepted tap buys one message. `long_term`: one consent, many messages.
+    TemplateKindWord is TemplateKind { OneTime, LongTerm }
+
+    /// What the user chose in the popup.
+    ChoiceWord is Choice { Accept, Reject, Ban, Filter }
+
+    /// Why a recipient is skipped.
+    SkipReasonWord is SkipReason { NotBound, NoGrant, Suspended, Duplicate }
+
+    /// Where a delivery is. All but `queued`, `started` and `in_doubt` are final.
+    DeliveryStateWord is DeliveryState {
+        Queued, Started, InDoubt, Sent, Refused, Failed, Expired, Retracted, NotSent, Skipped,
+    }
+
+    /// Where a grant is.
+    LotStateWord is LotState { Open, Reserved, InDoubt, Consumed, Void }
+
+    /// On what a delivery without a grant of its own rests.
+    BasisWord is Basis { LongTerm, UnknownBalance }
+
+    /// What binding changed.
+    BindResultWord is BindResult { Bound, Moved, Unchanged }
+
+    /// How a person settles a doubt: `sent` spends the grant, `not_sent` opens it again.
+    VerdictWord is ManualVerdict { Sent, NotSent }
+
+    /// Whether a finding stops a send.
+    SeverityWord is Severity { Blocking, Advisory }
+}
+
+/// Which version of the Mini Program the card opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProgramStateWord {
+    Developer,
+    Trial,
+    #[default]
+    Formal,
+}
+
+/// The language of the card's frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) enum LanguageWord {
+    #[default]
+    #[serde(rename = "zh_CN")]
+    ZhCn,
+    #[serde(rename = "en_US")]
+    EnUs,
+    #[serde(rename = "zh_HK")]
+    ZhHk,
+    #[serde(rename = "zh_TW")]
+    ZhTw,
+}

@@ -1,0 +1,202 @@
+//! The queue of deliveries.
+
+use std::{collections::HashSet, time::Duration};
+
+use subledger_domain::{DeliveryId, TemplateId, Timestamp};
+use subledger_store::{Claimed, Effect, Executor, QueueRow, QueueState, QueueStats, Store};
+
+use crate::{
+    fixture::{Db, START},
+    works::{Effects, delivery, in_one_batch, log, row, submit},
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+async fn write(executor: &Executor, effects: Vec<Effect>) {
+    submit(executor, "mp", Effects(effects)).await.unwrap();
+}
+
+async fn enqueue(executor: &Executor, rows: &[QueueRow]) {
+    write(executor, rows.iter().cloned().map(Effect::Enqueue).collect()).await;
+}
+
+async fn claim(store: &Store, limit: u32) -> Vec<DeliveryId> {
+    let claimed = store.claim(&log("mp"), "node-1", limit, LEASE).await.unwrap();
+    claimed.into_iter().map(|claim| claim.row.delivery).collect()
+}
+
+async fn state(store: &Store, delivery: DeliveryId) -> Option<QueueState> {
+    let rows = store.queue_of(&log("mp"), delivery.message).await.unwrap();
+    rows.into_iter().find(|entry| entry.row.delivery == delivery).map(|entry| entry.state)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    START.plus_seconds(seconds)
+}
+
+pub async fn due_rows_are_claimed_oldest_first_and_once(db: Db) {
+    let (store, executor) = db.node().await;
+    let rows = [
+        row(delivery(1, 0), 10, at(-1)),
+        row(delivery(1, 1), 11, at(-3)),
+        row(delivery(1, 2), 12, at(-2)),
+        row(delivery(1, 3), 13, at(5)),
+    ];
+    enqueue(&executor, &rows).await;
+    let first = store.claim(&log("mp"), "node-1", 2, LEASE).await.unwrap();
+    let claimed: Vec<_> = first.iter().map(|claim| claim.row.clone()).collect();
+    assert_eq!(claimed, [rows[1].clone(), rows[2].clone()]);
+    assert!(first.iter().all(|Claimed { lease_until, .. }| *lease_until > at(0)));
+    assert_eq!(claim(&store, 10).await, [delivery(1, 0)]);
+    assert!(claim(&store, 10).await.is_empty());
+    db.clock.advance_seconds(6);
+    assert_eq!(claim(&store, 10).await, [delivery(1, 3)]);
+    // Given back, to be due later.
+    store.unclaim(&log("mp"), &[delivery(1, 0)], at(20)).await.unwrap();
+    assert!(claim(&store, 10).await.is_empty());
+    db.clock.advance_seconds(20);
+    assert_eq!(claim(&store, 10).await, [delivery(1, 0)]);
+    assert!(store.claim(&log("mp2"), "node-1", 10, LEASE).await.unwrap().is_empty());
+}
+
+pub async fn a_subject_has_one_row_under_way(db: Db) {
+    let (store, executor) = db.node().await;
+    let rows: Vec<_> = (0..3).map(|n| row(delivery(1, n), 7, at(-10 + i64::from(n)))).collect();
+    enqueue(&executor, &rows).await;
+    enqueue(&executor, &[row(delivery(2, 0), 8, at(-1))]).await;
+    assert_eq!(claim(&store, 10).await, [delivery(1, 0), delivery(2, 0)]);
+    assert!(claim(&store, 10).await.is_empty());
+    write(&executor, vec![Effect::MarkStarted(delivery(1, 0))]).await;
+    assert_eq!(state(&store, delivery(1, 0)).await, Some(QueueState::Started));
+    assert!(claim(&store, 10).await.is_empty());
+    write(&executor, vec![Effect::Requeue { delivery: delivery(1, 0), due_at: at(100) }]).await;
+    assert_eq!(claim(&store, 10).await, [delivery(1, 1)]);
+    write(&executor, vec![Effect::MarkStarted(delivery(1, 1)), Effect::Dequeue(delivery(1, 1))]).await;
+    assert_eq!(state(&store, delivery(1, 1)).await, None);
+    assert_eq!(claim(&store, 10).await, [delivery(1, 2)]);
+    let entries = store.queue_of(&log("mp"), delivery(1, 0).message).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.row.attempts).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(entries[0].row.due_at, at(100));
+}
+
+pub async fn a_doubt_holds_back_its_subject_and_template(db: Db) {
+    let (store, executor) = db.node().await;
+    let other: TemplateId = "template-0002".parse().unwrap();
+    let rows = [
+        row(delivery(1, 0), 7, at(-4)),
+        row(delivery(1, 1), 7, at(-3)),
+        QueueRow { template: other, ..row(delivery(1, 2), 7, at(-2)) },
+        row(delivery(1, 3), 8, at(-1)),
+    ];
+    enqueue(&executor, &rows).await;
+    assert_eq!(claim(&store, 1).await, [delivery(1, 0)]);
+    write(&executor, vec![Effect::MarkStarted(delivery(1, 0))]).await;
+    write(&executor, vec![Effect::MarkInDoubt(delivery(1, 0))]).await;
+    // The other template of the same person and other persons go on.
+    assert_eq!(claim(&store, 10).await, [delivery(1, 2), delivery(1, 3)]);
+    let doubts = store.doubts(&log("mp"), None, 10).await.unwrap();
+    assert_eq!(
+        (doubts.len(), doubts[0].row.delivery, doubts[0].state),
+        (1, delivery(1, 0), QueueState::InDoubt)
+    );
+    assert!(store.doubts(&log("mp"), Some(delivery(1, 0)), 10).await.unwrap().is_empty());
+    assert_eq!(store.next_due(&log("mp")).await.unwrap(), None);
+    write(&executor, vec![Effect::Dequeue(delivery(1, 0)), Effect::Dequeue(delivery(1, 2))]).await;
+    assert_eq!(store.next_due(&log("mp")).await.unwrap(), Some(at(-3)));
+    assert_eq!(claim(&store, 10).await, [delivery(1, 1)]);
+}
+
+pub async fn leases_that_ran_out_are_swept(db: Db) {
+    let (store, executor) = db.node().await;
+    enqueue(&executor, &[row(delivery(1, 0), 1, at(-2)), row(delivery(1, 1), 2, at(-1))]).await;
+    assert_eq!(claim(&store, 10).await.len(), 2);
+    write(&executor, vec![Effect::MarkStarted(delivery(1, 0))]).await;
+    assert_eq!(store.sweep(&log("mp"), 10).await.unwrap(), Default::default());
+    // Leases run on database time, which a test cannot move on PostgreSQL: move the leases instead.
+    assert_eq!(db.tamper("update queue set lease_until = 1").await, 2);
+    let swept = store.sweep(&log("mp"), 10).await.unwrap();
+    assert_eq!(swept.requeued, 1);
+    assert_eq!(swept.lost.iter().map(|row| row.delivery).collect::<Vec<_>>(), [delivery(1, 0)]);
+    assert_eq!(claim(&store, 10).await, [delivery(1, 1)]);
+    // A lost row stays as it is until a command says what became of it.
+    assert_eq!(state(&store, delivery(1, 0)).await, Some(QueueState::Started));
+    write(&executor, vec![Effect::MarkInDoubt(delivery(1, 0))]).await;
+    assert_eq!(store.sweep(&log("mp"), 10).await.unwrap(), Default::default());
+}
+
+pub async fn one_batch_may_queue_start_and_end_a_delivery(db: Db) {
+    let (store, executor) = db.node().await;
+    let one = |effect| submit(&executor, "mp", Effects(vec![effect]));
+    let done = in_one_batch(
+        &executor,
+        "mp",
+        vec![
+            one(Effect::Enqueue(row(delivery(1, 0), 1, at(0)))),
+            one(Effect::MarkStarted(delivery(1, 0))),
+            one(Effect::Enqueue(row(delivery(1, 1), 2, at(0)))),
+            one(Effect::MarkStarted(delivery(1, 1))),
+            one(Effect::MarkInDoubt(delivery(1, 1))),
+            one(Effect::Enqueue(row(delivery(1, 2), 3, at(0)))),
+            one(Effect::Dequeue(delivery(1, 2))),
+            one(Effect::Enqueue(row(delivery(1, 3), 4, at(0)))),
+            one(Effect::Requeue { delivery: delivery(1, 3), due_at: at(9) }),
+        ],
+    )
+    .await;
+    assert!(done.iter().all(Result::is_ok));
+    assert_eq!(state(&store, delivery(1, 0)).await, Some(QueueState::Started));
+    assert_eq!(state(&store, delivery(1, 1)).await, Some(QueueState::InDoubt));
+    assert_eq!(state(&store, delivery(1, 2)).await, None);
+    assert_eq!(store.next_due(&log("mp")).await.unwrap(), Some(at(9)));
+    // Ended and queued anew under the same id, in one batch; and the subject passes from one row to the next.
+    let done = in_one_batch(
+        &executor,
+        "mp",
+        vec![
+            one(Effect::Dequeue(delivery(1, 1))),
+            one(Effect::Enqueue(row(delivery(1, 1), 2, at(1)))),
+            one(Effect::Requeue { delivery: delivery(1, 0), due_at: at(50) }),
+            one(Effect::Enqueue(row(delivery(1, 5), 1, at(0)))),
+            one(Effect::MarkStarted(delivery(1, 5))),
+        ],
+    )
+    .await;
+    assert!(done.iter().all(Result::is_ok));
+    assert_eq!(state(&store, delivery(1, 1)).await, Some(QueueState::Queued));
+    assert_eq!(state(&store, delivery(1, 5)).await, Some(QueueState::Started));
+    assert_eq!(state(&store, delivery(1, 0)).await, Some(QueueState::Queued));
+}
+
+pub async fn concurrent_claims_never_share_a_row_or_a_subject(db: Db) {
+    let (store, executor) = db.node().await;
+    let other = db.open().await;
+    // 40 persons with 5 rows each.
+    let rows: Vec<_> = (0..200).map(|n| row(delivery(1, n), u128::from(n % 40), at(-1))).collect();
+    enqueue(&executor, &rows).await;
+    for _ in 0..5 {
+        let claims = (0..6).map(|n| {
+            let store = if n % 2 == 0 { store.clone() } else { other.clone() };
+            async move { store.claim(&log("mp"), &format!("node-{n}"), 15, LEASE).await.unwrap() }
+        });
+        let claimed: Vec<_> = futures::future::join_all(claims).await.into_iter().flatten().collect();
+        let subjects: HashSet<_> = claimed.iter().map(|claim| claim.row.subject).collect();
+        assert_eq!((claimed.len(), subjects.len()), (40, 40));
+        write(&executor, claimed.iter().map(|claim| Effect::Dequeue(claim.row.delivery)).collect()).await;
+    }
+    assert_eq!(store.queue_stats(&log("mp")).await.unwrap(), QueueStats::default());
+}
+
+pub async fn counts_and_the_next_due_time_are_right(db: Db) {
+    let (store, executor) = db.node().await;
+    assert_eq!(store.queue_stats(&log("mp")).await.unwrap(), QueueStats::default());
+    let rows: Vec<_> = (0..5).map(|n| row(delivery(1, n), u128::from(n), at(-10 + i64::from(n)))).collect();
+    enqueue(&executor, &rows).await;
+    enqueue(&executor, &[row(delivery(2, 0), 9, at(30))]).await;
+    assert_eq!(claim(&store, 3).await, [delivery(1, 0), delivery(1, 1), delivery(1, 2)]);
+    write(&executor, vec![Effect::MarkStarted(delivery(1, 0)), Effect::MarkStarted(delivery(1, 1))]).await;
+    write(&executor, vec![Effect::MarkInDoubt(delivery(1, 1))]).await;
+    let stats = store.queue_stats(&log("mp")).await.unwrap();
+    let expected = QueueStats { queued: 3, claimed: 1, started: 1, in_doubt: 1, oldest_due_at: Some(at(-8)) };
+    assert_eq!(stats, expected);
+    assert_eq!(store.next_due(&log("mp")).await.unwrap(), Some(at(-7)));
+}

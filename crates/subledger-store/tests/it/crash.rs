@@ -1,0 +1,106 @@
+//! A process killed in the middle of its commits.
+//!
+//! The test starts this very binary again as a child that only commits and prints what was acknowledged; kills it with
+//! SIGKILL at some point; and looks at what is left.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use subledger_store::verify_chain;
+
+use crate::{
+    fixture::{self, Db},
+    works::{GrantTwice, all, ledger, receipt, submit_with},
+};
+
+const CHILD_URL: &str = "SUBLEDGER_TEST_CRASH_URL";
+const CHILD_ROUND: &str = "SUBLEDGER_TEST_CRASH_ROUND";
+const ROUNDS: u32 = 6;
+const CALLERS: u32 = 16;
+
+/// The child: commits until it is killed. Does nothing when run as a test by itself.
+#[test]
+fn child_that_commits_until_killed() {
+    let (Ok(url), Ok(round)) = (std::env::var(CHILD_URL), std::env::var(CHILD_ROUND)) else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let db = Db { url, clock: fixture::TestClock::default() };
+        let (_store, executor) = db.node().await;
+        let callers = (0..CALLERS).map(|caller| {
+            let (executor, round) = (executor.clone(), round.clone());
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let id = format!("{round}-{caller}-{n}");
+                    let grant = GrantTwice(ledger(u128::from(n % 5_u32)));
+                    submit_with(&executor, "mp", Some(receipt(&id, 1)), grant).await.unwrap();
+                    // One write per line, so that a kill never leaves a mixed line behind.
+                    use std::io::Write;
+                    std::io::stderr().write_all(format!("acknowledged {id}\n").as_bytes()).unwrap();
+                }
+            })
+        });
+        futures::future::join_all(callers).await;
+    });
+}
+
+/// Starts the child, kills it after this many acknowledgements, and answers with all that it printed.
+fn run_and_kill(url: &str, round: u32, after: usize) -> Vec<String> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::child_that_commits_until_killed", "--nocapture"])
+        .env(CHILD_URL, url)
+        .env(CHILD_ROUND, round.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let id = |line: String| line.strip_prefix("acknowledged ").map(str::to_owned);
+    let mut acknowledged = Vec::new();
+    while acknowledged.len() < after {
+        let line = lines.next().expect("the child ended by itself").unwrap();
+        acknowledged.extend(id(line));
+    }
+    child.kill().unwrap();
+    // What it acknowledged between the decision to kill it and its end counts as well.
+    acknowledged.extend(lines.map_while(Result::ok).filter_map(id));
+    child.wait().unwrap();
+    acknowledged
+}
+
+async fn nothing_acknowledged_is_lost_and_no_half_batch_stays(db: Db) {
+    let mut acknowledged = Vec::new();
+    for round in 0..ROUNDS {
+        let url = db.url.clone();
+        let after = 40 + 37 * round as usize;
+        acknowledged
+            .extend(tokio::task::spawn_blocking(move || run_and_kill(&url, round, after)).await.unwrap());
+        let (store, executor) = db.node().await;
+        store.check().await.unwrap();
+        let events = all(&store, "mp").await;
+        let head = store.head(&crate::works::log("mp")).await.unwrap();
+        assert_eq!(verify_chain(&events), Ok((head.position, head.link)));
+        // Each command writes two events and one receipt: halves would show in either count.
+        let receipts = db.number("select count(*) from receipt").await;
+        assert_eq!(events.len() as i64, 2 * receipts);
+        assert!(receipts >= acknowledged.len() as i64);
+        for id in &acknowledged {
+            let again =
+                submit_with(&executor, "mp", Some(receipt(id, 1)), GrantTwice(ledger(1))).await.unwrap();
+            assert!(again.replayed, "{id} was acknowledged and is lost");
+        }
+        executor.shutdown().await;
+        store.close().await;
+    }
+}
+
+#[test]
+fn sqlite_survives_being_killed() {
+    fixture::on_sqlite(nothing_acknowledged_is_lost_and_no_half_batch_stays);
+}
+
+#[test]
+fn postgres_survives_being_killed() {
+    fixture::on_postgres(nothing_acknowledged_is_lost_and_no_half_batch_stays);
+}

@@ -1,0 +1,112 @@
+//! `subledger channel`: set up, list, refresh, pause, resume.
+
+use std::process::ExitCode;
+
+use secrecy::SecretString;
+use serde_json::json;
+use subledger_domain::{
+    ChannelCode,
+    channel::{Policy, TokenMode},
+};
+use subledger_engine::{Engine, channels::NewChannel};
+
+use super::{channel_code, engine, operator};
+use crate::{cli::Channel, exit::SettingsError, output};
+
+/// The environment variable that hands the AppSecret over: never a flag, which would stand in the process list.
+const APP_SECRET: &str = "SUBLEDGER_APP_SECRET";
+
+pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
+    match channel {
+        Channel::List { common, json } => list(&engine(&common).await?, json).await,
+        Channel::Add { code, appid, name, common, json } => {
+            let secret = std::env::var(APP_SECRET).map_err(|_| {
+                SettingsError(format!("{APP_SECRET} is not set; it hands the Mini Program's AppSecret over"))
+            })?;
+            let new = NewChannel {
+                name: name.unwrap_or_else(|| code.clone()),
+                code: channel_code(&code)?,
+                appid,
+                secret: SecretString::from(secret),
+                token_mode: TokenMode::default(),
+                policy: Policy::default(),
+                idempotency_key: None,
+            };
+            let engine = engine(&common).await?;
+            let done = engine.register_channel(&operator()?, new).await?;
+            engine.shutdown().await;
+            if json {
+                output::json(&json!({ "channel": code, "position": done.position }))?;
+            } else {
+                println!("Channel {code} is set up: WeChat accepted its credentials.");
+                println!("Next: subledger channel refresh {code}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Channel::Refresh { code, common, json } => {
+            refresh(&engine(&common).await?, &channel_code(&code)?, json).await
+        }
+        Channel::Pause { code, reason, common } => {
+            let engine = engine(&common).await?;
+            engine.pause_channel(&operator()?, &channel_code(&code)?, reason).await?;
+            engine.shutdown().await;
+            println!("Channel {code} is paused. What waits keeps waiting.");
+            Ok(ExitCode::SUCCESS)
+        }
+        Channel::Resume { code, reason, common } => {
+            let engine = engine(&common).await?;
+            engine.resume_channel(&operator()?, &channel_code(&code)?, reason).await?;
+            engine.shutdown().await;
+            println!("Channel {code} goes on sending.");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn list(engine: &Engine, json: bool) -> anyhow::Result<ExitCode> {
+    let answers = engine.queries().channels().await?;
+    engine.shutdown().await;
+    let mut rows = Vec::new();
+    for answer in answers {
+        let row = answer.value;
+        if json {
+            output::json(&row)?;
+            continue;
+        }
+        let refreshed = row.templates_refreshed_at.map_or_else(|| "never".to_owned(), output::time);
+        let state = if row.is_paused() { "paused" } else { "active" };
+        rows.push(vec![row.code.to_string(), row.name, row.appid, state.to_owned(), refreshed]);
+    }
+    if !json {
+        let empty = "No channel yet. Set one up: subledger channel add wechatmp123 --appid wx…";
+        output::table(&["CHANNEL", "NAME", "APPID", "STATE", "TEMPLATES REFRESHED"], &rows, empty);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn refresh(engine: &Engine, code: &ChannelCode, json: bool) -> anyhow::Result<ExitCode> {
+    let done = engine.refresh_templates(&operator()?, code).await?;
+    engine.shutdown().await;
+    if json {
+        output::json(&done.answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let found = &done.answer;
+    println!(
+        "WeChat lists {} templates: {} added, {} changed, {} vanished.",
+        found.listed,
+        found.added.len(),
+        found.changed.len(),
+        found.vanished.len()
+    );
+    let marked = [("+", &found.added), ("~", &found.changed), ("-", &found.vanished)];
+    for (mark, ids) in marked {
+        for id in ids {
+            println!("  {mark} {id}");
+        }
+    }
+    if found.unreadable > 0 {
+        println!("  {} of a shape this version does not know were left out.", found.unreadable);
+    }
+    Ok(ExitCode::SUCCESS)
+}
