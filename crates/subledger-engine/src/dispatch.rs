@@ -16,11 +16,14 @@ mod sweep;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
-use subledger_domain::{ChannelCode, LogName, ledger::LedgerEvent};
+use subledger_domain::{ChannelCode, LogName, Timestamp, ledger::LedgerEvent};
 use subledger_store::{Effect, Stage};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -63,27 +66,48 @@ pub(crate) fn queue_effects(stage: &mut Stage<'_>, events: &[LedgerEvent]) {
             LedgerEvent::Released(e) => Effect::Dequeue(e.delivery),
             LedgerEvent::Denied(e) => Effect::Dequeue(e.delivery),
             LedgerEvent::SettledLate(e) => Effect::Dequeue(e.delivery),
-            _ => continue,
+            LedgerEvent::Granted(_)
+            | LedgerEvent::Opened(_)
+            | LedgerEvent::Consented(_)
+            | LedgerEvent::Rejected(_)
+            | LedgerEvent::Suspended(_)
+            | LedgerEvent::Reserved(_)
+            | LedgerEvent::Admitted(_)
+            | LedgerEvent::DriftFound(_) => continue,
         };
         stage.effect(effect);
     }
 }
 
-/// Wakes the lanes of this node.
+/// What a lane and the rest of the node tell each other.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers {
-    /// One per channel seen. Std mutex: held for a look-up, never across an await.
-    lanes: Mutex<HashMap<LogName, Arc<Notify>>>,
+pub(crate) struct Signal {
+    /// Rung by attempts that end, by senders on this node and by the sweep.
+    pub(crate) wake: Notify,
+    /// No claims before this moment (microseconds): WeChat said that the channel as a whole must wait.
+    pub(crate) hold_until: AtomicI64,
 }
 
-impl Wakers {
-    pub(crate) fn of(&self, log: &LogName) -> Arc<Notify> {
+/// The signals of this node's lanes.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// One per channel seen. Std mutex: held for a look-up, never across an await.
+    lanes: Mutex<HashMap<LogName, Arc<Signal>>>,
+}
+
+impl Signals {
+    pub(crate) fn of(&self, log: &LogName) -> Arc<Signal> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(lanes.entry(log.clone()).or_default())
     }
 
     pub(crate) fn wake(&self, channel: &ChannelCode) {
-        self.of(&LogName::channel(channel)).notify_one();
+        self.of(&LogName::channel(channel)).wake.notify_one();
+    }
+
+    /// Whether WeChat has told the whole channel to wait.
+    pub(crate) fn is_held(&self, log: &LogName, now: Timestamp) -> bool {
+        self.of(log).hold_until.load(Ordering::Relaxed) > now.micros()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     EngineError,
     apps::KeyCache,
     channels::RefreshTimes,
-    dispatch::{self, DispatchSettings, Wakers},
+    dispatch::{self, DispatchSettings, Signals},
     gateway::Gateway,
 };
 
@@ -72,7 +72,7 @@ struct Shared {
     queries: Queries,
     gateway: Gateway,
     settings: EngineSettings,
-    wakers: Wakers,
+    signals: Signals,
     keys: KeyCache,
     refresh_times: RefreshTimes,
     stop: CancellationToken,
@@ -103,7 +103,7 @@ impl Engine {
             queries,
             gateway,
             settings,
-            wakers: Wakers::default(),
+            signals: Signals::default(),
             keys: KeyCache::default(),
             refresh_times: RefreshTimes::default(),
             stop: CancellationToken::new(),
@@ -169,8 +169,8 @@ impl Engine {
         &self.shared.settings.node
     }
 
-    pub(crate) fn wakers(&self) -> &Wakers {
-        &self.shared.wakers
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.shared.signals
     }
 
     pub(crate) fn keys(&self) -> &KeyCache {
@@ -217,7 +217,10 @@ impl Engine {
             if age <= self.shared.settings.max_undone_age {
                 continue;
             }
-            // Paused on purpose is not stuck.
+            // Told to wait by WeChat, or paused on purpose, is not stuck; another node would do no better.
+            if self.signals().is_held(&head.log, now) {
+                continue;
+            }
             let (channel, _) = store.load::<Channel>(&head.log, &StreamName::channel()).await?;
             if !channel.is_paused() {
                 undone.push(Undone { channel: head.log, age });

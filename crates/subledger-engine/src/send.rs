@@ -71,7 +71,7 @@ impl Engine {
         let done = self.submit(LogName::channel(channel), caller, "send", receipt, work).await?;
         if !done.replayed {
             count(channel, &done.answer);
-            self.wakers().wake(channel);
+            self.signals().wake(channel);
         }
         Ok(done)
     }

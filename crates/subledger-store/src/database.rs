@@ -117,7 +117,7 @@ forward! {
     queue::expired(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
     queue::of_message(log: &LogName, message: &[u8; 16]) -> Vec<QueueColumns>;
     queue::doubts(log: &LogName, after: Option<DeliveryId>, limit: i64) -> Vec<QueueColumns>;
-    queue::stats(log: &LogName, now: i64) -> Vec<(i64, i64, Option<i64>)>;
+    queue::stats(log: &LogName) -> Vec<(i64, i64)>;
     queue::next_due(log: &LogName) -> Option<i64>;
     connect::check() -> ();
 }

@@ -78,20 +78,25 @@ fn fault_of(error: &sqlx::Error) -> Fault {
         _ => return Fault::Refused,
     };
     if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
-        // Class 08: connection exceptions; 57P0x: shut down, crashed, starting up; 53300: too many connections;
-        // XX001/XX002: a damaged table or index; 25P03: the session was ended because it idled in a transaction.
+        // Class 08: connection exceptions; class 53: out of disk, memory or connections; 57P0x: shut down, crashed,
+        // starting up; 25P03: the session was ended because it idled in a transaction; 40001, 40P01, 55P03: lost a race
+        // for locks; 55000, 3D000 and class 28: the database takes no connections, is gone, or knows us no more, all of which
+        // an operator may mend while we run; XX001, XX002: a damaged table or index.
         return match error.code() {
-            "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => Fault::Unreachable,
+            "55000" | "3D000" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "40001" | "40P01"
+            | "55P03" => Fault::Unreachable,
             "XX001" | "XX002" => Fault::Damaged,
-            code if code.starts_with("08") => Fault::Unreachable,
+            code if code.starts_with("08") || code.starts_with("28") || code.starts_with("53") => {
+                Fault::Unreachable
+            }
             _ => Fault::Refused,
         };
     }
     if database.try_downcast_ref::<SqliteError>().is_some() {
         let code: Option<i32> = database.code().and_then(|code| code.parse().ok());
-        // Primary codes: 5 busy, 6 locked, 10 I/O error, 14 cannot open; 11 corrupt, 26 not a database.
+        // Primary codes: 5 busy, 6 locked, 10 I/O error, 13 disk full, 14 cannot open; 11 corrupt, 26 not a database.
         return match code.map(|code| code & 0xff) {
-            Some(5 | 6 | 10 | 14) => Fault::Unreachable,
+            Some(5 | 6 | 10 | 13 | 14) => Fault::Unreachable,
             Some(11 | 26) => Fault::Damaged,
             _ => Fault::Refused,
         };

@@ -29,6 +29,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DISPATCH_LEASE_MS", "dispatch.lease_ms"),
     ("SUBLEDGER_DISPATCH_POLL_MS", "dispatch.poll_ms"),
     ("SUBLEDGER_DISPATCH_MAX_ATTEMPTS", "dispatch.max_attempts"),
+    ("SUBLEDGER_DISPATCH_MAX_UNDONE_AGE_SECONDS", "dispatch.max_undone_age_seconds"),
     ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
     ("SUBLEDGER_LOG_FORMAT", "log.format"),

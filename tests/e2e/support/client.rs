@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
-/// A status, a body and the headers that matter.
+/// A status and a body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub body: Value,
-    pub replayed: bool,
 }
 
 impl Answer {
@@ -71,9 +70,8 @@ impl Client {
     async fn try_send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
         let answer = request.bearer_auth(&self.key).send().await?;
         let status = answer.status().as_u16();
-        let replayed = answer.headers().get("idempotent-replayed").is_some();
         let bytes = answer.bytes().await?;
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Ok(Answer { status, body, replayed })
+        Ok(Answer { status, body })
     }
 }

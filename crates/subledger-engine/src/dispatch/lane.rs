@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -14,10 +11,13 @@ use subledger_domain::{
 };
 use subledger_store::{Claimed, QueueRow, StoreError};
 use subledger_wechat::ChannelClient;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::attempt::{self, Parcel};
+use super::{
+    Signal,
+    attempt::{self, Parcel},
+};
 use crate::{
     Engine, EngineError,
     contents::{OwnContents, SharedContents},
@@ -34,16 +34,13 @@ pub(super) struct Lane {
     pub(super) engine: Engine,
     pub(super) log: LogName,
     pub(super) stop: CancellationToken,
-    /// Rung by attempts that end and by senders on this node.
-    pub(super) wake: Arc<Notify>,
-    /// No claims before this moment (microseconds): WeChat said that the channel as a whole must wait.
-    hold_until: AtomicI64,
+    pub(super) signal: Arc<Signal>,
 }
 
 impl Lane {
     /// Holds the whole lane until `until`: the answer was about the channel, not about one delivery.
     pub(super) fn hold(&self, until: Timestamp, why: &str) {
-        let before = self.hold_until.fetch_max(until.micros(), Ordering::Relaxed);
+        let before = self.signal.hold_until.fetch_max(until.micros(), Ordering::Relaxed);
         if before < until.micros() {
             let seconds = (until.micros() - self.engine.now().micros()).max(0) / Timestamp::MICROS_PER_SECOND;
             tracing::warn!(log.name = %self.log, hold.seconds = seconds, hold.reason = why, "sending is held back");
@@ -51,7 +48,7 @@ impl Lane {
     }
 
     fn held_for(&self) -> Duration {
-        let micros = self.hold_until.load(Ordering::Relaxed) - self.engine.now().micros();
+        let micros = self.signal.hold_until.load(Ordering::Relaxed) - self.engine.now().micros();
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 }
@@ -59,8 +56,8 @@ impl Lane {
 /// Runs the lane until `stop`, then waits for its attempts.
 pub(super) async fn run(engine: Engine, log: LogName, stop: CancellationToken) {
     let settings = engine.settings().dispatch.clone();
-    let wake = engine.wakers().of(&log);
-    let lane = Arc::new(Lane { engine, log, stop: stop.clone(), wake, hold_until: AtomicI64::new(0) });
+    let signal = engine.signals().of(&log);
+    let lane = Arc::new(Lane { engine, log, stop: stop.clone(), signal });
     let room = Arc::new(Semaphore::new(settings.in_flight));
     let attempts = TaskTracker::new();
     while !stop.is_cancelled() {
@@ -74,7 +71,7 @@ pub(super) async fn run(engine: Engine, log: LogName, stop: CancellationToken) {
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            () = lane.wake.notified() => {}
+            () = lane.signal.wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -135,7 +132,7 @@ async fn one(lane: Arc<Lane>, client: ChannelClient, parcel: Parcel, permit: Own
     attempt::run(&lane, &client, parcel).await;
     gauge.decrement(1.0);
     drop(permit);
-    lane.wake.notify_one();
+    lane.signal.wake.notify_one();
 }
 
 async fn until_due(lane: &Lane) -> Result<Duration, StoreError> {

@@ -59,7 +59,7 @@ async fn sweep(engine: &Engine, log: &LogName) -> Result<bool, StoreError> {
     let swept = engine.store().sweep(log, SWEEP_BATCH).await?;
     count(log, "requeued", swept.requeued);
     if swept.requeued > 0 {
-        engine.wakers().of(log).notify_one();
+        engine.signals().of(log).wake.notify_one();
     }
     let mut failed = false;
     for row in &swept.lost {

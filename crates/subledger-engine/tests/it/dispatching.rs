@@ -124,8 +124,7 @@ async fn one_openid_has_one_call_under_way() {
     for tap in 0..8 {
         world.tap("sunqi", &openid, &format!("tap-{tap}")).await;
     }
-    let slow =
-        FaultSpec { ms: Some(30), times: 0, ..FaultSpec::on(FaultKind::Latency, CallPath::Send) };
+    let slow = FaultSpec { ms: Some(30), times: 0, ..FaultSpec::on(FaultKind::Latency, CallPath::Send) };
     world.wechat.inject(slow).unwrap();
     world.engine.start_dispatch().await;
     let mut messages = Vec::new();

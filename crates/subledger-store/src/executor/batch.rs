@@ -133,7 +133,7 @@ impl Batch<'_, '_> {
             if job.receipt().is_some_and(|key| self.books[book].receipts.contains_key(&key.id)) {
                 continue;
             }
-            // A panic here is met again, and answered, when the job is decided.
+            // A work that fails to name its streams asks for them when it decides, or fails there.
             let streams = job.streams(&Known { states: &self.books[book].states }).unwrap_or_default();
             wanted.extend(streams.into_iter().map(|stream| (book, stream)));
         }

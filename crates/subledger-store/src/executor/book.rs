@@ -146,9 +146,12 @@ impl Book {
     ) -> Result<(), String> {
         let drafts = staged.drafts.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
         if let Some((key, _)) = &receipt
-            && (key.id.is_empty() || key.id.len() > MAX_RECEIPT_ID_BYTES)
+            && (key.id.is_empty() || key.id.len() > MAX_RECEIPT_ID_BYTES || key.id.contains('\0'))
         {
-            return Err(format!("a command id of {} bytes; at most {MAX_RECEIPT_ID_BYTES}", key.id.len()));
+            let length = key.id.len();
+            return Err(format!(
+                "a command id of {length} bytes; it needs 1 to {MAX_RECEIPT_ID_BYTES}, none of them NUL"
+            ));
         }
         let mut sealed = Vaults::default();
         let mut queue = Vec::new();
@@ -389,6 +392,9 @@ fn checked(draft: Draft) -> Result<Checked, String> {
     }
     if stream.as_str().len() > MAX_NAME_BYTES {
         return Err(format!("a stream name of {} bytes; at most {MAX_NAME_BYTES}", stream.as_str().len()));
+    }
+    if stream.as_str().contains('\0') || data.contains(&0) {
+        return Err(format!("an event of kind {kind} with a NUL, which PostgreSQL does not store"));
     }
     let data = String::from_utf8(data).map_err(|_| format!("an event of kind {kind} that is not UTF-8"))?;
     let (Ok(kind), Ok(schema)) = (i16::try_from(kind), i16::try_from(schema)) else {

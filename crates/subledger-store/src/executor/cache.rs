@@ -133,3 +133,73 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use subledger_domain::{Timestamp, binding::Binding};
+
+    use super::*;
+    use crate::Link;
+
+    fn head(position: u64) -> LogHead {
+        let recorded_at = Timestamp::default();
+        LogHead {
+            id: 1,
+            name: LogName::main(),
+            position,
+            link: Link::default(),
+            epoch: 1,
+            streams: 1,
+            recorded_at,
+        }
+    }
+
+    fn stream(number: usize) -> StreamName {
+        StreamName::new("binding", &number.to_string())
+    }
+
+    fn keep(cache: &mut Cache, number: usize, bytes: usize) {
+        let versioned = Versioned { version: 1, state: Arc::new(Binding::default()) };
+        cache.keep(&LogName::main(), stream(number), versioned, Some(1), bytes);
+    }
+
+    #[test]
+    fn a_state_is_current_only_while_nobody_else_has_written() {
+        let mut cache = Cache::new(1 << 20);
+        assert!(!cache.locked(&head(0)));
+        keep(&mut cache, 1, 10);
+        cache.moved(head(5));
+        assert!(cache.locked(&head(5)));
+        assert!(matches!(cache.look_up(&LogName::main(), &stream(1)), Lookup::Current(_)));
+        assert!(!cache.locked(&head(6)));
+        assert!(matches!(cache.look_up(&LogName::main(), &stream(1)), Lookup::Stale(_)));
+        // Old for good, even when the head stands still from now on, until it is checked and kept again.
+        assert!(cache.locked(&head(6)));
+        assert!(matches!(cache.look_up(&LogName::main(), &stream(1)), Lookup::Stale(_)));
+        keep(&mut cache, 1, 10);
+        assert!(matches!(cache.look_up(&LogName::main(), &stream(1)), Lookup::Current(_)));
+    }
+
+    #[test]
+    fn the_bound_in_bytes_holds_and_what_was_used_last_stays() {
+        let mut cache = Cache::new(100 * (ENTRY_BYTES + 1_000));
+        cache.locked(&head(0));
+        for number in 0..1_000 {
+            keep(&mut cache, number, 1_000);
+            cache.shrink();
+            assert!(cache.bytes() <= 100 * (ENTRY_BYTES + 1_000));
+        }
+        assert!(matches!(cache.look_up(&LogName::main(), &stream(999)), Lookup::Current(_)));
+        assert!(matches!(cache.look_up(&LogName::main(), &stream(0)), Lookup::Unknown));
+        keep(&mut cache, 999, 5);
+        keep(&mut cache, 999, 7);
+        cache.clear();
+        assert_eq!(cache.bytes(), 0);
+        cache.locked(&head(0));
+        keep(&mut cache, 1, 200_000_000);
+        cache.shrink();
+        assert_eq!(cache.bytes(), 0);
+    }
+}

@@ -288,18 +288,15 @@ pub(crate) async fn doubts(
     .map_err(while_doing("reading doubts"))
 }
 
-/// Rows by state, and when the oldest due row of those that wait or are claimed became due.
+/// How many rows are in each state.
 pub(crate) async fn stats(
     connection: &mut PgConnection,
     log: &LogName,
-    now: i64,
-) -> Result<Vec<(i64, i64, Option<i64>)>, StoreError> {
+) -> Result<Vec<(i64, i64)>, StoreError> {
     sqlx::query_as(
-        "select state::bigint, count(*), min(due_at) filter (where state in (0, 1) and due_at <= $2)
-         from queue where log = (select id from head where name = $1) group by state",
+        "select state::bigint, count(*) from queue where log = (select id from head where name = $1) group by state",
     )
     .bind(log.as_str())
-    .bind(now)
     .fetch_all(connection)
     .await
     .map_err(while_doing("counting the queue"))

@@ -45,7 +45,7 @@ pub struct QueueStats {
     pub started: u64,
     /// Rows in doubt.
     pub in_doubt: u64,
-    /// When the oldest row that is due and neither in doubt nor started became due.
+    /// When the oldest row became due that a node could claim now: due, and held back by no doubt and no call under way.
     pub oldest_due_at: Option<Timestamp>,
 }
 
@@ -141,9 +141,10 @@ impl Store {
 
     /// How much undone work a log has.
     pub async fn queue_stats(&self, log: &LogName) -> Result<QueueStats, StoreError> {
-        let now = self.inner.clock.now().micros();
+        let now = self.inner.clock.now();
         let mut stats = QueueStats::default();
-        for (state, rows, oldest) in self.inner.database.reader().await?.session().stats(log, now).await? {
+        let mut reader = self.inner.database.reader().await?;
+        for (state, rows) in reader.session().stats(log).await? {
             let rows = unsigned(rows)?;
             match state {
                 0 => stats.queued = rows,
@@ -151,12 +152,11 @@ impl Store {
                 2 => stats.started = rows,
                 _ => stats.in_doubt = rows,
             }
-            let oldest = oldest.map(Timestamp::from_micros);
-            stats.oldest_due_at = match (stats.oldest_due_at, oldest) {
-                (Some(known), Some(oldest)) => Some(known.min(oldest)),
-                (known, oldest) => known.or(oldest),
-            };
         }
+        // A row behind a doubt or behind its neighbour's call waits for that, not for a node: it says nothing of how well
+        // the nodes keep up.
+        let next = reader.session().next_due(log).await?.map(Timestamp::from_micros);
+        stats.oldest_due_at = next.filter(|due| *due <= now);
         Ok(stats)
     }
 

@@ -89,6 +89,8 @@ pub(super) fn install_metrics() -> anyhow::Result<PrometheusHandle> {
         PrometheusBuilder::new().install_recorder().context("the metrics recorder could not be installed")?;
     subledger_engine::describe_metrics();
     subledger_wechat::describe_metrics();
+    subledger_projection::describe_metrics();
+    subledger_http::describe_metrics();
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(METRICS_UPKEEP);

@@ -1,0 +1,111 @@
+//! Request ids, headers, rates, load shedding and time limits.
+
+use std::time::Duration;
+
+use serde_json::json;
+use subledger_http::HttpSettings;
+
+use crate::support::{APPID, CHANNEL, TestApp, new_channel};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_id_is_echoed_or_made_and_stands_in_the_books() {
+    let app = TestApp::new().await;
+    app.user("zhangsan", 0).await;
+    let with = |id: &str| app.request("GET", "/whoami").bearer_auth(&app.key).header("X-Request-Id", id);
+    assert_eq!(app.raw(with("order-42")).await.header("x-request-id"), "order-42");
+    let replaced = app.raw(with("has spaces")).await;
+    assert_eq!(uuid::Uuid::parse_str(replaced.header("x-request-id")).unwrap().get_version_num(), 7);
+    let one = app.outside("/healthz").await.header("x-request-id").to_owned();
+    assert_ne!(one, app.outside("/healthz").await.header("x-request-id"));
+
+    let openid = app.wechat.create_user(APPID, None).unwrap();
+    let report = json!({ "report_id": "r-1", "openid": openid, "result": app.tap(&openid) });
+    let path = format!("/channels/{CHANNEL}/client-reports");
+    let request =
+        app.request("POST", &path).bearer_auth(&app.key).header("X-Request-Id", "tap-77").json(&report);
+    app.raw(request).await.ok(200);
+    let ledger =
+        app.get(&format!("/channels/{CHANNEL}/ledgers?openid={openid}")).await.ok(200)["items"][0].clone();
+    let (subject, template) = (ledger["subject"].as_str().unwrap(), ledger["template_id"].as_str().unwrap());
+    let entries = app.get(&format!("/channels/{CHANNEL}/ledgers/{subject}/{template}/entries")).await.ok(200);
+    assert_eq!(entries["items"][0]["cause"]["request"], "tap-77");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_carry_security_headers_and_are_not_cached() {
+    let app = TestApp::new().await;
+    for answer in [app.get("/channels").await, app.get("/nothing").await, app.outside("/healthz").await] {
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("x-frame-options"), "DENY");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_used_too_often_is_told_to_wait_and_others_are_not() {
+    let app =
+        TestApp::empty(HttpSettings { requests_per_second: 1, burst: 3, ..HttpSettings::default() }).await;
+    let other = app.app("other", &subledger_domain::app::Right::ALL, None).await;
+    for _ in 0..3 {
+        app.get("/whoami").await.ok(200);
+    }
+    let refused = app.get("/whoami").await;
+    assert_eq!(refused.header("retry-after"), "1");
+    refused.problem(429, "rate_limited");
+    app.raw(app.request("GET", "/whoami").bearer_auth(&other)).await.ok(200);
+    app.outside("/healthz").await.ok(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_sheds_load_and_stays_observable() {
+    let app = TestApp::empty(HttpSettings { max_in_flight: 0, ..HttpSettings::default() }).await;
+    let refused = app.get("/whoami").await;
+    assert_eq!(refused.header("retry-after"), "1");
+    refused.problem(503, "overloaded");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        app.outside(path).await.ok(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let app =
+        TestApp::empty(HttpSettings { timeout: Duration::from_millis(300), ..HttpSettings::default() }).await;
+    let hang = json!({ "appid": APPID, "path": "stable_token", "kind": "hang_before_commit" });
+    app.wechat.inject(serde_json::from_value(hang).unwrap()).unwrap();
+    let answer = app.post("/channels", &new_channel(CHANNEL)).await;
+    assert_eq!(answer.header("retry-after"), "1");
+    answer.problem(503, "timed_out");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_counted_by_route_and_never_by_path() {
+    let app = TestApp::new().await;
+    app.user("zhangsan-secret-name", 0).await;
+    app.get(&format!("/channels/{CHANNEL}/users/zhangsan-secret-name")).await.ok(200);
+    let metrics = app.outside("/metrics").await;
+    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let series = metrics.text.lines().find(|line| {
+        line.starts_with("subledger_http_requests_total")
+            && line.contains("route=\"/api/v1/channels/{code}/users/{userid}\"")
+            && line.contains("method=\"GET\"")
+            && line.contains("status=\"200\"")
+    });
+    assert!(series.is_some(), "{}", metrics.text);
+    assert!(metrics.text.contains("subledger_http_request_seconds"));
+    assert!(!metrics.text.contains("zhangsan-secret-name"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_says_what_it_rests_on() {
+    let app = TestApp::new().await;
+    assert_eq!(
+        app.outside("/readyz").await.ok(200),
+        json!({ "ready": true, "database": true, "undone": [] })
+    );
+    app.engine.store().close().await;
+    let answer = app.outside("/readyz").await;
+    assert_eq!(answer.ok(503), json!({ "ready": false, "database": false, "undone": [] }));
+    app.outside("/healthz").await.ok(200);
+}

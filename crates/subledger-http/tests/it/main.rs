@@ -1,0 +1,12 @@
+//! The whole server over real HTTP: SQLite, the simulated WeChat, and a client that knows only what is documented.
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod idempotency;
+mod journey;
+mod limits;
+mod paging;
+mod reader;
+mod rights;
+mod support;
