@@ -13,7 +13,7 @@ pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
 /// A moment as people and programs read it: RFC 3339, UTC.
 pub(crate) fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(at.micros())
-        .map_or_else(|_| at.micros().to_string(), |at| at.to_string())
+        .map_or_else(|_| at.micros().to_string(), |at| format!("{at:.6}"))
 }
 
 /// Prints rows under a heading, columns aligned; says so when there are none.

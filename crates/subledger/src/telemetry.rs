@@ -1,5 +1,7 @@
 //! Logs. To standard error, so that standard output stays the command's answer.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::{
@@ -13,7 +15,8 @@ pub(crate) fn start(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&text)
         .map_err(|error| SettingsError(format!("log.filter {text:?} is not a log filter: {error}")))?;
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(true);
+    let colours = std::io::stderr().is_terminal();
+    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(true);
     let started = match settings.format {
         LogFormat::Text => registry.with(layer.compact()).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
