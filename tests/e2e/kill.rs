@@ -221,6 +221,10 @@ async fn settle_doubts(stage: &Stage, answers: &HashMap<String, (Marker, Value)>
         for doubt in doubts.expect_status(200)["items"].as_array().unwrap() {
             assert!(doubt["attempts"].as_u64().unwrap() > 0, "in doubt without a start: {doubt}");
             let msgid = doubt["msgid"].as_str().unwrap();
+            // A read model that lags under load may still list what was settled a moment ago.
+            if doubted.contains(msgid) {
+                continue;
+            }
             let (marker, _) = answers.get(msgid).unwrap();
             let verdict = if committed.contains_key(&marker.page()) { "sent" } else { "not_sent" };
             let path = format!("/channels/{CHANNEL}/messages/{msgid}/deliveries/0/settle");

@@ -135,13 +135,14 @@ impl Engine {
         // The secret takes part as a hash, so that a repetition with another secret is another body.
         let body = (&new.code, &new.name, &new.appid, new.token_mode, &new.policy, secret_hash(&new.secret));
         let receipt = receipt("channel", caller, new.idempotency_key.as_deref(), &body)?;
+        if let Some(done) = self.answered::<Vec<ChannelEvent>>(&log, receipt.as_ref()).await? {
+            return Ok(done_with(done, ()));
+        }
         let (channel, _) = self.store().load::<Channel>(&log, &StreamName::channel()).await?;
-        if channel.registered().is_some() && receipt.is_none() {
+        if channel.registered().is_some() {
             return Err(refusal(&ChannelError::AlreadyRegistered));
         }
-        if channel.registered().is_none() {
-            self.probe(&new.appid, new.secret.clone(), new.token_mode).await?;
-        }
+        self.probe(&new.appid, new.secret.clone(), new.token_mode).await?;
         let reference = new_secret_ref(&new.code);
         let registered = Registered {
             appid: new.appid,
@@ -359,7 +360,7 @@ impl Engine {
             return Err(EngineError {
                 retry_after: Some(limits::MIN_REFRESH_INTERVAL),
                 ..EngineError::new(
-                    crate::ErrorKind::Unavailable,
+                    crate::ErrorKind::TooOften,
                     "refresh_too_soon",
                     "the templates of this channel were refreshed a moment ago; WeChat caps this call per day",
                 )

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, DeliveryId, Evidence, EvidenceSource, LogName, StreamName,
     ledger::{Ledger, LedgerCommand, Verdict},
+    message::Message,
 };
 use subledger_store::{Done, Known, QueueRow, QueueState, Stage, Stop, StreamRef, Work};
 
@@ -12,6 +13,7 @@ use crate::{
     channels::{done_with, receipt},
     dispatch::queue_effects,
     limits,
+    messages::unknown_message,
 };
 
 /// How a person settles a doubt.
@@ -78,6 +80,13 @@ impl Engine {
         }
         let log = LogName::channel(channel);
         let receipt = receipt("resolve", caller, idempotency_key, &(delivery, verdict, &reason))?;
+        if let Some(done) = self.answered(&log, receipt.as_ref()).await? {
+            return Ok(done);
+        }
+        let (message, _) = self.store().load::<Message>(&log, &StreamName::message(delivery.message)).await?;
+        if message.accepted().is_none() {
+            return Err(unknown_message());
+        }
         let rows = self.store().queue_of(&log, delivery.message).await?;
         let entry = rows.into_iter().find(|entry| entry.row.delivery == delivery);
         let row = match entry {

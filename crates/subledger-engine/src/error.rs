@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Unauthenticated,
     /// WeChat was not reached or did not answer.
     Upstream,
+    /// Too often: try again after a pause.
+    TooOften,
     /// Try again shortly.
     Unavailable,
     /// A defect of ours.

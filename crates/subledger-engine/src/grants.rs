@@ -18,7 +18,7 @@ use subledger_store::{Done, Effect, Known, ReceiptKey, Stage, Stop, StreamRef, W
 
 use crate::{
     Caller, Engine, EngineError, FieldError, limits, metric_definitions,
-    submit::fingerprint,
+    submit::{fingerprint, pointer_step},
     users::{require_channel, unknown_user},
 };
 
@@ -141,7 +141,7 @@ impl RecordChoices {
         let evidence = Evidence::new(EvidenceSource::ClientReport, self.report.as_str(), at);
         let command = LedgerCommand::RecordChoice { choice, word: word.to_owned(), kind, evidence };
         let events = stage.ask::<Ledger>(&ledger, command)?.map_err(|error| {
-            let pointer = format!("/result/{template}");
+            let pointer = format!("/result/{}", pointer_step(template.as_str()));
             Stop::Refuse(EngineError::field("too_many_grants", &pointer, error.code(), error.to_string()))
         })?;
         let lot = events.iter().find_map(|event| match event {
@@ -164,7 +164,7 @@ fn parse_result(
     let mut words = BTreeMap::new();
     let mut fields = Vec::new();
     for (key, value) in result.iter().filter(|(key, _)| !matches!(key.as_str(), "errMsg" | "errCode")) {
-        let pointer = format!("/result/{key}");
+        let pointer = format!("/result/{}", pointer_step(key));
         let mut wrong = |rule: &str, detail: String| {
             fields.push(FieldError { pointer: pointer.clone(), rule: rule.to_owned(), detail });
         };

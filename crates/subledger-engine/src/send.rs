@@ -65,8 +65,12 @@ impl Engine {
         channel: &ChannelCode,
         request: SendRequest,
     ) -> Result<Done<SendAnswer>, EngineError> {
-        request.check(self.now())?;
         let receipt = receipt("send", caller, request.idempotency_key.as_deref(), &request.body())?;
+        if let Err(refusal) = request.check(self.now()) {
+            // What was accepted once is answered again even when its `expires_at` has passed since.
+            let answered = self.answered(&LogName::channel(channel), receipt.as_ref()).await?;
+            return answered.ok_or(refusal);
+        }
         let work = plan::Plan::new(self, caller, channel, request);
         let done = self.submit(LogName::channel(channel), caller, "send", receipt, work).await?;
         if !done.replayed {

@@ -1,6 +1,6 @@
 //! Users: bind a userid to an openid, given by the integrator or learnt from a login code; unbind.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, LogName, Openid, StreamName, SubjectId, UserId, UserRef,
@@ -124,6 +124,20 @@ impl Engine {
         idempotency_key: Option<&str>,
     ) -> Result<Done<BindResult>, EngineError> {
         let registered = self.registered(channel).await?;
+        let user = self.store().user_ref_of(&userid);
+        let log = LogName::channel(channel);
+        // A login code works once at WeChat, so a repetition must be answered before it is spent again; it takes part in the
+        // fingerprint as a hash.
+        let body = match &by {
+            BindBy::Openid(openid) => ("openid", self.store().subject_of(channel, openid).to_string()),
+            BindBy::LoginCode(code) => {
+                ("login_code", blake3::hash(code.expose_secret().as_bytes()).to_hex().to_string())
+            }
+        };
+        let receipt = receipt("bind", caller, idempotency_key, &(user, body))?;
+        if let Some(done) = self.answered(&log, receipt.as_ref()).await? {
+            return Ok(done);
+        }
         let (openid, source) = match by {
             BindBy::Openid(openid) => (openid, EvidenceSource::Integrator),
             BindBy::LoginCode(code) => {
@@ -140,10 +154,8 @@ impl Engine {
             }
         };
         let subject = self.store().subject_of(channel, &openid);
-        let user = self.store().user_ref_of(&userid);
-        let receipt = receipt("bind", caller, idempotency_key, &(user, subject))?;
         let work = Bind { user, userid, subject, openid, source, by: caller.who() };
-        self.submit(LogName::channel(channel), caller, "bind_user", receipt, work).await
+        self.submit(log, caller, "bind_user", receipt, work).await
     }
 
     /// Takes the binding of a user away. Its ledgers stay: grants belong to the openid.

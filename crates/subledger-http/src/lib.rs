@@ -5,9 +5,9 @@
 //! (RFC 9457), paging, limits, request ids, and an OpenAPI document that is generated from the handlers themselves, so that
 //! neither can drift from the other.
 //!
-//! Every request passes, from outside to inside: [`middleware::request`] (id, span, metrics, problem rendering, security
-//! headers), a catch for panics, [`middleware::limits`] (load shedding, time limit), [`middleware::auth`] (key, rate), and
-//! then a handler in [`routes`], whose first argument names the right that it needs.
+//! Every request passes, from outside to inside: `middleware::request` (id, span, metrics, problem rendering, security
+//! headers), a catch for panics, `middleware::limits` (load shedding, time limit), `middleware::auth` (key, rate), and
+//! then a handler in `routes`, whose first argument names the right that it needs.
 
 mod context;
 mod cursor;

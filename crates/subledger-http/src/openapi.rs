@@ -119,20 +119,29 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
     if ASK_WECHAT.contains(&id.as_str()) {
         list.push(WITH_WECHAT);
     }
-    for response in operation.responses.responses.values_mut() {
-        if let RefOr::T(response) = response {
-            let position = ObjectBuilder::new().schema_type(Type::Integer);
-            let header = HeaderBuilder::new()
-                .schema(Some(position))
-                .description(Some("The position of the channel's log that the answer rests on"));
-            if id != "whoami" && id != "list_channels" {
-                response.headers.insert("Subledger-Position".to_owned(), RefOr::T(header.build()));
-            }
-        }
+    if id != "whoami" && id != "list_channels" {
+        let position = (Type::Integer, "The position of the channel's log that the answer rests on");
+        header(operation, "Subledger-Position", position);
+    }
+    if write && id != "lint_values" {
+        let replayed =
+            (Type::Boolean, "`true` if this is the stored answer of an earlier, identical request");
+        header(operation, "Idempotent-Replayed", replayed);
     }
     for (status, description) in list {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
         let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content.build());
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response.build()));
+    }
+}
+
+/// Describes a header of the answers written down so far: those that are no refusals.
+fn header(operation: &mut Operation, name: &str, (kind, description): (Type, &str)) {
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            let schema = ObjectBuilder::new().schema_type(kind.clone());
+            let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description));
+            response.headers.insert(name.to_owned(), RefOr::T(header.build()));
+        }
     }
 }

@@ -11,6 +11,7 @@ use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
+pub use self::reads::StoredReceipt;
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{
     Database,
@@ -99,7 +100,8 @@ impl Store {
         self.inner.database.reader().await?.session().check().await
     }
 
-    /// Waits for what is under way and closes all connections.
+    /// Waits for what is under way and closes all connections. Shut the executor down first. (The writer of a SQLite file is
+    /// closed with the last handle; its write-ahead log is emptied here.)
     pub async fn close(&self) {
         self.inner.tasks.iter().for_each(JoinHandle::abort);
         match &self.inner.database {

@@ -1,24 +1,12 @@
 //! Putting a node together: store, executor, projections, gateway, engine.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
-use subledger_domain::Timestamp;
 use subledger_engine::{Engine, gateway::Gateway};
 use subledger_projection::{Projections, ProjectionsConfig};
-use subledger_store::{Clock, Executor, ExecutorConfig, Store, StoreConfig};
+use subledger_store::{Executor, ExecutorConfig, Store, StoreConfig, SystemClock};
 
 use crate::{exit::SettingsError, settings::Settings};
-
-/// The operating system's clock.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    }
-}
 
 /// Opens the store alone, for commands that only read.
 pub(crate) async fn open_store(config: &StoreConfig) -> anyhow::Result<Store> {

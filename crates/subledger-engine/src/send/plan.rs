@@ -16,6 +16,7 @@ use super::{Recipient, RecipientPlan, SendAnswer, SendRequest, To, Warning};
 use crate::{
     Caller, Engine, EngineError, FieldError,
     contents::{OwnContents, SharedContents, Values, encode},
+    submit::pointer_step,
 };
 
 /// The most warnings in one answer; a thousand recipients with the same odd value need not say so a thousand times.
@@ -311,13 +312,14 @@ struct Linter<'a> {
 impl Linter<'_> {
     fn check(&mut self, own: Option<(usize, &Values)>, values: &Values) {
         for finding in template_values::lint(&self.template.keys, values) {
+            let step = pointer_step(&finding.key);
             let pointer = match own {
                 Some((index, own))
                     if own.contains_key(&finding.key) || !values.contains_key(&finding.key) =>
                 {
-                    format!("/recipients/{index}/data/{}", finding.key)
+                    format!("/recipients/{index}/data/{step}")
                 }
-                _ => format!("/data/{}", finding.key),
+                _ => format!("/data/{step}"),
             };
             let rule = finding.rule.code().to_owned();
             let detail = finding.to_string();

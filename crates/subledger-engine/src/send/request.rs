@@ -7,6 +7,7 @@ use crate::{
     EngineError, FieldError,
     contents::{Language, ProgramState, Values},
     limits,
+    submit::pointer_step,
 };
 
 /// Who should get the message.
@@ -144,7 +145,7 @@ fn check_values(pointer: &str, values: &Values, fields: &mut Vec<FieldError>) {
         let count = value.chars().count();
         if count > limits::MAX_VALUE_CHARS {
             let detail = format!("at most {} characters; found {count}", limits::MAX_VALUE_CHARS);
-            let pointer = format!("{pointer}/{key}");
+            let pointer = format!("{pointer}/{}", pointer_step(key));
             fields.push(FieldError { pointer, rule: "too_long".to_owned(), detail });
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 use subledger_domain::{
-    AppId, ChannelCode, DeliveryId, LogName, MessageId, StreamName, TemplateId, Timestamp, UserId,
+    AppId, ChannelCode, DeliveryId, LogName, MessageId, StreamName, TemplateId, UserId,
     channel::{Policy, TokenMode},
     ledger::Ledger,
 };
@@ -19,7 +19,7 @@ use subledger_engine::{
 };
 use subledger_projection::{DeliveryRow, DeliveryState, Projections, ProjectionsConfig};
 use subledger_sandbox::{AppSpec, Choice, Sandbox, SandboxConfig, TapSpec, Template};
-use subledger_store::{Clock, Executor, ExecutorConfig, MasterKey, Store, StoreConfig};
+use subledger_store::{Executor, ExecutorConfig, MasterKey, Store, StoreConfig, SystemClock};
 use subledger_wechat::WeChatConfig;
 use tempfile::TempDir;
 
@@ -28,14 +28,6 @@ pub const SECRET: &str = "engine-test-secret";
 pub const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
 pub const LONG_TERM: &str = "TPL_demo_long_term_0000000000000000000_002";
 const PATIENCE: Duration = Duration::from_secs(15);
-
-struct WallClock;
-
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
-    }
-}
 
 pub struct World {
     pub engine: Engine,
@@ -94,7 +86,7 @@ impl World {
             master_key: MasterKey::from_bytes([7; 32]),
             max_connections: 4,
         };
-        let store = Store::open(&config, Arc::new(WallClock)).await.unwrap();
+        let store = Store::open(&config, Arc::new(SystemClock)).await.unwrap();
         let gateway = WeChatConfig {
             base_url: url,
             connect_timeout: Duration::from_millis(200),

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The reader's pages may load scripts and styles from this service and nothing from anywhere else.
-const READER_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+const READER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                              img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-ancestors 'none'; \
                              base-uri 'none'; form-action 'none'";
 /// Everything else is data and loads nothing.

@@ -21,6 +21,7 @@ async fn every_kind_has_its_status() {
         (ErrorKind::Forbidden, 403),
         (ErrorKind::Unauthenticated, 401),
         (ErrorKind::Upstream, 502),
+        (ErrorKind::TooOften, 429),
         (ErrorKind::Unavailable, 503),
         (ErrorKind::Internal, 500),
     ];

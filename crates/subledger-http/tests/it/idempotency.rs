@@ -1,6 +1,7 @@
 //! A repetition gives the stored answer; another body under the same key is refused.
 
 use serde_json::json;
+use subledger_sandbox::{CallPath, FaultKind, FaultSpec};
 
 use crate::support::{APPID, CHANNEL, TestApp, fault, message, new_channel};
 
@@ -100,4 +101,49 @@ async fn a_key_that_cannot_be_kept_is_refused() {
         fault(&problem, "/Idempotency-Key", "idempotency_key");
     }
     assert_eq!(app.heads().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_retraction_says_the_same_again() {
+    let app = TestApp::new().await;
+    app.user("zhangsan", 1).await;
+    app.post(&format!("/channels/{CHANNEL}/pause"), &json!({ "reason": "a test" })).await.ok(200);
+    let sent = app.send(json!([{ "userid": "zhangsan" }])).await;
+    let path = format!("/channels/{CHANNEL}/messages/{}/retract", sent["msgid"].as_str().unwrap());
+    let first = app.post_with_key(&path, "k", &json!({})).await.ok(200);
+    let again = app.post_with_key(&path, "k", &json!({})).await.ok(200);
+    assert_eq!((&again["retracted"], &again["replayed"]), (&first["retracted"], &json!(true)));
+    let fresh = app.post_with_key(&path, "k2", &json!({})).await.ok(200);
+    assert_eq!((&fresh["retracted"], &fresh["too_late"]), (&json!(0), &json!(1)));
+}
+
+/// A login code works once at WeChat; the repetition must not spend it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_binding_by_login_code_is_answered_from_its_receipt() {
+    let app = TestApp::new().await;
+    let openid = app.wechat.create_user(APPID, None).unwrap();
+    let code = app.wechat.create_login_code(APPID, &openid).unwrap();
+    let path = format!("/channels/{CHANNEL}/users");
+    let body = json!({ "userid": "zhangsan", "login_code": code });
+    let first = app.post_with_key(&path, "login", &body).await.ok(200);
+    let second = app.post_with_key(&path, "login", &body).await.ok(200);
+    assert_eq!((&second["result"], &second["replayed"]), (&first["result"], &json!(true)));
+}
+
+/// A doubt is settled once; the repetition gets the same answer, although nothing is in doubt any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_settlement_is_answered_from_its_receipt() {
+    let app = TestApp::new().await;
+    app.user("zhangsan", 1).await;
+    let lost = FaultSpec::on(FaultKind::DropAfterCommit, CallPath::Send);
+    app.wechat.inject(lost).unwrap();
+    let body = message(json!([{ "userid": "zhangsan" }]));
+    let sent = app.post(&format!("/channels/{CHANNEL}/messages"), &body).await.ok(202);
+    let msgid = sent["msgid"].as_str().unwrap();
+    app.ended(msgid).await;
+    let path = format!("/channels/{CHANNEL}/messages/{msgid}/deliveries/0/settle");
+    let verdict = json!({ "verdict": "sent", "reason": "the user showed the card" });
+    app.post_with_key(&path, "settle", &verdict).await.ok(200);
+    assert_eq!(app.post_with_key(&path, "settle", &verdict).await.ok(200)["replayed"], true);
+    app.post(&path, &verdict).await.problem(409, "not_in_doubt");
 }

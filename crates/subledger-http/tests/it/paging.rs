@@ -36,18 +36,29 @@ async fn every_list_can_be_walked_page_by_page() {
     for _ in 0..4 {
         app.send(json!([{ "userid": "user-0" }])).await;
     }
-    app.user("user-0", 0).await;
+    app.user("many-taps", 3).await;
+    let lost = json!({ "path": "send", "kind": "drop_after_commit", "times": 3 });
+    app.wechat.inject(serde_json::from_value(lost).unwrap()).unwrap();
+    for userid in ["doubt-1", "doubt-2", "doubt-3"] {
+        app.user(userid, 1).await;
+        let sent = app.send(json!([{ "userid": userid }])).await;
+        app.ended(sent["msgid"].as_str().unwrap()).await;
+    }
+    let many = app.get(&format!("/channels/{CHANNEL}/users/many-taps")).await.ok(200);
+    let many = many["subject"].as_str().unwrap();
     let user = app.get(&format!("/channels/{CHANNEL}/users/user-1")).await.ok(200);
     let subject = user["subject"].as_str().unwrap();
     let lists = [
         ("/channels".to_owned(), "code", 6),
         (format!("/channels/{CHANNEL}/templates"), "template_id", 2),
-        (format!("/channels/{CHANNEL}/users"), "userid", 5),
-        (format!("/channels/{CHANNEL}/ledgers"), "subject", 5),
-        (format!("/channels/{CHANNEL}/ledgers?template_id={ORDER}"), "subject", 5),
-        (format!("/channels/{CHANNEL}/messages"), "msgid", 5),
+        (format!("/channels/{CHANNEL}/users"), "userid", 9),
+        (format!("/channels/{CHANNEL}/ledgers"), "subject", 9),
+        (format!("/channels/{CHANNEL}/ledgers?template_id={ORDER}"), "subject", 9),
+        (format!("/channels/{CHANNEL}/messages"), "msgid", 8),
         (format!("/channels/{CHANNEL}/messages/{msgid}/deliveries"), "index", 5),
         (format!("/channels/{CHANNEL}/ledgers/{subject}/{ORDER}/entries"), "version", 4),
+        (format!("/channels/{CHANNEL}/ledgers/{many}/{ORDER}/lots"), "lot", 3),
+        (format!("/channels/{CHANNEL}/in-doubt"), "msgid", 3),
     ];
     for (path, field, count) in lists {
         let whole = walk(&app, &path, 200, field).await;

@@ -19,6 +19,11 @@ async fn the_reader_works_without_a_network() {
     assert!(page.header("content-security-policy").contains("connect-src 'self'"));
     let html = page.text.clone();
     page.ok(200);
+    // The policy forbids scripts in the page itself; if the reader's page had one, it would not run.
+    assert!(
+        html.split("<script").skip(1).all(|rest| rest.split('>').next().unwrap().contains("src=")),
+        "{html}"
+    );
     let mut assets = Vec::new();
     for attribute in ["src=\"", "href=\""] {
         for rest in html.split(attribute).skip(1) {

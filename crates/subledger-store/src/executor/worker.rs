@@ -158,9 +158,12 @@ impl Worker {
                     let error = StoreError::Corrupt("a log that was made is not there".to_owned());
                     return Err(Failure { error, committing: false });
                 }
-                // Nothing was committed, so the batch may simply begin anew on another connection.
-                Err(Failure { error: StoreError::Unavailable { .. }, committing: false })
-                    if restarts < MAX_RESTARTS && self.is_postgres() => {}
+                // Nothing was committed, so the batch may simply begin anew on another connection. Unless there is none to
+                // be had: callers have waited long enough for that.
+                Err(Failure { error: StoreError::Unavailable { source, .. }, committing: false })
+                    if restarts < MAX_RESTARTS
+                        && self.is_postgres()
+                        && !matches!(source, sqlx::Error::PoolTimedOut) => {}
                 Err(failure) => return Err(failure),
             }
             restarts += 1;

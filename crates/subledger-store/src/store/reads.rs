@@ -1,17 +1,29 @@
 //! Reads of the log.
 
+use serde::de::DeserializeOwned;
 use subledger_domain::{Decide, LogName, StreamName, Timestamp};
 use tokio::sync::watch;
 
 use super::Store;
 use crate::{
-    Head, Link, Position, Recorded, StoreError,
-    rows::{StreamTail, recorded, signed},
+    Done, Head, Link, Position, ReceiptKey, Recorded, StoreError,
+    rows::{StreamTail, recorded, signed, unsigned},
     work::{StreamRef, Versioned},
 };
 
 /// Receipts and contents deleted in one statement, so that pruning never holds the database for long.
 const PRUNE_ROWS: i64 = 2_000;
+
+/// What is stored under a command id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredReceipt<T> {
+    /// Nothing: the command was not carried out, or its receipt was pruned.
+    None,
+    /// The command was carried out with the same body.
+    Same(Done<T>),
+    /// The id was used with another body.
+    OtherBody,
+}
 
 impl Store {
     /// The end of one log; position zero if it holds nothing.
@@ -33,6 +45,35 @@ impl Store {
     pub async fn heads(&self) -> Result<Vec<Head>, StoreError> {
         let heads = self.inner.database.reader().await?.session().heads().await?;
         Ok(heads.iter().map(|head| head.to_public()).collect())
+    }
+
+    /// What is stored under a command id: lets a caller answer a repetition before it does anything that must not be done
+    /// twice outside the log, such as spending a login code. A command that is under way at this moment is not seen; the
+    /// executor still decides.
+    pub async fn receipt<T: DeserializeOwned>(
+        &self,
+        log: &LogName,
+        key: &ReceiptKey,
+    ) -> Result<StoredReceipt<T>, StoreError> {
+        let mut reader = self.inner.database.reader().await?;
+        let mut session = reader.session();
+        let Some(head) = session.heads().await?.into_iter().find(|head| head.name == *log) else {
+            return Ok(StoredReceipt::None);
+        };
+        match session.find_receipts(&[(head.id, key.id.as_str())]).await?.pop() {
+            None => Ok(StoredReceipt::None),
+            Some(row) if row.fingerprint != key.fingerprint => Ok(StoredReceipt::OtherBody),
+            Some(row) => {
+                let answer = serde_json::from_str(&row.outcome).map_err(|error| {
+                    StoreError::Corrupt(format!("the stored answer does not parse: {error}"))
+                })?;
+                Ok(StoredReceipt::Same(Done {
+                    answer,
+                    position: Position(unsigned(row.position)?),
+                    replayed: true,
+                }))
+            }
+        }
     }
 
     /// Up to `limit` events of a log after a position, in order.

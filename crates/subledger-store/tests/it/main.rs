@@ -7,6 +7,7 @@
 mod conformance;
 mod crash;
 mod fixture;
+mod size;
 mod works;
 
 /// One test per database for each conformance function.
@@ -77,6 +78,7 @@ on_both! {
         one_batch_may_queue_start_and_end_a_delivery,
         concurrent_claims_never_share_a_row_or_a_subject,
         counts_and_the_next_due_time_are_right,
+        what_is_held_back_is_not_overdue_but_expires,
     };
     readers::{
         a_commit_wakes_the_tail_of_this_node_and_of_others,

@@ -196,7 +196,27 @@ pub async fn counts_and_the_next_due_time_are_right(db: Db) {
     write(&executor, vec![Effect::MarkStarted(delivery(1, 0)), Effect::MarkStarted(delivery(1, 1))]).await;
     write(&executor, vec![Effect::MarkInDoubt(delivery(1, 1))]).await;
     let stats = store.queue_stats(&log("mp")).await.unwrap();
-    let expected = QueueStats { queued: 3, claimed: 1, started: 1, in_doubt: 1, oldest_due_at: Some(at(-8)) };
+    let expected = QueueStats { queued: 3, claimed: 1, started: 1, in_doubt: 1, oldest_due_at: Some(at(-7)) };
     assert_eq!(stats, expected);
     assert_eq!(store.next_due(&log("mp")).await.unwrap(), Some(at(-7)));
+}
+
+pub async fn what_is_held_back_is_not_overdue_but_expires(db: Db) {
+    let (store, executor) = db.node().await;
+    let rows =
+        [row(delivery(1, 0), 7, at(-9)), row(delivery(1, 1), 7, at(-8)), row(delivery(1, 2), 8, at(-3))];
+    enqueue(&executor, &rows).await;
+    assert_eq!(claim(&store, 1).await, [delivery(1, 0)]);
+    // The second row waits for its neighbour's call, not for a node.
+    let oldest = || async { store.queue_stats(&log("mp")).await.unwrap().oldest_due_at };
+    assert_eq!(oldest().await, Some(at(-3)));
+    write(&executor, vec![Effect::MarkStarted(delivery(1, 0)), Effect::MarkInDoubt(delivery(1, 0))]).await;
+    assert_eq!(oldest().await, Some(at(-3)));
+    // Its own time passes all the same. Rows under way or in doubt end by their answer, not by the clock.
+    assert!(store.expired(&log("mp"), 10).await.unwrap().is_empty());
+    db.clock.advance_seconds(3600 - 8);
+    assert_eq!(store.expired(&log("mp"), 10).await.unwrap(), [rows[1].clone()]);
+    db.clock.advance_seconds(60);
+    assert_eq!(store.expired(&log("mp"), 10).await.unwrap(), rows[1..]);
+    assert_eq!(store.expired(&log("mp"), 1).await.unwrap().len(), 1);
 }
