@@ -1,3 +1,5 @@
+//! Tests of the module above.
+
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
