@@ -127,13 +127,15 @@ pub(super) async fn welcome(engine: &Engine, world: &World, url: &str, file: &Pa
             .post(&format!("/channels/{CHANNEL}/users"), &json!({ "userid": userid, "openid": openid }))
             .await?;
     }
-    for number in 1..=3 {
-        let report = json!({
-            "report_id": format!("demo-{}-{number}", jiff::Timestamp::now().as_microsecond()),
-            "userid": "zhangsan",
-            "result": world.tap("zhangsan", ORDER_READY)?,
-        });
-        client.post(&format!("/channels/{CHANNEL}/client-reports"), &report).await?;
+    if known {
+        remember(&client, world).await?;
+    } else {
+        for number in 1..=3 {
+            let result = world.tap("zhangsan", ORDER_READY)?;
+            let report =
+                json!({ "report_id": format!("demo-tap-{number}"), "userid": "zhangsan", "result": result });
+            client.post(&format!("/channels/{CHANNEL}/client-reports"), &report).await?;
+        }
     }
     let key = key.expose_secret();
     println!("subledger demo");
@@ -145,7 +147,7 @@ pub(super) async fn welcome(engine: &Engine, world: &World, url: &str, file: &Pa
     println!("  API key         {key}");
     println!("  Channel         {CHANNEL}, templates {ORDER_READY}");
     println!("                  and {LEVEL_NOTICE}");
-    println!("  Users           zhangsan (3 grants for the first template), lisi, wangwu");
+    println!("  Users           zhangsan (starts with 3 grants for the first template), lisi, wangwu");
     println!();
     println!("Send a message:");
     println!();
@@ -161,5 +163,20 @@ pub(super) async fn welcome(engine: &Engine, world: &World, url: &str, file: &Pa
     println!("  curl -s {}/sandbox/journal", world.url);
     println!();
     println!("Ctrl-C ends the demo; the database stays.");
+    Ok(())
+}
+
+/// The simulated WeChat lives in memory and starts empty: the users tap there for what our books still hold, so that both
+/// sides agree again. Nothing is reported; the books know.
+async fn remember(client: &Client, world: &World) -> anyhow::Result<()> {
+    for (userid, _) in &world.users {
+        let ledgers = client.get(&format!("/channels/{CHANNEL}/users/{userid}/ledgers")).await?;
+        for ledger in ledgers["items"].as_array().into_iter().flatten() {
+            let open = ledger["balance"].as_u64().unwrap_or(0) + ledger["reserved"].as_u64().unwrap_or(0);
+            for _ in 0..open {
+                world.tap(userid, ledger["template_id"].as_str().unwrap_or_default())?;
+            }
+        }
+    }
     Ok(())
 }
