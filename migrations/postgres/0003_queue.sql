@@ -15,6 +15,8 @@ create table queue (
     -- who holds the lease and until when (database time); while a row waits or is in doubt nobody does
     node        text,
     lease_until bigint,
+    -- how long the last lease was taken for: starting begins it anew, so that a call has the whole of it
+    lease       bigint,
     -- when it came into this state
     since       bigint   not null,
     primary key (log, message, idx),

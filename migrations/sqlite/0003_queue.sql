@@ -14,6 +14,8 @@ create table queue (
     -- who holds the lease and until when; while a row waits or is in doubt nobody does
     node        text,
     lease_until integer,
+    -- how long the last lease was taken for: starting begins it anew, so that a call has the whole of it
+    lease       integer,
     -- when it came into this state
     since       integer not null,
     primary key (log, message, idx),

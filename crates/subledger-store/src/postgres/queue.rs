@@ -70,7 +70,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Moves rows to another state. A started row keeps its lease if that runs longer than `lease` microseconds from now.
+/// Moves rows to another state. A started row has its lease begin anew, or gets one of `lease` microseconds if nobody
+/// claimed it.
 pub(crate) async fn change(
     connection: &mut PgConnection,
     moves: &[QueueMove],
@@ -83,8 +84,8 @@ pub(crate) async fn change(
              due_at = coalesce(w.due_at, q.due_at),
              attempts = q.attempts + w.attempts,
              node = case w.state when 2 then q.node end,
-             lease_until = case w.state when 2 then greatest(
-                 q.lease_until, (extract(epoch from clock_timestamp()) * 1000000)::bigint + $8) end,
+             lease_until = case w.state when 2 then
+                 (extract(epoch from clock_timestamp()) * 1000000)::bigint + coalesce(q.lease, $8) end,
              since = $7
          from unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[])
               as w (log, message, idx, state, due_at, attempts)
@@ -140,7 +141,7 @@ pub(crate) async fn claim(
                            and d.state = 3))
              order by q.due_at, q.message, q.idx limit $3
              for update of q skip locked)
-         update queue q set state = 1, node = $4, since = $2,
+         update queue q set state = 1, node = $4, since = $2, lease = $5,
              lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $5
          from chosen c where q.log = c.log and q.message = c.message and q.idx = c.idx
          returning q.message, q.idx, q.subject, q.template, q.state::bigint, q.due_at, q.expires_at,

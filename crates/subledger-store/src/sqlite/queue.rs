@@ -70,7 +70,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Moves rows to another state. A started row keeps its lease if that runs longer than `lease` microseconds from now.
+/// Moves rows to another state. A started row has its lease begin anew, or gets one of `lease` microseconds if nobody
+/// claimed it.
 pub(crate) async fn change(
     connection: &mut SqliteConnection,
     moves: &[QueueMove],
@@ -92,7 +93,7 @@ pub(crate) async fn change(
              due_at = coalesce(w.value ->> 3, due_at),
              attempts = attempts + (w.value ->> 4),
              node = case w.value ->> 2 when 2 then node end,
-             lease_until = case w.value ->> 2 when 2 then max(coalesce(lease_until, 0), ?3 + ?4) end,
+             lease_until = case w.value ->> 2 when 2 then ?3 + coalesce(lease, ?4) end,
              since = ?3
          from json_each(?1) w
          where queue.log = w.value ->> 0 and queue.message = substr(?2, w.value ->> 5, w.value ->> 6)
@@ -118,7 +119,7 @@ pub(crate) async fn claim(
     lease: i64,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "update queue set state = 1, node = ?4, lease_until = ?2 + ?5, since = ?2
+        "update queue set state = 1, node = ?4, lease_until = ?2 + ?5, lease = ?5, since = ?2
          where (log, message, idx) in (
              select q.log, q.message, q.idx from queue q
              where q.log = (select id from head where name = ?1) and q.state = 0 and q.due_at <= ?2
