@@ -12,6 +12,7 @@
 mod attempt;
 mod lane;
 mod outcome;
+mod pace;
 mod sweep;
 
 use std::{
@@ -35,6 +36,8 @@ use crate::Engine;
 pub struct DispatchSettings {
     /// Calls to WeChat under way at most, per channel and node.
     pub in_flight: usize,
+    /// Sends per second at most, per channel and node; 0 for no limit.
+    pub sends_per_second: u32,
     /// How long a claim holds. Longer than WeChat's read time-out, or a slow call would be taken for a lost node.
     pub lease: Duration,
     /// How often a lane looks for work that nobody told it of: rows of other nodes, ended leases.
@@ -47,6 +50,7 @@ impl Default for DispatchSettings {
     fn default() -> Self {
         Self {
             in_flight: 64,
+            sends_per_second: 0,
             lease: Duration::from_secs(30),
             poll: Duration::from_millis(500),
             max_attempts: 12,

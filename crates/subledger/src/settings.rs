@@ -26,6 +26,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_WECHAT_CONNECT_TIMEOUT_MS", "wechat.connect_timeout_ms"),
     ("SUBLEDGER_WECHAT_READ_TIMEOUT_MS", "wechat.read_timeout_ms"),
     ("SUBLEDGER_DISPATCH_IN_FLIGHT", "dispatch.in_flight"),
+    ("SUBLEDGER_DISPATCH_SENDS_PER_SECOND", "dispatch.sends_per_second"),
     ("SUBLEDGER_DISPATCH_LEASE_MS", "dispatch.lease_ms"),
     ("SUBLEDGER_DISPATCH_POLL_MS", "dispatch.poll_ms"),
     ("SUBLEDGER_DISPATCH_MAX_ATTEMPTS", "dispatch.max_attempts"),
@@ -70,6 +71,7 @@ pub(crate) struct WechatSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dispatch {
     pub(crate) in_flight: usize,
+    pub(crate) sends_per_second: u32,
     pub(crate) lease_ms: u64,
     pub(crate) poll_ms: u64,
     pub(crate) max_attempts: u16,
@@ -185,6 +187,7 @@ impl Settings {
         EngineSettings {
             dispatch: DispatchSettings {
                 in_flight: self.dispatch.in_flight,
+                sends_per_second: self.dispatch.sends_per_second,
                 lease: Duration::from_millis(self.dispatch.lease_ms),
                 poll: Duration::from_millis(self.dispatch.poll_ms),
                 max_attempts: self.dispatch.max_attempts,

@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Signal,
     attempt::{self, Parcel},
+    pace::Pace,
 };
 use crate::{
     Engine, EngineError,
@@ -60,8 +61,9 @@ pub(super) async fn run(engine: Engine, log: LogName, stop: CancellationToken) {
     let lane = Arc::new(Lane { engine, log, stop: stop.clone(), signal });
     let room = Arc::new(Semaphore::new(settings.in_flight));
     let attempts = TaskTracker::new();
+    let mut pace = Pace::new(settings.sends_per_second, lane.engine.now());
     while !stop.is_cancelled() {
-        let pause = match round(&lane, &room, &attempts).await {
+        let pause = match round(&lane, &room, &mut pace, &attempts).await {
             Ok(Round::More) => continue,
             Ok(Round::Idle(next)) => next.min(settings.poll),
             Err(error) => {
@@ -89,10 +91,11 @@ enum Round {
 async fn round(
     lane: &Arc<Lane>,
     room: &Arc<Semaphore>,
+    pace: &mut Pace,
     attempts: &TaskTracker,
 ) -> Result<Round, EngineError> {
     let held = lane.held_for();
-    let free = room.available_permits().min(CLAIM_BATCH);
+    let free = pace.allowed(room.available_permits().min(CLAIM_BATCH), lane.engine.now());
     if held > Duration::ZERO || free == 0 {
         return Ok(Round::Idle(held.max(Duration::from_millis(50))));
     }
@@ -107,6 +110,7 @@ async fn round(
     if claimed.is_empty() {
         return Ok(Round::Idle(until_due(lane).await?));
     }
+    pace.spend(claimed.len());
     let client = lane.engine.gateway().channel(registered);
     let rows: Vec<QueueRow> = claimed.into_iter().map(|Claimed { row, .. }| row).collect();
     let parcels = match pack(lane, &rows).await {

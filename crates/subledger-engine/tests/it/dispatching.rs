@@ -174,3 +174,23 @@ async fn what_expires_while_it_waits_ends_without_a_call() {
     assert_eq!(world.ended(sent.msgid, 0).await.state, DeliveryState::Expired);
     assert_eq!((world.ledger(&openid).await.balance(), world.wechat.journal().len()), (1, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_keeps_its_pace() {
+    let world = World::with_dispatch(|dispatch| dispatch.sends_per_second = 5).await;
+    let mut messages = Vec::new();
+    for user in 0..12 {
+        let userid = format!("user-{user}");
+        let openid = world.user(&userid).await;
+        world.tap(&userid, &openid, &format!("tap-{user}")).await;
+        messages.push(world.send(vec![to_user(&userid)]).await.unwrap().msgid);
+    }
+    world.engine.start_dispatch().await;
+    for msgid in messages {
+        assert_eq!(world.ended(msgid, 0).await.state, DeliveryState::Sent);
+    }
+    // Five at once, and five more in each second: the twelfth cannot leave before 1.4 s have passed.
+    let times: Vec<_> = world.wechat.journal().iter().map(|entry| entry.time).collect();
+    let took = times[11].duration_since(times[0]).as_millis();
+    assert!(took >= 1_200, "twelve sends at five per second took {took} ms");
+}

@@ -71,6 +71,14 @@ impl World {
     }
 
     pub async fn with_policy(policy: Policy) -> Self {
+        Self::with(policy, |_| {}).await
+    }
+
+    pub async fn with_dispatch(change: impl FnOnce(&mut DispatchSettings)) -> Self {
+        Self::with(Policy::default(), change).await
+    }
+
+    async fn with(policy: Policy, change: impl FnOnce(&mut DispatchSettings)) -> Self {
         let wechat = Sandbox::new(SandboxConfig::default());
         wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
         let lines = "商品:{{thing1.DATA}}\n时间:{{date2.DATA}}\n状态:{{phrase3.DATA}}\n";
@@ -96,11 +104,12 @@ impl World {
         let gateway = Gateway::new(gateway, store.clone()).unwrap();
         let executor = Executor::start(store.clone(), ExecutorConfig::default());
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
-        let dispatch = DispatchSettings {
+        let mut dispatch = DispatchSettings {
             lease: Duration::from_millis(1_000),
             poll: Duration::from_millis(20),
             ..DispatchSettings::default()
         };
+        change(&mut dispatch);
         let settings = EngineSettings { dispatch, read_wait: PATIENCE, ..EngineSettings::default() };
         let engine = Engine::new(store, executor, projections, gateway, settings);
         let caller = Caller::app("shop".parse::<AppId>().unwrap(), None);
