@@ -18,7 +18,7 @@ use subledger_projection::ProjectionName;
 use subledger_store::{Known, Position, Stage, Stop, StreamRef, Work};
 use subtle::ConstantTimeEq;
 
-use crate::{Caller, Engine, EngineError, ErrorKind, limits};
+use crate::{Caller, Engine, EngineError, ErrorKind, limits, text::check_text};
 
 const KEY_PREFIX: &str = "slk";
 /// Failed and successful keys remembered at most; the cache is dropped whenever an app changes.
@@ -145,11 +145,7 @@ impl Engine {
         app: AppId,
         created: Created,
     ) -> Result<SecretString, EngineError> {
-        let count = created.name.trim().chars().count();
-        if count == 0 || count > limits::MAX_NAME_CHARS {
-            let rule = format!("must be 1 to {} characters; found {count}", limits::MAX_NAME_CHARS);
-            return Err(EngineError::field("bad_name", "/name", "text_length", rule));
-        }
+        check_text("bad_name", "/name", &created.name, limits::MAX_NAME_CHARS)?;
         let (key, whole, hash) = new_key();
         let commands = vec![AppCommand::Create(created), AppCommand::AddKey(KeyAdded { key, hash })];
         self.submit(LogName::main(), caller, "create_app", None, Change { app, commands }).await?;

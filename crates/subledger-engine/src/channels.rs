@@ -10,10 +10,14 @@ use subledger_domain::{
         Channel, ChannelCommand, ChannelError, ChannelEvent, Policy, Registered, SecretRef, TokenMode,
     },
 };
-use subledger_store::{Done, Effect, Known, ReceiptKey, Stage, Stop, StreamRef, Work};
+use subledger_store::{Done, Effect, Known, Stage, Stop, StreamRef, Work};
 use subledger_wechat as wechat;
 
-use crate::{Caller, Engine, EngineError, gateway, limits, submit::fingerprint};
+use crate::{
+    Caller, Engine, EngineError, gateway, limits,
+    submit::{done_with, receipt},
+    text::check_text,
+};
 
 /// A Mini Program to set up with AppID and AppSecret.
 #[derive(Debug, Clone)]
@@ -85,15 +89,6 @@ fn refusal(error: &ChannelError) -> EngineError {
         ChannelError::AlreadyPaused => EngineError::conflict("already_paused", text),
         ChannelError::NotPaused => EngineError::conflict("not_paused", text),
     }
-}
-
-fn check_text(code: &'static str, pointer: &str, text: &str, limit: usize) -> Result<(), EngineError> {
-    let count = text.trim().chars().count();
-    if count == 0 || count > limit || text.chars().any(char::is_control) {
-        let rule = format!("must be 1 to {limit} characters without control characters; found {count}");
-        return Err(EngineError::field(code, pointer, "text_length", rule));
-    }
-    Ok(())
 }
 
 impl NewChannel {
@@ -313,30 +308,6 @@ fn template(info: wechat::TemplateInfo) -> Option<Template> {
         kind,
         keys,
     })
-}
-
-pub(crate) fn done_with<A, B>(done: Done<A>, answer: B) -> Done<B> {
-    Done { answer, position: done.position, replayed: done.replayed }
-}
-
-/// The receipt of a command that a caller may repeat, if it gave a key.
-pub(crate) fn receipt<T: Serialize>(
-    command: &str,
-    caller: &Caller,
-    key: Option<&str>,
-    body: &T,
-) -> Result<Option<ReceiptKey>, EngineError> {
-    let Some(key) = key else { return Ok(None) };
-    let length = key.chars().count();
-    if length == 0 || length > limits::MAX_IDEMPOTENCY_KEY_CHARS || !key.bytes().all(|b| b.is_ascii_graphic())
-    {
-        let rule = format!(
-            "must be 1 to {} printable ASCII characters without space; found {length}",
-            limits::MAX_IDEMPOTENCY_KEY_CHARS
-        );
-        return Err(EngineError::field("bad_idempotency_key", "/Idempotency-Key", "idempotency_key", rule));
-    }
-    Ok(Some(ReceiptKey { id: format!("{command}:{}:{key}", caller.who()), fingerprint: fingerprint(body)? }))
 }
 
 fn secret_hash(secret: &SecretString) -> String {

@@ -24,8 +24,11 @@ use std::{
     time::Duration,
 };
 
-use subledger_domain::{ChannelCode, LogName, Timestamp, ledger::LedgerEvent};
-use subledger_store::{Effect, Stage};
+use subledger_domain::{
+    ChannelCode, LogName, Timestamp,
+    ledger::{LedgerError, LedgerEvent},
+};
+use subledger_store::{Cause, Effect, Stage, Submission, SubmitError, Work};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -81,6 +84,18 @@ pub(crate) fn queue_effects(stage: &mut Stage<'_>, events: &[LedgerEvent]) {
         };
         stage.effect(effect);
     }
+}
+
+/// Hands the executor a command of the dispatcher's own.
+async fn submit<W: Work<Refusal = LedgerError>>(
+    engine: &Engine,
+    log: &LogName,
+    command: &str,
+    work: W,
+) -> Result<W::Answer, SubmitError<LedgerError>> {
+    let cause = Cause { by: "dispatcher".to_owned(), command: command.to_owned(), request: None };
+    let submission = Submission { log: log.clone(), receipt: None, cause, work };
+    engine.executor().submit(submission).await.map(|done| done.answer)
 }
 
 /// What a lane and the rest of the node tell each other.

@@ -10,10 +10,11 @@ use subledger_store::{Done, Known, QueueRow, QueueState, Stage, Stop, StreamRef,
 
 use crate::{
     Caller, Engine, EngineError,
-    channels::{done_with, receipt},
     dispatch::queue_effects,
     limits,
     messages::unknown_message,
+    submit::{done_with, receipt},
+    text::check_text,
 };
 
 /// How a person settles a doubt.
@@ -38,7 +39,7 @@ impl Work for Resolve {
     type Refusal = EngineError;
 
     fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
-        vec![StreamRef::of::<Ledger>(StreamName::ledger(self.row.subject, &self.row.template))]
+        vec![StreamRef::of::<Ledger>(self.row.ledger())]
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<EngineError>> {
@@ -51,7 +52,7 @@ impl Work for Resolve {
             ManualVerdict::NotSent => Verdict::NotSent,
         };
         let command = LedgerCommand::Resolve { delivery: self.row.delivery, verdict, evidence };
-        let ledger = StreamName::ledger(self.row.subject, &self.row.template);
+        let ledger = self.row.ledger();
         let events = stage.ask::<Ledger>(&ledger, command)?.map_err(|_| Stop::Refuse(not_in_doubt()))?;
         queue_effects(stage, &events);
         Ok(())
@@ -73,11 +74,7 @@ impl Engine {
         reason: String,
         idempotency_key: Option<&str>,
     ) -> Result<Done<()>, EngineError> {
-        let count = reason.trim().chars().count();
-        if count == 0 || count > limits::MAX_REASON_CHARS {
-            let rule = format!("must be 1 to {} characters; found {count}", limits::MAX_REASON_CHARS);
-            return Err(EngineError::field("bad_reason", "/reason", "text_length", rule));
-        }
+        check_text("bad_reason", "/reason", &reason, limits::MAX_REASON_CHARS)?;
         let log = LogName::channel(channel);
         let receipt = receipt("resolve", caller, idempotency_key, &(delivery, verdict, &reason))?;
         if let Some(done) = self.answered(&log, receipt.as_ref()).await? {

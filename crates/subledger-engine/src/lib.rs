@@ -19,6 +19,7 @@ pub mod messages;
 mod metric_definitions;
 pub mod send;
 mod submit;
+mod text;
 pub mod users;
 
 pub use caller::Caller;

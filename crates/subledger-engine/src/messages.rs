@@ -8,7 +8,7 @@ use subledger_domain::{
 };
 use subledger_store::{Done, Effect, Known, QueueRow, QueueState, Stage, Stop, StreamRef, Work};
 
-use crate::{Caller, Engine, EngineError, channels::receipt};
+use crate::{Caller, Engine, EngineError, submit::receipt};
 
 /// What a retraction came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ struct Retract {
 
 impl Retract {
     fn ledgers(&self) -> impl Iterator<Item = (StreamName, &QueueRow)> {
-        self.waiting.iter().map(|row| (StreamName::ledger(row.subject, &row.template), row))
+        self.waiting.iter().map(|row| (row.ledger(), row))
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{ChannelCode, LogName, MessageId, message::SkipReason};
 use subledger_store::Done;
 
-use crate::{Caller, Engine, EngineError, channels::receipt, metric_definitions};
+use crate::{Caller, Engine, EngineError, metric_definitions, submit::receipt};
 
 /// What will happen to one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,15 +1,40 @@
-//! Handing work to the executor.
+//! Handing work to the executor, and what makes a repetition harmless.
 
 use serde::{Serialize, de::DeserializeOwned};
 use subledger_domain::LogName;
 use subledger_store::{Done, ReceiptKey, StoredReceipt, Submission, SubmitError, Work};
 
-use crate::{Caller, Engine, EngineError};
+use crate::{Caller, Engine, EngineError, limits};
 
 /// BLAKE3 over the canonical JSON of a request body: what makes "same id, same body" decidable.
 pub(crate) fn fingerprint<T: Serialize>(body: &T) -> Result<[u8; 32], EngineError> {
     let bytes = serde_json::to_vec(body).map_err(|error| EngineError::internal(error.to_string()))?;
     Ok(*blake3::hash(&bytes).as_bytes())
+}
+
+/// The same end of a command with another answer.
+pub(crate) fn done_with<A, B>(done: Done<A>, answer: B) -> Done<B> {
+    Done { answer, position: done.position, replayed: done.replayed }
+}
+
+/// The receipt of a command that a caller may repeat, if it gave a key.
+pub(crate) fn receipt<T: Serialize>(
+    command: &str,
+    caller: &Caller,
+    key: Option<&str>,
+    body: &T,
+) -> Result<Option<ReceiptKey>, EngineError> {
+    let Some(key) = key else { return Ok(None) };
+    let length = key.chars().count();
+    if length == 0 || length > limits::MAX_IDEMPOTENCY_KEY_CHARS || !key.bytes().all(|b| b.is_ascii_graphic())
+    {
+        let rule = format!(
+            "must be 1 to {} printable ASCII characters without space; found {length}",
+            limits::MAX_IDEMPOTENCY_KEY_CHARS
+        );
+        return Err(EngineError::field("bad_idempotency_key", "/Idempotency-Key", "idempotency_key", rule));
+    }
+    Ok(Some(ReceiptKey { id: format!("{command}:{}:{key}", caller.who()), fingerprint: fingerprint(body)? }))
 }
 
 /// A key as one step of a JSON pointer (RFC 6901).

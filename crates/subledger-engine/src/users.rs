@@ -10,9 +10,8 @@ use subledger_domain::{
 use subledger_store::{Done, Effect, Known, Stage, Stop, StreamRef, Work};
 
 use crate::{
-    Caller, Engine, EngineError,
-    channels::{done_with, receipt},
-    gateway,
+    Caller, Engine, EngineError, gateway,
+    submit::{done_with, receipt},
 };
 
 /// How the openid of a user is given.

@@ -147,7 +147,7 @@ pub(crate) async fn ask<T: Tuple>(
         Database::Sqlite(db) => sqlite_rows(statement, params).fetch_all(&db.readers).await,
         Database::Postgres(pool) => pg_rows(statement, params).fetch_all(pool).await,
     };
-    rows.map_err(|source| failed(doing, source))
+    rows.map_err(|source| StoreError::sort(doing, source))
 }
 
 /// The database as it stood at one moment.
@@ -165,7 +165,7 @@ impl Snapshot {
                 pool.begin_with("begin isolation level repeatable read read only").await.map(Self::Postgres)
             }
         };
-        taken.map_err(|source| failed(doing, source))
+        taken.map_err(|source| StoreError::sort(doing, source))
     }
 
     /// All rows of a question.
@@ -179,7 +179,7 @@ impl Snapshot {
             Self::Sqlite(tx) => sqlite_rows(statement, params).fetch_all(&mut **tx).await,
             Self::Postgres(tx) => pg_rows(statement, params).fetch_all(&mut **tx).await,
         };
-        rows.map_err(|source| failed(doing, source))
+        rows.map_err(|source| StoreError::sort(doing, source))
     }
 
     /// Hands every row of a question to `each`, without keeping them.
@@ -193,13 +193,17 @@ impl Snapshot {
         match self {
             Self::Sqlite(tx) => {
                 let mut rows = sqlite_rows::<(String,)>(statement, params).fetch(&mut **tx);
-                while let Some((row,)) = rows.try_next().await.map_err(|source| failed(doing, source))? {
+                while let Some((row,)) =
+                    rows.try_next().await.map_err(|source| StoreError::sort(doing, source))?
+                {
                     each(row)?;
                 }
             }
             Self::Postgres(tx) => {
                 let mut rows = pg_rows::<(String,)>(statement, params).fetch(&mut **tx);
-                while let Some((row,)) = rows.try_next().await.map_err(|source| failed(doing, source))? {
+                while let Some((row,)) =
+                    rows.try_next().await.map_err(|source| StoreError::sort(doing, source))?
+                {
                     each(row)?;
                 }
             }
@@ -222,7 +226,7 @@ pub(crate) async fn write(
             Err(error) => Err(error),
         },
     };
-    written.map_err(|source| failed(doing, source))
+    written.map_err(|source| StoreError::sort(doing, source))
 }
 
 async fn write_sqlite(
@@ -259,35 +263,6 @@ async fn write_postgres(
     }
     tx.commit().await?;
     Ok(Some(touched))
-}
-
-fn failed(doing: &'static str, source: sqlx::Error) -> StoreError {
-    if is_unavailable(&source) {
-        StoreError::Unavailable { doing, source }
-    } else {
-        StoreError::Database { doing, source }
-    }
-}
-
-fn is_unavailable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => match error.code().as_deref() {
-            // SQLite: busy, locked, I/O error, full, cannot open.
-            Some("5" | "6" | "10" | "13" | "14" | "261" | "517") => true,
-            // PostgreSQL: connection, rollback for concurrency, resources, operator intervention.
-            Some(code) if code.len() == 5 => {
-                ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
-            }
-            _ => false,
-        },
-        _ => false,
-    }
 }
 
 /// Whether the database refused a value: the same write will be refused for ever.

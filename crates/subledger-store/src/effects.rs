@@ -1,7 +1,7 @@
 //! What a command writes besides events: rows that must appear in the same transaction or not at all.
 
 use secrecy::SecretString;
-use subledger_domain::{DeliveryId, Openid, SubjectId, TemplateId, Timestamp, UserId, UserRef};
+use subledger_domain::{DeliveryId, Openid, StreamName, SubjectId, TemplateId, Timestamp, UserId, UserRef};
 
 /// A delivery waiting to be handed to WeChat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub struct QueueRow {
     pub expires_at: Timestamp,
     /// Attempts made so far.
     pub attempts: u16,
+}
+
+impl QueueRow {
+    /// The ledger that set the grant aside and says how the delivery goes on.
+    pub fn ledger(&self) -> StreamName {
+        StreamName::ledger(self.subject, &self.template)
+    }
 }
 
 /// Where a queue row is on its way.

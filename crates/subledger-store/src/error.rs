@@ -34,8 +34,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Sorts what the driver said.
-    pub(crate) fn sort(doing: &'static str, source: sqlx::Error) -> Self {
+    /// Sorts what the driver said: away for now, damaged, or refused. For every crate that keeps tables in the database, so
+    /// that all of them wait out the same failures.
+    pub fn sort(doing: &'static str, source: sqlx::Error) -> Self {
         match fault_of(&source) {
             Fault::Unreachable => Self::Unavailable { doing, source },
             Fault::Damaged => Self::Corrupt(format!("{source}, found while {doing}")),
@@ -78,13 +79,13 @@ fn fault_of(error: &sqlx::Error) -> Fault {
         _ => return Fault::Refused,
     };
     if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
-        // Class 08: connection exceptions; class 53: out of disk, memory or connections; 57P0x: shut down, crashed,
-        // starting up; 25P03: the session was ended because it idled in a transaction; 40001, 40P01, 55P03: lost a race
+        // Class 08: connection exceptions; class 53: out of disk, memory or connections; 57P0x and 57014: shut down, crashed,
+        // starting up, cancelled; 25P03: the session was ended because it idled in a transaction; 40001, 40P01, 55P03: lost a race
         // for locks; 55000, 3D000 and class 28: the database takes no connections, is gone, or knows us no more, all of which
         // an operator may mend while we run; XX001, XX002: a damaged table or index.
         return match error.code() {
-            "55000" | "3D000" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "40001" | "40P01"
-            | "55P03" => Fault::Unreachable,
+            "55000" | "3D000" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "40001"
+            | "40P01" | "55P03" => Fault::Unreachable,
             "XX001" | "XX002" => Fault::Damaged,
             code if code.starts_with("08") || code.starts_with("28") || code.starts_with("53") => {
                 Fault::Unreachable

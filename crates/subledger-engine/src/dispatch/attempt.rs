@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
-    StreamName, Timestamp,
+    Timestamp,
     ledger::{Answer, AttemptOutcome, Ledger, LedgerCommand, LedgerError, LedgerEvent},
 };
-use subledger_store::{Cause, Known, QueueRow, Stage, Stop, StreamRef, Submission, SubmitError, Work};
+use subledger_store::{Known, QueueRow, Stage, Stop, StreamRef, SubmitError, Work};
 use subledger_wechat::{ChannelClient, SendRequest};
 
 use super::{
     lane::Lane,
     outcome::{Meaning, meaning},
-    queue_effects,
+    queue_effects, submit,
 };
 use crate::metric_definitions;
 
@@ -44,21 +44,17 @@ struct Start {
     row: QueueRow,
 }
 
-fn ledger_of(row: &QueueRow) -> StreamName {
-    StreamName::ledger(row.subject, &row.template)
-}
-
 impl Work for Start {
     type Answer = StartAnswer;
     type Refusal = LedgerError;
 
     fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
-        vec![StreamRef::of::<Ledger>(ledger_of(&self.row))]
+        vec![StreamRef::of::<Ledger>(self.row.ledger())]
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<StartAnswer, Stop<LedgerError>> {
         let command = LedgerCommand::Start { delivery: self.row.delivery, expires_at: self.row.expires_at };
-        let events = stage.ask::<Ledger>(&ledger_of(&self.row), command)?.map_err(Stop::Refuse)?;
+        let events = stage.ask::<Ledger>(&self.row.ledger(), command)?.map_err(Stop::Refuse)?;
         queue_effects(stage, &events);
         Ok(match events.first() {
             Some(LedgerEvent::Started(started)) => StartAnswer::Go(started.attempt),
@@ -79,26 +75,16 @@ impl Work for Settle {
     type Refusal = LedgerError;
 
     fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
-        vec![StreamRef::of::<Ledger>(ledger_of(&self.row))]
+        vec![StreamRef::of::<Ledger>(self.row.ledger())]
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<LedgerError>> {
         let (delivery, outcome) = (self.row.delivery, self.outcome.clone());
         let command = LedgerCommand::Settle { delivery, attempt: self.attempt, outcome };
-        let events = stage.ask::<Ledger>(&ledger_of(&self.row), command)?.map_err(Stop::Refuse)?;
+        let events = stage.ask::<Ledger>(&self.row.ledger(), command)?.map_err(Stop::Refuse)?;
         queue_effects(stage, &events);
         Ok(())
     }
-}
-
-pub(super) async fn submit<W: Work<Refusal = LedgerError>>(
-    lane: &Lane,
-    command: &str,
-    work: W,
-) -> Result<W::Answer, SubmitError<LedgerError>> {
-    let cause = Cause { by: "dispatcher".to_owned(), command: command.to_owned(), request: None };
-    let submission = Submission { log: lane.log.clone(), receipt: None, cause, work };
-    lane.engine.executor().submit(submission).await.map(|done| done.answer)
 }
 
 /// Runs one attempt to its recorded end.
@@ -143,7 +129,7 @@ async fn start(lane: &Lane, row: &QueueRow) -> Option<u16> {
         give_back(lane.engine.now()).await;
         return None;
     }
-    match submit(lane, "start", Start { row: row.clone() }).await {
+    match submit(&lane.engine, &lane.log, "start", Start { row: row.clone() }).await {
         Ok(StartAnswer::Go(attempt)) => Some(attempt),
         Ok(StartAnswer::Ended) => None,
         Err(SubmitError::Refused(LedgerError::Busy(_))) => {
@@ -167,7 +153,7 @@ async fn record(lane: &Lane, row: &QueueRow, attempt: u16, outcome: AttemptOutco
     let mut tries_when_stopping = 0;
     loop {
         let work = Settle { row: row.clone(), attempt, outcome: outcome.clone() };
-        match submit(lane, "settle", work).await {
+        match submit(&lane.engine, &lane.log, "settle", work).await {
             Ok(()) => return,
             // Recorded by an earlier try whose answer was lost, or settled by hand in the meantime.
             Err(SubmitError::Refused(error)) => {

@@ -1,15 +1,13 @@
 //! Finding what a lost node left behind, ending what nobody wants any more, and counting what waits.
 
 use subledger_domain::{
-    LogName, StreamName, Timestamp,
+    LogName, Timestamp,
     ledger::{AttemptOutcome, DoubtCause, Ledger, LedgerCommand, LedgerError, ReleaseRequest},
 };
-use subledger_store::{
-    Cause, Known, QueueRow, QueueStats, Stage, Stop, StoreError, StreamRef, Submission, SubmitError, Work,
-};
+use subledger_store::{Known, QueueRow, QueueStats, Stage, Stop, StoreError, StreamRef, SubmitError, Work};
 use tokio_util::sync::CancellationToken;
 
-use super::{attempt::Settle, queue_effects};
+use super::{attempt::Settle, queue_effects, submit};
 use crate::{Engine, metric_definitions};
 
 /// Rows handled in one sweep at most; the next one follows at once if there may be more.
@@ -25,12 +23,12 @@ impl Work for Expire {
     type Refusal = LedgerError;
 
     fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
-        vec![StreamRef::of::<Ledger>(StreamName::ledger(self.row.subject, &self.row.template))]
+        vec![StreamRef::of::<Ledger>(self.row.ledger())]
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<LedgerError>> {
         let command = LedgerCommand::Release { delivery: self.row.delivery, request: ReleaseRequest::Expire };
-        let ledger = StreamName::ledger(self.row.subject, &self.row.template);
+        let ledger = self.row.ledger();
         let events = stage.ask::<Ledger>(&ledger, command)?.map_err(Stop::Refuse)?;
         queue_effects(stage, &events);
         Ok(())
@@ -65,13 +63,13 @@ async fn sweep(engine: &Engine, log: &LogName) -> Result<bool, StoreError> {
     for row in &swept.lost {
         let outcome = AttemptOutcome::Unknown { cause: DoubtCause::NodeLost };
         let work = Settle { row: row.clone(), attempt: row.attempts, outcome };
-        failed |= !submit(engine, log, "sweep", work).await;
+        failed |= !recorded(submit(engine, log, "sweep", work).await);
         tracing::warn!(log.name = %log, delivery.id = %row.delivery, "a node was lost while sending; the delivery is in doubt");
     }
     count(log, "in_doubt", swept.lost.len() as u64);
     let expired = engine.store().expired(log, SWEEP_BATCH).await?;
     for row in &expired {
-        failed |= !submit(engine, log, "expire", Expire { row: row.clone() }).await;
+        failed |= !recorded(submit(engine, log, "expire", Expire { row: row.clone() }).await);
     }
     let stats = engine.store().queue_stats(log).await?;
     gauge(log, &stats, engine.now());
@@ -80,15 +78,8 @@ async fn sweep(engine: &Engine, log: &LogName) -> Result<bool, StoreError> {
 }
 
 /// Whether the work was recorded, or needs no recording any more.
-async fn submit<W: Work<Refusal = LedgerError>>(
-    engine: &Engine,
-    log: &LogName,
-    command: &str,
-    work: W,
-) -> bool {
-    let cause = Cause { by: "dispatcher".to_owned(), command: command.to_owned(), request: None };
-    let submission = Submission { log: log.clone(), receipt: None, cause, work };
-    matches!(engine.executor().submit(submission).await, Ok(_) | Err(SubmitError::Refused(_)))
+fn recorded(submitted: Result<(), SubmitError<LedgerError>>) -> bool {
+    matches!(submitted, Ok(()) | Err(SubmitError::Refused(_)))
 }
 
 fn count(log: &LogName, result: &'static str, rows: u64) {
