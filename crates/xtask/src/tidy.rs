@@ -17,11 +17,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("subledger-sandbox", &[]),
     ("subledger-store", &["subledger-domain"]),
     ("subledger-projection", &["subledger-domain", "subledger-store"]),
+    ("subledger-audit", &["subledger-domain", "subledger-store", "subledger-projection"]),
     (
         "subledger-engine",
         &["subledger-domain", "subledger-store", "subledger-projection", "subledger-wechat"],
     ),
-    ("subledger-http", &["subledger-domain", "subledger-store", "subledger-projection", "subledger-engine"]),
+    (
+        "subledger-http",
+        &[
+            "subledger-domain",
+            "subledger-store",
+            "subledger-projection",
+            "subledger-audit",
+            "subledger-engine",
+        ],
+    ),
 ];
 
 /// Crates the domain must never see: I/O, clocks, randomness, SQL, HTTP.

@@ -1,0 +1,1 @@
+//! Past states, and every number with the events behind it.
