@@ -13,7 +13,7 @@ use sqlx::{
     query::{Query, QueryAs},
     sqlite::{SqliteArguments, SqliteRow},
 };
-use subledger_store::{Database, Store, StoreError};
+use subledger_store::{Database, DriverError, Store, StoreError};
 
 use crate::table::{Table, TableSql};
 
@@ -220,7 +220,7 @@ pub(crate) async fn write(
     steps: &[Step],
 ) -> Result<Option<Vec<u64>>, StoreError> {
     let written = match store.database() {
-        Database::Sqlite(db) => write_sqlite(&mut *db.writer().await, steps).await,
+        Database::Sqlite(db) => write_sqlite(&mut *db.unclaimed().await, steps).await,
         Database::Postgres(pool) => match pool.acquire().await {
             Ok(mut connection) => write_postgres(&mut connection, steps).await,
             Err(error) => Err(error),
@@ -267,7 +267,9 @@ async fn write_postgres(
 
 /// Whether the database refused a value: the same write will be refused for ever.
 pub(crate) fn is_refusal_of_data(error: &StoreError) -> bool {
-    let StoreError::Database { source: sqlx::Error::Database(error), .. } = error else { return false };
+    let StoreError::Database { source: DriverError::Sqlx(sqlx::Error::Database(error)), .. } = error else {
+        return false;
+    };
     match error.code().as_deref() {
         // PostgreSQL: data exception, integrity constraint violation.
         Some(code) if code.len() == 5 => code.starts_with("22") || code.starts_with("23"),

@@ -3,19 +3,16 @@
 //! A [`Session`] is one connection of either kind, inside or outside a transaction. It only forwards: each statement
 //! has the same name in [`crate::sqlite`] and [`crate::postgres`].
 
-use sqlx::{PgConnection, PgPool, SqliteConnection, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool, pool::PoolConnection};
 use subledger_domain::{DeliveryId, LogName, StreamName};
-use tokio::sync::MutexGuard;
+use tokio::sync::oneshot;
 
 pub use crate::sqlite::connect::SqliteDatabase;
 use crate::{
     StoreError,
     error::while_doing,
     postgres,
-    rows::{
-        EventColumns, LogHead, QueueColumns, ReceiptRow, SnapshotRow, StreamEvent, StreamFound, StreamTail,
-        Writes,
-    },
+    rows::{EventColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes},
     sqlite,
 };
 
@@ -28,12 +25,28 @@ pub enum Database {
     Postgres(PgPool),
 }
 
+/// Why a batch is not known to be in the database.
+#[derive(Debug)]
+pub(crate) enum NotWritten {
+    /// A head did not stand where it was believed to: somebody else has written. Nothing is.
+    Displaced,
+    /// A command id of the batch has a receipt already. Nothing is written.
+    Repeated,
+    /// The database failed.
+    Failed {
+        /// How.
+        error: StoreError,
+        /// The commit had begun: nobody knows whether it came through.
+        committing: bool,
+    },
+}
+
 /// Microseconds that a delivery started without a lease is given before a sweep calls it lost.
-const START_LEASE_MICROS: i64 = 60_000_000;
+pub(crate) const START_LEASE_MICROS: i64 = 60_000_000;
 
 impl Database {
     /// A connection for reading.
-    pub(crate) async fn reader(&self) -> Result<Held<'_>, StoreError> {
+    pub(crate) async fn reader(&self) -> Result<Held, StoreError> {
         let failed = while_doing("waiting for a connection");
         Ok(match self {
             Self::Sqlite(database) => Held::Reader(database.readers.acquire().await.map_err(failed)?),
@@ -42,9 +55,9 @@ impl Database {
     }
 
     /// A connection for a single writing statement.
-    pub(crate) async fn writer(&self) -> Result<Held<'_>, StoreError> {
+    pub(crate) async fn writer(&self) -> Result<Held, StoreError> {
         Ok(match self {
-            Self::Sqlite(database) => Held::Writer(database.writer().await),
+            Self::Sqlite(database) => Held::Writer(database.writer().await?),
             Self::Postgres(pool) => {
                 Held::Postgres(pool.acquire().await.map_err(while_doing("waiting for a connection"))?)
             }
@@ -53,13 +66,13 @@ impl Database {
 }
 
 /// A connection that is held for a while.
-pub(crate) enum Held<'a> {
+pub(crate) enum Held {
     Reader(PoolConnection<sqlx::Sqlite>),
-    Writer(MutexGuard<'a, SqliteConnection>),
+    Writer(sqlite::connect::Turn),
     Postgres(PoolConnection<sqlx::Postgres>),
 }
 
-impl Held<'_> {
+impl Held {
     pub(crate) fn session(&mut self) -> Session<'_> {
         match self {
             Self::Reader(connection) => Session::Sqlite(connection),
@@ -73,6 +86,94 @@ impl Held<'_> {
 pub(crate) enum Session<'a> {
     Sqlite(&'a mut SqliteConnection),
     Postgres(&'a mut PgConnection),
+}
+
+/// Where a batch reads from.
+pub(crate) enum Reads<'a> {
+    /// A connection inside the transaction that holds the heads.
+    Locked(Session<'a>),
+    /// Any connection; what two statements read may not fit together.
+    Free(&'a mut Reader),
+}
+
+impl Reads<'_> {
+    /// Whether nobody else can write to the logs of the batch meanwhile.
+    pub(crate) const fn are_locked(&self) -> bool {
+        matches!(self, Self::Locked(_))
+    }
+
+    /// The connection.
+    pub(crate) async fn session(&mut self) -> Result<Session<'_>, StoreError> {
+        match self {
+            Self::Locked(Session::Sqlite(connection)) => Ok(Session::Sqlite(connection)),
+            Self::Locked(Session::Postgres(connection)) => Ok(Session::Postgres(connection)),
+            Self::Free(reader) => reader.session().await,
+        }
+    }
+}
+
+/// A connection of an executor for reading, made when it is needed.
+pub(crate) enum Reader {
+    Sqlite { pool: SqlitePool, held: Option<PoolConnection<sqlx::Sqlite>> },
+    Postgres(postgres::writer::Line),
+}
+
+impl Reader {
+    pub(crate) fn new(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(database) => Self::Sqlite { pool: database.readers.clone(), held: None },
+            Database::Postgres(pool) => Self::Postgres(postgres::writer::Line::new(pool)),
+        }
+    }
+
+    async fn session(&mut self) -> Result<Session<'_>, StoreError> {
+        match self {
+            Self::Sqlite { pool, held } => {
+                let connection = match held.take() {
+                    Some(connection) => connection,
+                    None => pool.acquire().await.map_err(while_doing("waiting for a connection"))?,
+                };
+                Ok(Session::Sqlite(held.insert(connection)))
+            }
+            Self::Postgres(line) => Ok(Session::Postgres(line.connection().await?)),
+        }
+    }
+
+    /// Lets go of the connection: of a pool's so that others have it, of one that failed so that it is made anew.
+    pub(crate) fn let_go(&mut self, failed: bool) {
+        match self {
+            Self::Sqlite { held, .. } => *held = None,
+            Self::Postgres(line) if failed => line.hang_up(),
+            Self::Postgres(_) => {}
+        }
+    }
+}
+
+/// What writes the batches of an executor, one after the other.
+pub(crate) enum LogWriter {
+    Sqlite(sqlite::writer::Writer),
+    Postgres(postgres::writer::Writer),
+}
+
+impl LogWriter {
+    pub(crate) fn start(database: &Database) -> Self {
+        match database {
+            Database::Sqlite(database) => Self::Sqlite(sqlite::writer::Writer::start(database.clone())),
+            Database::Postgres(pool) => Self::Postgres(postgres::writer::Writer::start(pool)),
+        }
+    }
+
+    /// Begins to commit a batch. `turn`: the right to write to the SQLite file, if it was taken before.
+    pub(crate) fn commit(
+        &self,
+        writes: Writes,
+        turn: Option<sqlite::connect::Turn>,
+    ) -> oneshot::Receiver<Result<(), NotWritten>> {
+        match self {
+            Self::Sqlite(writer) => writer.commit(writes, turn),
+            Self::Postgres(writer) => writer.commit(writes),
+        }
+    }
 }
 
 /// Declares methods that forward to the function of the same name in both backends.
@@ -102,7 +203,6 @@ forward! {
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
     receipt::find_receipts(ids: &[(i64, &str)]) -> Vec<ReceiptRow>;
     receipt::prune_receipts(before: i64, limit: i64) -> u64;
-    snapshot::find_snapshots(streams: &[(i64, i64)]) -> Vec<SnapshotRow>;
     snapshot::drop_snapshots() -> ();
     vault::identities(log: &LogName, subjects: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
@@ -120,48 +220,4 @@ forward! {
     queue::stats(log: &LogName) -> Vec<(i64, i64)>;
     queue::next_due(log: &LogName) -> Option<i64>;
     connect::check() -> ();
-}
-
-/// Runs a statement in both backends if there is anything to write.
-macro_rules! write_if_any {
-    ($session:ident, $rows:expr, $module:ident::$name:ident($($arg:expr),*)) => {
-        if !$rows.is_empty() {
-            match $session {
-                Session::Sqlite(connection) => sqlite::$module::$name(connection, &$rows, $($arg),*).await?,
-                Session::Postgres(connection) => postgres::$module::$name(connection, &$rows, $($arg),*).await?,
-            };
-        }
-    };
-}
-
-impl Session<'_> {
-    /// Writes a batch. Only within a transaction in which its heads were locked.
-    pub(crate) async fn write(&mut self, writes: &Writes) -> Result<(), StoreError> {
-        if !writes.heads.is_empty() {
-            let moved = match self {
-                Session::Sqlite(connection) => sqlite::append::move_heads(connection, &writes.heads).await?,
-                Session::Postgres(connection) => {
-                    postgres::append::move_heads(connection, &writes.heads).await?
-                }
-            };
-            if moved != writes.heads.len() as u64 {
-                return Err(StoreError::Corrupt("a log's head moved while it was locked".to_owned()));
-            }
-        }
-        let now = writes.now;
-        write_if_any!(self, writes.new_streams, append::insert_streams());
-        write_if_any!(self, writes.moved_streams, append::move_streams());
-        write_if_any!(self, writes.events, append::insert_events());
-        write_if_any!(self, writes.receipts, receipt::insert_receipts());
-        write_if_any!(self, writes.snapshots, snapshot::put_snapshots());
-        write_if_any!(self, writes.identities, vault::keep_identities(now));
-        write_if_any!(self, writes.users, vault::keep_users(now));
-        write_if_any!(self, writes.contents, vault::keep_contents(now));
-        write_if_any!(self, writes.secrets, vault::keep_secrets(now));
-        write_if_any!(self, writes.queue.delete, queue::delete());
-        write_if_any!(self, writes.queue.idle, queue::change(now, START_LEASE_MICROS));
-        write_if_any!(self, writes.queue.insert, queue::insert(now, START_LEASE_MICROS));
-        write_if_any!(self, writes.queue.start, queue::change(now, START_LEASE_MICROS));
-        Ok(())
-    }
 }

@@ -7,6 +7,20 @@
 use sqlx::{postgres::PgDatabaseError, sqlite::SqliteError};
 use thiserror::Error;
 
+/// What a database driver said.
+#[derive(Debug, Error)]
+pub enum DriverError {
+    /// Of PostgreSQL, or of SQLite where the store reads and other crates keep their tables.
+    #[error(transparent)]
+    Sqlx(#[from] sqlx::Error),
+    /// Of SQLite where the log is written.
+    #[error(transparent)]
+    Rusqlite(#[from] rusqlite::Error),
+    /// The words of one of these, for another caller that shares the failure.
+    #[error("{0}")]
+    Said(String),
+}
+
 /// A read or a write failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -17,7 +31,7 @@ pub enum StoreError {
         doing: &'static str,
         /// What the driver said.
         #[source]
-        source: sqlx::Error,
+        source: DriverError,
     },
     /// The database answered with an error.
     #[error("the database refused while {doing}")]
@@ -26,8 +40,11 @@ pub enum StoreError {
         doing: &'static str,
         /// What the driver said.
         #[source]
-        source: sqlx::Error,
+        source: DriverError,
     },
+    /// Another process writes the SQLite file; this one may only read it.
+    #[error("{0}")]
+    WrittenElsewhere(String),
     /// What is stored cannot be what was written.
     #[error("stored data is broken: {0}")]
     Corrupt(String),
@@ -36,7 +53,8 @@ pub enum StoreError {
 impl StoreError {
     /// Sorts what the driver said: away for now, damaged, or refused. For every crate that keeps tables in the database, so
     /// that all of them wait out the same failures.
-    pub fn sort(doing: &'static str, source: sqlx::Error) -> Self {
+    pub fn sort(doing: &'static str, source: impl Into<DriverError>) -> Self {
+        let source = source.into();
         match fault_of(&source) {
             Fault::Unreachable => Self::Unavailable { doing, source },
             Fault::Damaged => Self::Corrupt(format!("{source}, found while {doing}")),
@@ -46,17 +64,18 @@ impl StoreError {
 
     /// The same failure for another of the callers that share it. Driver errors cannot be cloned, their text can.
     pub(crate) fn again(&self) -> Self {
-        let copy = |source: &sqlx::Error| sqlx::Error::Protocol(source.to_string());
+        let copy = |source: &DriverError| DriverError::Said(source.to_string());
         match self {
             Self::Unavailable { doing, source } => Self::Unavailable { doing, source: copy(source) },
             Self::Database { doing, source } => Self::Database { doing, source: copy(source) },
+            Self::WrittenElsewhere(by) => Self::WrittenElsewhere(by.clone()),
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
         }
     }
 }
 
 /// For `map_err`: sorts a driver error that came up while doing this step.
-pub(crate) fn while_doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Copy {
+pub(crate) fn while_doing<E: Into<DriverError>>(doing: &'static str) -> impl Fn(E) -> StoreError + Copy {
     move |source| StoreError::sort(doing, source)
 }
 
@@ -66,7 +85,17 @@ enum Fault {
     Refused,
 }
 
-fn fault_of(error: &sqlx::Error) -> Fault {
+fn fault_of(error: &DriverError) -> Fault {
+    match error {
+        DriverError::Sqlx(error) => fault_of_sqlx(error),
+        DriverError::Rusqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+            fault_of_sqlite(error.extended_code)
+        }
+        DriverError::Rusqlite(_) | DriverError::Said(_) => Fault::Refused,
+    }
+}
+
+fn fault_of_sqlx(error: &sqlx::Error) -> Fault {
     let database = match error {
         sqlx::Error::Database(database) => database,
         sqlx::Error::Io(_)
@@ -95,14 +124,19 @@ fn fault_of(error: &sqlx::Error) -> Fault {
     }
     if database.try_downcast_ref::<SqliteError>().is_some() {
         let code: Option<i32> = database.code().and_then(|code| code.parse().ok());
-        // Primary codes: 5 busy, 6 locked, 10 I/O error, 13 disk full, 14 cannot open; 11 corrupt, 26 not a database.
-        return match code.map(|code| code & 0xff) {
-            Some(5 | 6 | 10 | 13 | 14) => Fault::Unreachable,
-            Some(11 | 26) => Fault::Damaged,
-            _ => Fault::Refused,
-        };
+        return code.map_or(Fault::Refused, fault_of_sqlite);
     }
     Fault::Refused
+}
+
+/// By the primary code, which extended codes carry in the low byte: 5 busy, 6 locked, 10 I/O error, 13 disk full, 14 cannot
+/// open; 11 corrupt, 26 not a database.
+const fn fault_of_sqlite(code: i32) -> Fault {
+    match code & 0xff {
+        5 | 6 | 10 | 13 | 14 => Fault::Unreachable,
+        11 | 26 => Fault::Damaged,
+        _ => Fault::Refused,
+    }
 }
 
 /// The database could not be opened.

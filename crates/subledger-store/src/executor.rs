@@ -10,6 +10,7 @@ mod batch;
 mod book;
 mod cache;
 mod job;
+mod locked;
 mod worker;
 
 use std::{
@@ -101,10 +102,7 @@ impl Executor {
         }
         // The answer fails to come only if the runtime is torn down under the executor.
         answer.await.unwrap_or_else(|_| {
-            let source = StoreError::Unavailable {
-                doing: "waiting for the executor",
-                source: sqlx::Error::WorkerCrashed,
-            };
+            let source = StoreError::sort("waiting for the executor", sqlx::Error::WorkerCrashed);
             Err(SubmitError::Store { source, maybe_recorded: true })
         })
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    rows::{SnapshotRow, StreamEvent, small},
+    rows::{Frozen, StreamEvent, small},
     work::{AnyState, StreamRef, Versioned},
 };
 
@@ -26,7 +26,7 @@ impl Base {
 
 /// The state in a snapshot, or the empty state. A snapshot that does not fit this version of the program is a shortcut
 /// lost, not an error: all events are still there.
-pub(crate) fn thaw(stream: &StreamRef, snapshot: Option<&SnapshotRow>) -> Base {
+pub(crate) fn thaw(stream: &StreamRef, snapshot: Option<&Frozen>) -> Base {
     if let Some(snapshot) = snapshot {
         match ((stream.thaw)(snapshot.state.as_bytes()), u64::try_from(snapshot.version)) {
             (Ok(state), Ok(version)) => return Base { version, state, bytes: snapshot.state.len() },

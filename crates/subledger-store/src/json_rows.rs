@@ -60,17 +60,6 @@ impl Row<'_> {
         self
     }
 
-    /// A number or null: one value.
-    pub(crate) fn maybe_int(self, number: Option<i64>) -> Self {
-        match number {
-            Some(number) => self.int(number),
-            None => {
-                self.rows.text.push_str("null,");
-                self
-            }
-        }
-    }
-
     /// A short text: one value.
     pub(crate) fn text(self, text: &str) -> Self {
         self.rows.text.push('"');
@@ -103,10 +92,10 @@ mod tests {
     #[test]
     fn rows_are_json_and_bytes_are_found_by_place_and_length() {
         let rows = JsonRows::of([("a\"\\\n", &b"xy"[..]), ("b", b"")], |row, (name, bytes)| {
-            row.int(-7).text(name).maybe_int(None).bytes(bytes)
+            row.int(-7).text(name).bytes(bytes)
         });
         let (text, blob) = rows.into_parts();
-        assert_eq!(text, r#"[[-7,"a\"\\\u000a",null,1,2],[-7,"b",null,3,0]]"#);
+        assert_eq!(text, r#"[[-7,"a\"\\\u000a",1,2],[-7,"b",3,0]]"#);
         assert_eq!(blob, b"xy");
         assert_eq!(JsonRows::of([0; 0], |row, n| row.int(n)).into_text(), "[]");
     }

@@ -28,7 +28,7 @@ pub use config::{MasterKey, MasterKeyError, StoreConfig};
 pub use cqrs::{LogContext, LogEventStore};
 pub use database::{Database, SqliteDatabase};
 pub use effects::{Effect, QueueRow, QueueState};
-pub use error::{OpenError, StoreError, SubmitError};
+pub use error::{DriverError, OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{Claimed, Clock, QueueEntry, QueueStats, Store, StoredReceipt, Swept, SystemClock};

@@ -10,6 +10,8 @@ pub(crate) const QUEUE_DEPTH: &str = "subledger_store_queue_depth";
 pub(crate) const EVENTS_APPENDED: &str = "subledger_store_events_appended_total";
 /// Counter: batches that had to be halved because the database refused them.
 pub(crate) const BATCHES_HALVED: &str = "subledger_store_batches_halved_total";
+/// Counter: batches that had to be decided anew because another node had written to one of their logs.
+pub(crate) const BATCHES_DISPLACED: &str = "subledger_store_batches_displaced_total";
 /// Gauge: bytes of cached states, by estimate.
 pub(crate) const CACHE_BYTES: &str = "subledger_store_cache_bytes";
 /// Gauge: bytes of the write-ahead log (SQLite only).

@@ -13,6 +13,7 @@ pub(crate) mod read;
 pub(crate) mod receipt;
 pub(crate) mod snapshot;
 pub(crate) mod vault;
+pub(crate) mod writer;
 
 /// One column of rows, as an array.
 fn column<'a, T, C>(rows: &'a [T], value: impl Fn(&'a T) -> C) -> Vec<C> {

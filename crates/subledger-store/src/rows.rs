@@ -61,13 +61,30 @@ pub(crate) struct HeadWrite {
     pub(crate) recorded_at: i64,
 }
 
-/// A stream row that was found.
+/// A stream row that was found, with its snapshot if there is one.
 #[derive(Debug)]
 pub(crate) struct StreamFound {
     pub(crate) log: i64,
     pub(crate) number: i64,
     pub(crate) name: StreamName,
-    pub(crate) version: u64,
+    pub(crate) snapshot: Option<Frozen>,
+}
+
+/// The columns of [`StreamFound`], in the order every statement names them.
+pub(crate) type StreamColumns = (i64, i64, String, Option<i64>, Option<String>);
+
+impl StreamFound {
+    pub(crate) fn from_columns((log, number, name, version, state): StreamColumns) -> Self {
+        let snapshot = version.zip(state).map(|(version, state)| Frozen { version, state });
+        Self { log, number, name: StreamName::from_stored(name), snapshot }
+    }
+}
+
+/// A state as a snapshot keeps it.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) version: i64,
+    pub(crate) state: String,
 }
 
 /// A stream row to write.
@@ -76,7 +93,6 @@ pub(crate) struct StreamWrite {
     pub(crate) log: i64,
     pub(crate) number: i64,
     pub(crate) name: StreamName,
-    pub(crate) version: i64,
 }
 
 /// An event row to write.
@@ -111,7 +127,7 @@ pub(crate) struct ReceiptRow {
     pub(crate) log: i64,
     pub(crate) id: String,
     pub(crate) fingerprint: [u8; 32],
-    pub(crate) outcome: String,
+    pub(crate) outcome: Arc<str>,
     pub(crate) position: i64,
     pub(crate) recorded_at: i64,
 }
@@ -172,7 +188,6 @@ pub(crate) struct Writes {
     pub(crate) now: i64,
     pub(crate) heads: Vec<HeadWrite>,
     pub(crate) new_streams: Vec<StreamWrite>,
-    pub(crate) moved_streams: Vec<StreamWrite>,
     pub(crate) events: Vec<EventWrite>,
     pub(crate) receipts: Vec<ReceiptRow>,
     pub(crate) snapshots: Vec<SnapshotRow>,
@@ -184,11 +199,10 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
-    /// Whether there is nothing to write.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether only the log proper is written: heads, streams, events, receipts.
+    pub(crate) fn is_log_only(&self) -> bool {
         let queue = &self.queue;
-        self.heads.is_empty()
-            && self.receipts.is_empty()
+        self.snapshots.is_empty()
             && self.identities.is_empty()
             && self.users.is_empty()
             && self.contents.is_empty()
@@ -197,6 +211,11 @@ impl Writes {
             && queue.idle.is_empty()
             && queue.insert.is_empty()
             && queue.start.is_empty()
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heads.is_empty() && self.receipts.is_empty() && self.is_log_only()
     }
 }
 

@@ -1,14 +1,18 @@
 //! The statements for SQLite.
 //!
-//! Same files and same function names as [`crate::postgres`]: a reader of one knows the other. Batches travel as
-//! `json_each` arrays (see [`crate::json_rows`]); nothing here decides anything.
+//! Same files and same function names as [`crate::postgres`]: a reader of one knows the other. What the
+//! executor writes goes through one prepared statement a row, on a thread of its own ([`writer`]): taking JSON arrays
+//! apart cost a third of that thread. Everything else reads or writes sets as `json_each` arrays (see
+//! [`crate::json_rows`]). Nothing here decides anything.
 
 pub(crate) mod append;
 pub(crate) mod connect;
 pub(crate) mod head;
+pub(crate) mod lock;
 pub(crate) mod migrate;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;
 pub(crate) mod snapshot;
 pub(crate) mod vault;
+pub(crate) mod writer;

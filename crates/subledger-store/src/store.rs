@@ -90,6 +90,15 @@ impl Store {
         }
     }
 
+    /// Makes this process the one that writes the log. A SQLite file has one such process, as long as it lives; another gets
+    /// [`StoreError::WrittenElsewhere`], here or with its first write. On PostgreSQL any number of processes write.
+    pub fn become_writer(&self) -> Result<(), StoreError> {
+        match &self.inner.database {
+            Database::Sqlite(database) => database.claim(),
+            Database::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Whether the database answers; what it says if not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.database.reader().await?.session().heads().await.map(drop)

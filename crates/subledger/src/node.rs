@@ -16,6 +16,7 @@ pub(crate) async fn open_store(config: &StoreConfig) -> anyhow::Result<Store> {
 /// Opens the store and starts what works on it. Nothing is handed to WeChat yet.
 pub(crate) async fn open_engine(settings: &Settings, config: &StoreConfig) -> anyhow::Result<Engine> {
     let store = open_store(config).await?;
+    store.become_writer()?;
     let executor = Executor::start(store.clone(), ExecutorConfig::default());
     let projections = Projections::start(store.clone(), ProjectionsConfig::default());
     let gateway = Gateway::new(settings.wechat(), store.clone())

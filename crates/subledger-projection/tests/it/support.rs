@@ -238,7 +238,7 @@ impl Node {
     pub(crate) async fn sql(&self, statement: &'static str) -> u64 {
         match self.store.database() {
             Database::Sqlite(db) => {
-                let mut writer = db.writer().await;
+                let mut writer = db.unclaimed().await;
                 writer.execute(statement).await.unwrap().rows_affected()
             }
             Database::Postgres(pool) => pool.execute(statement).await.unwrap().rows_affected(),

@@ -1,9 +1,11 @@
-//! One batch: lock, load, decide, write.
+//! One batch: look up, load, decide, collect.
 //!
-//! Everything here runs inside one database transaction and yields only to the database. Nothing is answered here and
-//! nothing reaches the cache before the commit; see [`super::worker`] for both.
+//! A batch is staged on heads that are locked, or on heads as this executor left them ([`Setback`] says when that will not
+//! do). It may grow while the batch before it is being written; what that one decided is read from its books, because no
+//! connection sees it yet. Nothing is answered here and nothing reaches the cache before the commit; see
+//! [`super::worker`] for both.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use subledger_domain::{LogName, StreamName, Timestamp};
 
@@ -14,9 +16,9 @@ use super::{
 };
 use crate::{
     Known, Position, Stage, StoreError, StreamRef,
-    database::Session,
-    fold::{self, Base, SNAPSHOT_EVERY},
-    rows::{SnapshotRow, StreamEvent, StreamTail, Writes, signed},
+    database::Reads,
+    fold::{self, Base},
+    rows::{LogHead, StreamEvent, StreamFound, StreamTail, Writes, signed},
     vault::Vault,
     work::Versioned,
 };
@@ -26,20 +28,10 @@ const MAX_NEED_ROUNDS: usize = 16;
 /// Bytes of events and contents after which the rest of a batch waits for the next.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
-/// What the jobs of a batch came to.
-pub(super) struct Outcome {
-    /// One per job that was decided, in order; jobs beyond wait for the next batch.
-    pub(super) endings: Vec<Ending>,
-    /// The books, to be closed after the commit.
-    pub(super) books: Vec<Book>,
-    /// What to write.
-    pub(super) writes: Writes,
-}
-
 /// Why a batch did not come to writing.
 pub(super) enum Setback {
-    /// These logs have no head row yet.
-    MissingLogs(Vec<LogName>),
+    /// It must be staged anew with its heads locked: a log is not known yet, or what was read does not fit together.
+    Lock,
     /// The database failed.
     Store(StoreError),
 }
@@ -50,73 +42,161 @@ impl From<StoreError> for Setback {
     }
 }
 
-struct Batch<'a, 's> {
-    session: &'a mut Session<'s>,
-    cache: &'a mut Cache,
-    vault: &'a Vault,
+/// What a batch is staged with.
+pub(super) struct Means<'a> {
+    pub(super) reads: Reads<'a>,
+    pub(super) cache: &'a mut Cache,
+    pub(super) vault: &'a Vault,
+    /// The batch that is being written.
+    pub(super) before: Option<&'a Batch>,
+    /// Whether to look receipts up that are not known. Else the write finds out: it is refused if one is there.
+    pub(super) look_up: bool,
+}
+
+/// Commands that will be written together.
+pub(super) struct Batch {
+    desk: Desk,
+    /// The commands, in order of arrival.
+    pub(super) jobs: Vec<Box<dyn Job>>,
+    /// How those that were decided end; may be fewer than the commands.
+    pub(super) endings: Vec<Ending>,
+}
+
+/// The books of a batch.
+struct Desk {
+    now: Timestamp,
     books: Vec<Book>,
     by_log: HashMap<LogName, usize>,
 }
 
-/// Decides all jobs that fit into one batch.
-pub(super) async fn decide_all(
-    session: &mut Session<'_>,
-    cache: &mut Cache,
-    vault: &Vault,
-    jobs: &mut [Box<dyn Job>],
-    now: Timestamp,
-) -> Result<Outcome, Setback> {
-    let mut batch = Batch { session, cache, vault, books: Vec::new(), by_log: HashMap::new() };
-    batch.lock(jobs, now).await?;
-    batch.find_receipts(jobs).await?;
-    // Twice: knowing a binding, a work can name the ledger behind it.
-    for _ in 0..2 {
-        batch.load_for(jobs).await?;
+impl Batch {
+    /// An empty batch, decided at this time.
+    pub(super) fn new(now: Timestamp) -> Self {
+        let desk = Desk { now, books: Vec::new(), by_log: HashMap::new() };
+        Self { desk, jobs: Vec::new(), endings: Vec::new() }
     }
-    let mut endings = Vec::with_capacity(jobs.len());
-    for job in jobs.iter_mut() {
-        endings.push(batch.decide(job.as_mut()).await?);
-        if batch.books.iter().map(|book| book.bytes).sum::<usize>() > MAX_BATCH_BYTES {
-            break;
-        }
-    }
-    let mut writes = Writes { now: now.micros(), ..Writes::default() };
-    for book in &mut batch.books {
-        book.collect(&mut writes)?;
-    }
-    Ok(Outcome { endings, books: batch.books, writes })
-}
 
-impl Batch<'_, '_> {
-    async fn lock(&mut self, jobs: &[Box<dyn Job>], now: Timestamp) -> Result<(), Setback> {
-        let mut names: Vec<&LogName> = jobs.iter().map(|job| job.log()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let names: Vec<LogName> = names.into_iter().cloned().collect();
-        let heads = self.session.lock_heads(&names).await?;
-        if heads.len() < names.len() {
-            let found: HashSet<&LogName> = heads.iter().map(|head| &head.name).collect();
-            let missing = names.iter().filter(|name| !found.contains(name)).cloned().collect();
-            return Err(Setback::MissingLogs(missing));
-        }
+    /// A batch on heads that are locked.
+    pub(super) fn on(heads: Vec<LogHead>, cache: &mut Cache, now: Timestamp) -> Self {
+        let mut batch = Self::new(now);
         for head in heads {
-            let ours = self.cache.locked(&head);
-            self.by_log.insert(head.name.clone(), self.books.len());
-            self.books.push(Book::open(head, now, !ours));
+            let ours = cache.locked(&head);
+            batch.desk.open(head, !ours);
+        }
+        batch
+    }
+
+    /// Decides these commands after those that are here, as far as they fit.
+    pub(super) async fn stage(
+        &mut self,
+        more: impl IntoIterator<Item = Box<dyn Job>>,
+        means: &mut Means<'_>,
+    ) -> Result<(), Setback> {
+        let first = self.jobs.len();
+        self.jobs.extend(more);
+        let Self { desk, jobs, endings } = self;
+        desk.open_for(&jobs[first..], means)?;
+        desk.find_receipts(&jobs[first..], means).await?;
+        // Twice: knowing a binding, a work can name the ledger behind it.
+        for _ in 0..2 {
+            desk.load_for(&jobs[first..], means).await?;
+        }
+        for job in &mut jobs[endings.len()..] {
+            if desk.bytes() > MAX_BATCH_BYTES {
+                break;
+            }
+            endings.push(desk.decide(job.as_mut(), means).await?);
+        }
+        // Without the lock a stream may have moved between two reads.
+        if !means.reads.are_locked() && desk.books.iter().any(|book| !book.broken.is_empty()) {
+            return Err(Setback::Lock);
         }
         Ok(())
     }
 
-    async fn find_receipts(&mut self, jobs: &[Box<dyn Job>]) -> Result<(), Setback> {
-        let keyed = jobs.iter().filter_map(|job| Some((self.by_log.get(job.log())?, job.receipt()?)));
-        let mut ids: Vec<(i64, &str)> =
-            keyed.map(|(book, key)| (self.books[*book].log_id(), key.id.as_str())).collect();
-        ids.sort_unstable();
-        ids.dedup();
+    /// Whether nothing more may be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.endings.len() < self.jobs.len() || self.desk.bytes() > MAX_BATCH_BYTES
+    }
+
+    /// The commands that did not fit.
+    pub(super) fn take_rest(&mut self) -> Vec<Box<dyn Job>> {
+        self.jobs.split_off(self.endings.len())
+    }
+
+    /// What to write. To be called once, when no more is added.
+    pub(super) fn collect(&mut self) -> Writes {
+        let mut writes = Writes { now: self.desk.now.micros(), ..Writes::default() };
+        for book in &mut self.desk.books {
+            book.collect(&mut writes);
+        }
+        writes
+    }
+
+    /// The head of a log as this batch leaves it and how it found it, if events were appended.
+    pub(super) fn appended(&self) -> Option<&LogHead> {
+        let moved = |book: &&Book| book.head_after().position > book.position_before();
+        self.desk.books.iter().find(moved).map(Book::head_after)
+    }
+
+    /// Takes the batch apart: its books, and each command with how it ends.
+    pub(super) fn into_parts(self) -> (Vec<Book>, impl Iterator<Item = (Box<dyn Job>, Ending)>) {
+        (self.desk.books, self.jobs.into_iter().zip(self.endings))
+    }
+
+    fn book(&self, log: &LogName) -> Option<&Book> {
+        Some(&self.desk.books[*self.desk.by_log.get(log)?])
+    }
+}
+
+impl Desk {
+    fn bytes(&self) -> usize {
+        self.books.iter().map(|book| book.bytes).sum()
+    }
+
+    fn open(&mut self, head: LogHead, taken_over: bool) {
+        self.by_log.insert(head.name.clone(), self.books.len());
+        self.books.push(Book::open(head, self.now, taken_over));
+    }
+
+    /// Opens books for logs that have none, on heads as the batch before or the cache knows them.
+    fn open_for(&mut self, jobs: &[Box<dyn Job>], means: &Means<'_>) -> Result<(), Setback> {
+        for job in jobs {
+            let log = job.log();
+            if self.by_log.contains_key(log) {
+                continue;
+            }
+            let before = means.before.and_then(|before| before.book(log)).map(Book::head_after);
+            let head = before.or_else(|| means.cache.head(log)).cloned();
+            match head {
+                Some(head) if !means.reads.are_locked() => self.open(head, false),
+                _ => return Err(Setback::Lock),
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_receipts(&mut self, jobs: &[Box<dyn Job>], means: &mut Means<'_>) -> Result<(), Setback> {
+        let mut ids: Vec<(i64, &str)> = Vec::new();
+        for job in jobs {
+            let (Some(&at), Some(key)) = (self.by_log.get(job.log()), job.receipt()) else { continue };
+            let book = &mut self.books[at];
+            if book.receipts.contains_key(&key.id) {
+                continue;
+            }
+            let before = means.before.and_then(|before| before.book(job.log())?.receipts.get(&key.id));
+            match before.or_else(|| means.cache.receipt(job.log(), &key.id)) {
+                Some(receipt) => book.borrow_receipt(&key.id, receipt),
+                None if means.look_up => ids.push((book.log_id(), key.id.as_str())),
+                None => {}
+            }
+        }
         if ids.is_empty() {
             return Ok(());
         }
-        for row in self.session.find_receipts(&ids).await? {
+        ids.sort_unstable();
+        ids.dedup();
+        for row in means.reads.session().await?.find_receipts(&ids).await? {
             if let Some(book) = self.books.iter_mut().find(|book| book.log_id() == row.log) {
                 book.found_receipt(row)?;
             }
@@ -125,7 +205,7 @@ impl Batch<'_, '_> {
     }
 
     /// Loads the streams that jobs name, as far as they can tell now.
-    async fn load_for(&mut self, jobs: &[Box<dyn Job>]) -> Result<(), Setback> {
+    async fn load_for(&mut self, jobs: &[Box<dyn Job>], means: &mut Means<'_>) -> Result<(), Setback> {
         let mut wanted = Vec::new();
         for job in jobs {
             let Some(&book) = self.by_log.get(job.log()) else { continue };
@@ -137,103 +217,98 @@ impl Batch<'_, '_> {
             let streams = job.streams(&Known { states: &self.books[book].states }).unwrap_or_default();
             wanted.extend(streams.into_iter().map(|stream| (book, stream)));
         }
-        self.load(wanted).await
+        self.load(wanted, means).await
     }
 
-    /// Brings streams into their books: from the cache if that is current, else from the database.
-    async fn load(&mut self, wanted: Vec<(usize, StreamRef)>) -> Result<(), Setback> {
-        let mut missing: BTreeMap<(usize, StreamName), (StreamRef, Option<Cached>)> = BTreeMap::new();
+    /// Brings streams into their books: from the batch before, from the cache if that is current, else from the database.
+    async fn load(&mut self, wanted: Vec<(usize, StreamRef)>, means: &mut Means<'_>) -> Result<(), Setback> {
+        let mut stale = Vec::new();
+        let mut unknown: BTreeMap<(usize, StreamName), StreamRef> = BTreeMap::new();
         for (at, stream) in wanted {
             let book = &mut self.books[at];
             if book.states.contains_key(&stream.name) || book.broken.contains_key(&stream.name) {
                 continue;
             }
-            match self.cache.look_up(book.log(), &stream.name) {
-                Lookup::Current(cached) => put(book, stream.name, cached),
-                Lookup::Stale(cached) => {
-                    missing.insert((at, stream.name.clone()), (stream, Some(cached)));
+            let before = means.before.and_then(|before| before.book(book.log()));
+            if let Some((versioned, stored)) = before.and_then(|before| before.state(&stream.name)) {
+                put(book, stream.name, versioned, stored);
+                continue;
+            }
+            match means.cache.look_up(book.log(), &stream.name) {
+                Lookup::Current(cached) => put_cached(book, stream.name, cached),
+                Lookup::Stale(Cached { versioned, number: Some(number), bytes, .. }) => {
+                    let Versioned { version, state } = versioned;
+                    let base = Base { version, state: state.boxed_clone(), bytes };
+                    stale.push(Loading { at, stream, number, base });
                 }
-                Lookup::Unknown => {
-                    missing.insert((at, stream.name.clone()), (stream, None));
+                Lookup::Stale(_) | Lookup::Unknown => {
+                    unknown.insert((at, stream.name.clone()), stream);
                 }
             }
         }
-        if missing.is_empty() {
-            return Ok(());
+        if !unknown.is_empty() {
+            self.find(unknown, &mut stale, means).await?;
         }
-        let names: Vec<(i64, StreamName)> =
-            missing.keys().map(|(at, name)| (self.books[*at].log_id(), name.clone())).collect();
-        let mut found = HashMap::with_capacity(names.len());
-        for row in self.session.find_streams(&names).await? {
-            found.insert((row.log, row.name), (row.number, row.version));
-        }
-        let mut tails = Vec::new();
-        for ((at, name), (stream, cached)) in missing {
-            let book = &mut self.books[at];
-            match (found.get(&(book.log_id(), name.clone())).copied(), cached) {
-                (None, _) => {
-                    let state = (stream.empty)();
-                    put_base(book, name, Base { version: 0, state, bytes: 0 }, Stored::default());
-                }
-                (Some((_, version)), Some(cached)) if cached.versioned.version == version => {
-                    put(book, name, cached);
-                }
-                (Some((number, version)), cached) => {
-                    let cached = cached.filter(|cached| cached.versioned.version < version);
-                    tails.push(Loading { at, stream, number, version, cached });
-                }
-            }
-        }
-        self.load_events(tails).await
+        self.load_events(stale, means).await
     }
 
-    async fn load_events(&mut self, loading: Vec<Loading>) -> Result<(), Setback> {
+    /// Looks unknown streams up; those that exist are left to be loaded from their snapshots on.
+    async fn find(
+        &mut self,
+        unknown: BTreeMap<(usize, StreamName), StreamRef>,
+        loading: &mut Vec<Loading>,
+        means: &mut Means<'_>,
+    ) -> Result<(), Setback> {
+        let names: Vec<(i64, StreamName)> =
+            unknown.keys().map(|(at, name)| (self.books[*at].log_id(), name.clone())).collect();
+        let mut found: HashMap<(i64, StreamName), StreamFound> = HashMap::with_capacity(names.len());
+        for row in means.reads.session().await?.find_streams(&names).await? {
+            found.insert((row.log, row.name.clone()), row);
+        }
+        for ((at, name), stream) in unknown {
+            let book = &mut self.books[at];
+            match found.remove(&(book.log_id(), name.clone())) {
+                None => {
+                    let base = Base { version: 0, state: (stream.empty)(), bytes: 0 };
+                    put(book, name, base.freeze(), Stored::default());
+                }
+                Some(row) => {
+                    let base = fold::thaw(&stream, row.snapshot.as_ref());
+                    loading.push(Loading { at, stream, number: row.number, base });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings states up to the newest event of their streams.
+    async fn load_events(&mut self, loading: Vec<Loading>, means: &mut Means<'_>) -> Result<(), Setback> {
         if loading.is_empty() {
             return Ok(());
         }
-        let long: Vec<(i64, i64)> = loading
-            .iter()
-            .filter(|loading| loading.cached.is_none() && loading.version >= SNAPSHOT_EVERY)
-            .map(|loading| (self.books[loading.at].log_id(), loading.number))
-            .collect();
-        let mut snapshots: HashMap<(i64, i64), SnapshotRow> = HashMap::new();
-        if !long.is_empty() {
-            let found = self.session.find_snapshots(&long).await?;
-            snapshots = found.into_iter().map(|row| ((row.log, row.stream), row)).collect();
-        }
-        let mut bases = Vec::with_capacity(loading.len());
-        let mut tails = Vec::with_capacity(loading.len());
-        for loading in loading {
-            let log = self.books[loading.at].log_id();
-            let base = match &loading.cached {
-                Some(Cached { versioned: Versioned { version, state }, bytes, .. }) => {
-                    Base { version: *version, state: state.boxed_clone(), bytes: *bytes }
-                }
-                None => fold::thaw(&loading.stream, snapshots.get(&(log, loading.number))),
-            };
-            tails.push(StreamTail { log, number: loading.number, after: signed(base.version) });
-            bases.push((loading, base));
-        }
+        let tail = |loading: &Loading| StreamTail {
+            log: self.books[loading.at].log_id(),
+            number: loading.number,
+            after: signed(loading.base.version),
+        };
+        let tails: Vec<_> = loading.iter().map(tail).collect();
         let mut events: HashMap<(i64, i64), Vec<StreamEvent>> = HashMap::new();
-        for event in self.session.tail_events(&tails).await? {
+        for event in means.reads.session().await?.tail_events(&tails).await? {
             events.entry((event.0, event.1)).or_default().push(event);
         }
-        for (loading, mut base) in bases {
-            let book = &mut self.books[loading.at];
-            let (name, number) = (loading.stream.name, loading.number);
+        for Loading { at, stream, number, mut base } in loading {
+            let book = &mut self.books[at];
+            let name = stream.name;
             let events = events.remove(&(book.log_id(), number)).unwrap_or_default();
-            let folded = fold::fold(&mut base, &name, &events);
-            let complete = folded.and_then(|()| match base.version == loading.version {
-                true => Ok(()),
-                false => {
-                    Err(format!("stream {name} ends at version {}, not {}", base.version, loading.version))
-                }
-            });
-            match complete {
+            match fold::fold(&mut base, &name, &events) {
                 Ok(()) => {
-                    let stored =
-                        Stored { number: Some(number), version: loading.version, ..Stored::default() };
-                    put_base(book, name, base, stored);
+                    let stored = Stored {
+                        number: Some(number),
+                        version: base.version,
+                        bytes: base.bytes,
+                        moved: false,
+                    };
+                    put(book, name, base.freeze(), stored);
                 }
                 Err(what) => {
                     tracing::error!(
@@ -249,7 +324,7 @@ impl Batch<'_, '_> {
     }
 
     /// Decides one job on the states as the jobs before it left them.
-    async fn decide(&mut self, job: &mut dyn Job) -> Result<Ending, Setback> {
+    async fn decide(&mut self, job: &mut dyn Job, means: &mut Means<'_>) -> Result<Ending, Setback> {
         let Some(&at) = self.by_log.get(job.log()) else {
             return Ok(Ending::Fault("the log is not open".to_owned()));
         };
@@ -257,7 +332,7 @@ impl Batch<'_, '_> {
             && let Some(known) = self.books[at].receipts.get(&key.id)
         {
             return Ok(match known.fingerprint == key.fingerprint {
-                true => Ending::Replayed(known.outcome.clone(), Position(known.position)),
+                true => Ending::Replayed(known.outcome.to_string(), Position(known.position)),
                 false => Ending::Conflict,
             });
         }
@@ -269,7 +344,7 @@ impl Batch<'_, '_> {
             match verdict {
                 Verdict::Accepted(answer) => {
                     let receipt = job.receipt().zip(answer);
-                    return Ok(match book.accept(self.vault, staged, job.cause(), receipt) {
+                    return Ok(match book.accept(means.vault, staged, job.cause(), receipt) {
                         Ok(()) => Ending::Decided(Position(book.position())),
                         Err(what) => Ending::Fault(what),
                     });
@@ -280,7 +355,7 @@ impl Batch<'_, '_> {
                     if let Some(what) = streams.iter().find_map(|stream| book.broken.get(&stream.name)) {
                         return Ok(Ending::Fault(what.clone()));
                     }
-                    self.load(streams.into_iter().map(|stream| (at, stream)).collect()).await?;
+                    self.load(streams.into_iter().map(|stream| (at, stream)).collect(), means).await?;
                 }
             }
         }
@@ -293,18 +368,16 @@ struct Loading {
     at: usize,
     stream: StreamRef,
     number: i64,
-    version: u64,
-    cached: Option<Cached>,
+    base: Base,
 }
 
-fn put(book: &mut Book, name: StreamName, cached: Cached) {
+fn put_cached(book: &mut Book, name: StreamName, cached: Cached) {
     let version = cached.versioned.version;
     let stored = Stored { number: cached.number, version, bytes: cached.bytes, moved: false };
-    book.stored.insert(name.clone(), stored);
-    book.states.insert(name, cached.versioned);
+    put(book, name, cached.versioned, stored);
 }
 
-fn put_base(book: &mut Book, name: StreamName, base: Base, stored: Stored) {
-    book.stored.insert(name.clone(), Stored { bytes: base.bytes, ..stored });
-    book.states.insert(name, base.freeze());
+fn put(book: &mut Book, name: StreamName, versioned: Versioned, stored: Stored) {
+    book.stored.insert(name.clone(), stored);
+    book.states.insert(name, versioned);
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     store::{SHARED, place},
     vault::Vault,
-    work::{Draft, Staged, States},
+    work::{Draft, Staged, States, Versioned},
 };
 
 /// The longest payload of one event, in bytes. Far above any real event; a longer one is a defect of the work.
@@ -44,9 +44,10 @@ pub(super) struct Stored {
 }
 
 /// A receipt, found or made in this batch.
+#[derive(Clone)]
 pub(super) struct Receipt {
     pub(super) fingerprint: [u8; 32],
-    pub(super) outcome: String,
+    pub(super) outcome: Arc<str>,
     pub(super) position: u64,
     /// Whether this batch makes it.
     fresh: bool,
@@ -131,9 +132,28 @@ impl Book {
     /// Adds a receipt that was found.
     pub(super) fn found_receipt(&mut self, row: ReceiptRow) -> Result<(), StoreError> {
         let position = crate::rows::unsigned(row.position)?;
-        let receipt = Receipt { fingerprint: row.fingerprint, outcome: row.outcome, position, fresh: false };
+        let outcome = row.outcome;
+        let receipt = Receipt { fingerprint: row.fingerprint, outcome, position, fresh: false };
         self.receipts.insert(row.id, receipt);
         Ok(())
+    }
+
+    /// A state as this batch leaves it, for the batch after it.
+    pub(super) fn state(&self, name: &StreamName) -> Option<(Versioned, Stored)> {
+        let versioned = self.states.get(name)?.clone();
+        let stored = self.stored.get(name).copied().unwrap_or_default();
+        let version = versioned.version;
+        Some((versioned, Stored { version, moved: false, ..stored }))
+    }
+
+    /// Adds a receipt that the batch under way makes.
+    pub(super) fn borrow_receipt(&mut self, id: &str, receipt: &Receipt) {
+        self.receipts.insert(id.to_owned(), Receipt { fresh: false, ..receipt.clone() });
+    }
+
+    /// The head as this batch leaves it.
+    pub(super) fn head_after(&self) -> &LogHead {
+        &self.after
     }
 
     /// Takes in what an accepted command leaves behind; on an error nothing of it is taken.
@@ -173,7 +193,8 @@ impl Book {
         if let Some((key, outcome)) = receipt {
             self.bytes += outcome.len();
             let position = self.after.position;
-            let receipt = Receipt { fingerprint: key.fingerprint, outcome, position, fresh: true };
+            let receipt =
+                Receipt { fingerprint: key.fingerprint, outcome: outcome.into(), position, fresh: true };
             self.receipts.insert(key.id.clone(), receipt);
         }
         Ok(())
@@ -301,9 +322,14 @@ impl Book {
     }
 
     /// Adds what this log needs written. The events leave the book, the rest stays for [`Self::close`].
-    pub(super) fn collect(&mut self, writes: &mut Writes) -> Result<(), StoreError> {
+    pub(super) fn collect(&mut self, writes: &mut Writes) {
         let log = self.before.id;
-        if !self.events.is_empty() {
+        let receipts = self.receipts.values().any(|receipt| receipt.fresh);
+        if self.events.is_empty() && receipts {
+            // Receipts are checked against what others wrote through the head, so it must move for them too.
+            self.after.epoch += 1;
+        }
+        if !self.events.is_empty() || receipts {
             writes.heads.push(HeadWrite {
                 id: log,
                 position_before: signed(self.before.position),
@@ -314,18 +340,21 @@ impl Book {
                 streams: self.after.streams,
                 recorded_at: self.after.recorded_at.micros(),
             });
+        } else {
+            self.after = self.before.clone();
         }
         writes.events.append(&mut self.events);
         for (name, stored) in self.stored.iter_mut().filter(|(_, stored)| stored.moved) {
             let (Some(number), Some(versioned)) = (stored.number, self.states.get(name)) else { continue };
-            let version = signed(versioned.version);
-            let row = StreamWrite { log, number, name: name.clone(), version };
-            if stored.version == 0 { &mut writes.new_streams } else { &mut writes.moved_streams }.push(row);
+            if stored.version == 0 {
+                writes.new_streams.push(StreamWrite { log, number, name: name.clone() });
+            }
             if versioned.version / SNAPSHOT_EVERY > stored.version / SNAPSHOT_EVERY {
                 let state = versioned.state.snapshot().ok().and_then(|json| String::from_utf8(json).ok());
                 // A state that cannot be written as JSON is only slower to load.
                 let Some(state) = state else { continue };
                 stored.bytes = state.len();
+                let version = signed(versioned.version);
                 writes.snapshots.push(SnapshotRow { log, stream: number, version, state });
             }
         }
@@ -334,7 +363,7 @@ impl Book {
                 log,
                 id: id.clone(),
                 fingerprint: receipt.fingerprint,
-                outcome: receipt.outcome.clone(),
+                outcome: Arc::clone(&receipt.outcome),
                 position: signed(receipt.position),
                 recorded_at: self.now.micros(),
             });
@@ -344,7 +373,6 @@ impl Book {
         writes.users.append(&mut self.vaults.users);
         writes.contents.append(&mut self.vaults.contents);
         writes.secrets.append(&mut self.vaults.secrets);
-        Ok(())
     }
 
     fn collect_queue(&mut self, writes: &mut Writes) {
@@ -370,9 +398,11 @@ impl Book {
             let stored = self.stored.get(&name).copied().unwrap_or_default();
             cache.keep(&self.before.name, name, versioned, stored.number, stored.bytes);
         }
-        let head = if self.after.position > self.before.position { self.after } else { self.before };
-        cache.moved(head.clone());
-        head
+        for (id, receipt) in self.receipts {
+            cache.remember(&self.before.name, id, Receipt { fresh: false, ..receipt });
+        }
+        cache.moved(self.after.clone());
+        self.after
     }
 }
 

@@ -3,15 +3,21 @@
 //! A cached state is only used when it is known to be current: either the log's head stands exactly where this executor
 //! left it, so nobody else can have written, or the stream's stored version was read again under the head's lock.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroUsize};
 
 use lru::LruCache;
 use subledger_domain::{LogName, StreamName};
 
+use super::book::Receipt;
 use crate::{rows::LogHead, work::Versioned};
 
 /// Bytes an entry costs besides its state: the name twice, the list's links, the boxes.
 const ENTRY_BYTES: usize = 512;
+
+/// Receipts remembered of a log.
+const RECENT_RECEIPTS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// The longest answer of a receipt that is remembered, in bytes.
+const RECENT_RECEIPT_BYTES: usize = 1_024;
 
 /// A cached state.
 #[derive(Clone)]
@@ -27,6 +33,8 @@ pub(super) struct Cached {
 
 struct LogCache {
     states: LruCache<StreamName, Cached>,
+    /// Receipts made lately: most repetitions come soon.
+    receipts: LruCache<String, Receipt>,
     /// The head as this executor left it.
     head: LogHead,
     /// Grows whenever somebody else has written to the log.
@@ -75,11 +83,21 @@ impl Cache {
                 false
             }
             None => {
-                let log = LogCache { states: LruCache::unbounded(), head: head.clone(), turn: 0 };
+                let log = LogCache {
+                    states: LruCache::unbounded(),
+                    receipts: LruCache::new(RECENT_RECEIPTS),
+                    head: head.clone(),
+                    turn: 0,
+                };
                 self.logs.insert(head.name.clone(), log);
                 false
             }
         }
+    }
+
+    /// The head as this executor left it.
+    pub(super) fn head(&self, log: &LogName) -> Option<&LogHead> {
+        self.logs.get(log).map(|log| &log.head)
     }
 
     pub(super) fn look_up(&mut self, log: &LogName, stream: &StreamName) -> Lookup {
@@ -105,6 +123,20 @@ impl Cache {
         let cached = Cached { versioned, number, bytes, turn: log.turn };
         if let Some(before) = log.states.put(stream, cached) {
             self.bytes -= before.bytes + ENTRY_BYTES;
+        }
+    }
+
+    /// A receipt made lately.
+    pub(super) fn receipt(&mut self, log: &LogName, id: &str) -> Option<&Receipt> {
+        self.logs.get_mut(log)?.receipts.get(id)
+    }
+
+    /// Remembers a receipt that is committed.
+    pub(super) fn remember(&mut self, log: &LogName, id: String, receipt: Receipt) {
+        if receipt.outcome.len() <= RECENT_RECEIPT_BYTES
+            && let Some(log) = self.logs.get_mut(log)
+        {
+            log.receipts.put(id, receipt);
         }
     }
 

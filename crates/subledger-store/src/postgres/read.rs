@@ -7,7 +7,7 @@ use super::column;
 use crate::{
     StoreError,
     error::while_doing,
-    rows::{EventColumns, StreamEvent, StreamFound, StreamTail, unsigned},
+    rows::{EventColumns, StreamColumns, StreamEvent, StreamFound, StreamTail},
 };
 
 /// [`EventColumns`] with JSON as text.
@@ -68,25 +68,23 @@ pub(crate) async fn stream_events(
     Ok(rows.into_iter().map(as_bytes).collect())
 }
 
-/// The rows of these streams, as (log id, name). Streams that are unknown are left out.
+/// The rows of these streams, as (log id, name), with their snapshots. Streams that are unknown are left out.
 pub(crate) async fn find_streams(
     connection: &mut PgConnection,
     wanted: &[(i64, StreamName)],
 ) -> Result<Vec<StreamFound>, StoreError> {
-    let rows: Vec<(i64, i64, String, i64)> = sqlx::query_as(
-        "select s.log::bigint, s.number, s.name, s.version
+    let rows: Vec<StreamColumns> = sqlx::query_as(
+        "select s.log::bigint, s.number, s.name, f.version, f.state
          from unnest($1::bigint[], $2::text[]) as w (log, name)
-         join stream s on s.log = w.log and s.name = w.name",
+         join stream s on s.log = w.log and s.name = w.name
+         left join snapshot f on f.log = s.log and f.stream = s.number",
     )
     .bind(column(wanted, |(log, _)| *log))
     .bind(column(wanted, |(_, name)| name.as_str()))
     .fetch_all(connection)
     .await
-    .map_err(while_doing("reading stream versions"))?;
-    let found = |(log, number, name, version)| {
-        Ok(StreamFound { log, number, name: StreamName::from_stored(name), version: unsigned(version)? })
-    };
-    rows.into_iter().map(found).collect()
+    .map_err(while_doing("looking for streams"))?;
+    Ok(rows.into_iter().map(StreamFound::from_columns).collect())
 }
 
 /// The events of these streams after their versions, stream by stream in order of version.

@@ -24,31 +24,17 @@ pub(crate) async fn find_receipts(
     .fetch_all(connection)
     .await
     .map_err(while_doing("reading receipts"))?;
-    let receipt = |(log, id, fingerprint, outcome, position, recorded_at)| {
-        Ok(ReceiptRow { log, id, fingerprint: bytes(fingerprint)?, outcome, position, recorded_at })
+    let receipt = |(log, id, fingerprint, outcome, position, recorded_at): (_, _, _, String, _, _)| {
+        Ok(ReceiptRow {
+            log,
+            id,
+            fingerprint: bytes(fingerprint)?,
+            outcome: outcome.into(),
+            position,
+            recorded_at,
+        })
     };
     rows.into_iter().map(receipt).collect()
-}
-
-/// Adds receipts.
-pub(crate) async fn insert_receipts(
-    connection: &mut PgConnection,
-    receipts: &[ReceiptRow],
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into receipt (log, id, fingerprint, outcome, position, recorded_at)
-         select * from unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::bigint[])",
-    )
-    .bind(column(receipts, |receipt| receipt.log))
-    .bind(column(receipts, |receipt| receipt.id.as_str()))
-    .bind(column(receipts, |receipt| &receipt.fingerprint[..]))
-    .bind(column(receipts, |receipt| receipt.outcome.as_str()))
-    .bind(column(receipts, |receipt| receipt.position))
-    .bind(column(receipts, |receipt| receipt.recorded_at))
-    .execute(connection)
-    .await
-    .map_err(while_doing("adding receipts"))?;
-    Ok(())
 }
 
 /// Deletes up to `limit` receipts of any log that are older than a moment. Answers how many.

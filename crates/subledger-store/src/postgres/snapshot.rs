@@ -5,25 +5,6 @@ use sqlx::PgConnection;
 use super::column;
 use crate::{StoreError, error::while_doing, rows::SnapshotRow};
 
-/// The snapshots of these streams, as (log id, stream number).
-pub(crate) async fn find_snapshots(
-    connection: &mut PgConnection,
-    streams: &[(i64, i64)],
-) -> Result<Vec<SnapshotRow>, StoreError> {
-    let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(
-        "select s.log::bigint, s.stream, s.version, s.state
-         from unnest($1::bigint[], $2::bigint[]) as w (log, number)
-         join snapshot s on s.log = w.log and s.stream = w.number",
-    )
-    .bind(column(streams, |(log, _)| *log))
-    .bind(column(streams, |(_, number)| *number))
-    .fetch_all(connection)
-    .await
-    .map_err(while_doing("reading snapshots"))?;
-    let snapshot = |(log, stream, version, state)| SnapshotRow { log, stream, version, state };
-    Ok(rows.into_iter().map(snapshot).collect())
-}
-
 /// Keeps snapshots, each in place of the one before.
 pub(crate) async fn put_snapshots(
     connection: &mut PgConnection,

@@ -1,28 +1,47 @@
 //! Connections to SQLite: one writer, many readers, one that checkpoints.
 //!
 //! SQLite lets one connection write at a time; a lock in this process is cheaper and fairer than its busy handler, so
-//! the executor, the queue and the projections share one writer behind a mutex. `synchronous = full` costs nothing
+//! the executor, the queue and the projections take turns behind a mutex. `synchronous = full` costs nothing
 //! once commits are batched. Automatic checkpoints run inside a commit and cause the worst latencies (p99 of 11–26 ms
 //! at 256 callers), so a second connection checkpoints in the background and commits never do.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::lock::DatabaseFile;
 use crate::{OpenError, StoreError, error::while_doing, metric_definitions::WAL_BYTES};
 
 /// How long a statement waits for another process that writes the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the background connection checkpoints.
 pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
+/// How often, and after what pause each, the write-ahead log is emptied at the end while something is in the way.
+const CLOSE_TRIES: u32 = 50;
+const CLOSE_AGAIN: Duration = Duration::from_millis(10);
 /// A write-ahead log longer than this is restarted, which makes writers wait for the length of one checkpoint.
 const WAL_RESTART_BYTES: i64 = 64 << 20;
 /// Pages after which a commit checkpoints by itself: only if the background connection has died.
 const WAL_EMERGENCY_PAGES: &str = "131072";
+/// What every connection that writes is set to.
+pub(crate) const WRITER_PRAGMAS: [(&str, &str); 5] = [
+    ("synchronous", "full"),
+    ("wal_autocheckpoint", WAL_EMERGENCY_PAGES),
+    // A damaged page is reported when it is read instead of being misread.
+    ("cell_size_check", "on"),
+    ("temp_store", "memory"),
+    ("cache_size", "-65536"),
+];
 
 /// A SQLite database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,13 +49,63 @@ pub struct SqliteDatabase {
     writer: Arc<Mutex<SqliteConnection>>,
     /// Connections that only read.
     pub readers: SqlitePool,
+    file: Arc<DatabaseFile>,
+}
+
+/// The right to write a file, with the connection to do it. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    connection: OwnedMutexGuard<SqliteConnection>,
+    /// Of the file: several stores of a process may be open on it.
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Deref for Turn {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
 }
 
 impl SqliteDatabase {
-    /// The one connection that writes. Hold it for one short transaction: while it is held, no command is carried out.
-    /// Begin with `begin immediate`.
-    pub async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+    /// Waits for the turn to write. Hold it for one short transaction: while it is held, no command is carried out. Begin with
+    /// `begin immediate`.
+    ///
+    /// Refused while another process writes the file.
+    pub async fn writer(&self) -> Result<Turn, StoreError> {
+        self.file.claim()?;
+        Ok(self.unclaimed().await)
+    }
+
+    /// The same for what may be done to a file that another process writes: rows that are derived from the log, guarded by what
+    /// they say of themselves. SQLite keeps the two processes apart.
+    pub async fn unclaimed(&self) -> Turn {
+        let turn = Arc::clone(self.file.turn()).lock_owned().await;
+        Turn { connection: Arc::clone(&self.writer).lock_owned().await, _turn: turn }
+    }
+
+    /// Waits for the turn to write on a thread that is not on a runtime.
+    pub(crate) fn wait_for_turn(&self) -> Result<Turn, StoreError> {
+        self.file.claim()?;
+        let turn = Arc::clone(self.file.turn()).blocking_lock_owned();
+        Ok(Turn { connection: Arc::clone(&self.writer).blocking_lock_owned(), _turn: turn })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Makes this process the one that writes the file, or says which one is.
+    pub fn claim(&self) -> Result<(), StoreError> {
+        self.file.claim()
     }
 }
 
@@ -55,15 +124,13 @@ pub(crate) async fn connect(
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
-        .pragma("wal_autocheckpoint", WAL_EMERGENCY_PAGES)
-        // A damaged page is reported when it is read instead of being misread.
-        .pragma("cell_size_check", "on")
-        .pragma("temp_store", "memory")
-        .pragma("cache_size", "-65536")
         .disable_statement_logging();
+    let options =
+        WRITER_PRAGMAS.into_iter().fold(options, |options, (name, value)| options.pragma(name, value));
     if options.get_filename().as_os_str().is_empty() || url.contains(":memory:") {
         return Err(OpenError::Url("the database must be a file: sqlite://path/to/file.db".to_owned()));
     }
+    let file = DatabaseFile::new(options.get_filename());
     let writer = options.connect().await.map_err(failed)?;
     let checkpoints = options.connect().await.map_err(failed)?;
     let readers = SqlitePoolOptions::new()
@@ -71,7 +138,7 @@ pub(crate) async fn connect(
         .max_connections(max_connections)
         .test_before_acquire(false)
         .connect_lazy_with(options.pragma("query_only", "on").pragma("cache_size", "-8192"));
-    Ok((SqliteDatabase { writer: Arc::new(Mutex::new(writer)), readers }, checkpoints))
+    Ok((SqliteDatabase { writer: Arc::new(Mutex::new(writer)), readers, file }, checkpoints))
 }
 
 /// Copies the write-ahead log into the database file, as far as readers allow; restarts it if it has grown too long.
@@ -104,8 +171,15 @@ pub(crate) async fn check(connection: &mut SqliteConnection) -> Result<(), Store
 /// Waits for the writer and closes all connections.
 pub(crate) async fn close(database: &SqliteDatabase) {
     database.readers.close().await;
-    let mut writer = database.writer().await;
-    // A clean end leaves no write-ahead log behind; failing to truncate it loses nothing.
-    let _ = sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut *writer).await;
+    let mut writer = database.writer.lock().await;
+    // A clean end leaves no write-ahead log behind; failing to truncate it loses nothing. The checkpoint in the background may
+    // be in the way for a moment.
+    for _ in 0..CLOSE_TRIES {
+        let truncated = sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut *writer).await;
+        match truncated {
+            Ok((0_i64, _, _)) | Err(_) => break,
+            Ok::<(i64, i64, i64), _>(_) => tokio::time::sleep(CLOSE_AGAIN).await,
+        }
+    }
     let _ = writer.ping().await;
 }

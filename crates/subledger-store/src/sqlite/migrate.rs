@@ -6,6 +6,16 @@ use crate::OpenError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
+/// Whether migrations are missing.
+pub(crate) async fn is_behind(connection: &mut SqliteConnection) -> bool {
+    let applied: Result<Option<i64>, _> =
+        sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(connection)
+            .await;
+    // A file without that table is new.
+    applied.ok().flatten().is_none_or(|applied| applied < newest())
+}
+
 /// Runs the migrations that are missing. Two processes that open one new file at once are kept apart by the write lock
 /// of the file: the loser finds the work done and tries once more.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), OpenError> {

@@ -2,6 +2,7 @@
 //!
 //! Claims are serialized by the one writer. "Database time" is the store's clock here: one file, one machine.
 
+use rusqlite::{Connection, params};
 use sqlx::SqliteConnection;
 use subledger_domain::{DeliveryId, LogName};
 
@@ -13,99 +14,87 @@ use crate::{
 };
 
 /// Deletes rows.
-pub(crate) async fn delete(
-    connection: &mut SqliteConnection,
-    rows: &[(i64, DeliveryId)],
-) -> Result<(), StoreError> {
-    let (json, blob) = JsonRows::of(rows, |row, (log, delivery)| {
-        row.int(*log).int(i64::from(delivery.index)).bytes(delivery.message.as_bytes())
-    })
-    .into_parts();
-    sqlx::query(
-        "delete from queue where (log, message, idx) in
-             (select value ->> 0, substr(?2, value ->> 2, value ->> 3), value ->> 1 from json_each(?1))",
-    )
-    .bind(json)
-    .bind(blob)
-    .execute(connection)
-    .await
-    .map_err(while_doing("taking deliveries out of the queue"))?;
+pub(crate) fn delete(connection: &Connection, rows: &[(i64, DeliveryId)]) -> Result<(), StoreError> {
+    let failed = while_doing("taking deliveries out of the queue");
+    let mut statement = connection
+        .prepare_cached("delete from queue where log = ?1 and message = ?2 and idx = ?3")
+        .map_err(failed)?;
+    for (log, delivery) in rows {
+        statement.execute(params![log, &delivery.message.as_bytes()[..], delivery.index]).map_err(failed)?;
+    }
     Ok(())
 }
 
 /// Adds rows. Those that are started at once get a lease of `lease` microseconds.
-pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+pub(crate) fn insert(
+    connection: &Connection,
     rows: &[QueueInsert],
     now: i64,
     lease: i64,
 ) -> Result<(), StoreError> {
-    let (json, blob) = JsonRows::of(rows, |row, insert| {
-        row.int(insert.log)
-            .int(i64::from(insert.row.delivery.index))
-            .text(insert.row.template.as_str())
-            .int(i64::from(state_number(insert.state)))
-            .int(insert.row.due_at.micros())
-            .int(insert.row.expires_at.micros())
-            .int(i64::from(insert.row.attempts))
-            .bytes(insert.row.delivery.message.as_bytes())
-            .bytes(insert.row.subject.as_bytes())
-    })
-    .into_parts();
-    sqlx::query(
-        "insert into queue (log, idx, template, state, due_at, expires_at, attempts, message, subject, since,
-                            lease_until)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-                substr(?2, value ->> 7, value ->> 8), substr(?2, value ->> 9, value ->> 10), ?3,
-                case value ->> 3 when 2 then ?3 + ?4 end
-         from json_each(?1)",
-    )
-    .bind(json)
-    .bind(blob)
-    .bind(now)
-    .bind(lease)
-    .execute(connection)
-    .await
-    .map_err(while_doing("queueing deliveries"))?;
+    let failed = while_doing("queueing deliveries");
+    let mut statement = connection
+        .prepare_cached(
+            "insert into queue (log, message, idx, subject, template, state, due_at, expires_at, attempts,
+                                since, lease_until)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, case ?6 when 2 then ?10 + ?11 end)",
+        )
+        .map_err(failed)?;
+    for QueueInsert { log, row, state } in rows {
+        statement
+            .execute(params![
+                log,
+                &row.delivery.message.as_bytes()[..],
+                row.delivery.index,
+                &row.subject.as_bytes()[..],
+                row.template.as_str(),
+                state_number(*state),
+                row.due_at.micros(),
+                row.expires_at.micros(),
+                row.attempts,
+                now,
+                lease
+            ])
+            .map_err(failed)?;
+    }
     Ok(())
 }
 
 /// Moves rows to another state. A started row has its lease begin anew, or gets one of `lease` microseconds if nobody
 /// claimed it.
-pub(crate) async fn change(
-    connection: &mut SqliteConnection,
+pub(crate) fn change(
+    connection: &Connection,
     moves: &[QueueMove],
     now: i64,
     lease: i64,
 ) -> Result<(), StoreError> {
-    let (json, blob) = JsonRows::of(moves, |row, change| {
-        row.int(change.log)
-            .int(i64::from(change.delivery.index))
-            .int(i64::from(state_number(change.state)))
-            .maybe_int(change.due_at)
-            .int(change.attempts)
-            .bytes(change.delivery.message.as_bytes())
-    })
-    .into_parts();
-    sqlx::query(
-        "update queue set
-             state = w.value ->> 2,
-             due_at = coalesce(w.value ->> 3, due_at),
-             attempts = attempts + (w.value ->> 4),
-             node = case w.value ->> 2 when 2 then node end,
-             lease_until = case w.value ->> 2 when 2 then ?3 + coalesce(lease, ?4) end,
-             since = ?3
-         from json_each(?1) w
-         where queue.log = w.value ->> 0 and queue.message = substr(?2, w.value ->> 5, w.value ->> 6)
-           and queue.idx = w.value ->> 1",
-    )
-    .bind(json)
-    .bind(blob)
-    .bind(now)
-    .bind(lease)
-    .execute(connection)
-    .await
-    .map_err(while_doing("moving deliveries in the queue"))?;
+    let failed = while_doing("moving deliveries in the queue");
+    let mut statement = connection
+        .prepare_cached(
+            "update queue set
+                 state = ?4,
+                 due_at = coalesce(?5, due_at),
+                 attempts = attempts + ?6,
+                 node = case ?4 when 2 then node end,
+                 lease_until = case ?4 when 2 then ?7 + coalesce(lease, ?8) end,
+                 since = ?7
+             where log = ?1 and message = ?2 and idx = ?3",
+        )
+        .map_err(failed)?;
+    for change in moves {
+        statement
+            .execute(params![
+                change.log,
+                &change.delivery.message.as_bytes()[..],
+                change.delivery.index,
+                state_number(change.state),
+                change.due_at,
+                change.attempts,
+                now,
+                lease
+            ])
+            .map_err(failed)?;
+    }
     Ok(())
 }
 

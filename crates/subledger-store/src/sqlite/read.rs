@@ -7,7 +7,7 @@ use crate::{
     StoreError,
     error::while_doing,
     json_rows::JsonRows,
-    rows::{EventColumns, StreamEvent, StreamFound, StreamTail, unsigned},
+    rows::{EventColumns, StreamColumns, StreamEvent, StreamFound, StreamTail},
 };
 
 /// Events of a log after a position.
@@ -54,24 +54,22 @@ pub(crate) async fn stream_events(
     .map_err(while_doing("reading a stream"))
 }
 
-/// The rows of these streams, as (log id, name). Streams that are unknown are left out.
+/// The rows of these streams, as (log id, name), with their snapshots. Streams that are unknown are left out.
 pub(crate) async fn find_streams(
     connection: &mut SqliteConnection,
     wanted: &[(i64, StreamName)],
 ) -> Result<Vec<StreamFound>, StoreError> {
     let json = JsonRows::of(wanted, |row, (log, name)| row.int(*log).text(name.as_str())).into_text();
-    let rows: Vec<(i64, i64, String, i64)> = sqlx::query_as(
-        "select s.log, s.number, s.name, s.version
-         from json_each(?1) w cross join stream s on s.log = w.value ->> 0 and s.name = w.value ->> 1",
+    let rows: Vec<StreamColumns> = sqlx::query_as(
+        "select s.log, s.number, s.name, f.version, f.state
+         from json_each(?1) w cross join stream s on s.log = w.value ->> 0 and s.name = w.value ->> 1
+         left join snapshot f on f.log = s.log and f.stream = s.number",
     )
     .bind(json)
     .fetch_all(connection)
     .await
-    .map_err(while_doing("reading stream versions"))?;
-    let found = |(log, number, name, version)| {
-        Ok(StreamFound { log, number, name: StreamName::from_stored(name), version: unsigned(version)? })
-    };
-    rows.into_iter().map(found).collect()
+    .map_err(while_doing("looking for streams"))?;
+    Ok(rows.into_iter().map(StreamFound::from_columns).collect())
 }
 
 /// The events of these streams after their versions, stream by stream in order of version.

@@ -1,5 +1,6 @@
 //! Receipts: what was answered to a command id.
 
+use rusqlite::{Connection, ffi::SQLITE_CONSTRAINT_PRIMARYKEY, params};
 use sqlx::SqliteConnection;
 
 use crate::{
@@ -23,38 +24,48 @@ pub(crate) async fn find_receipts(
     .fetch_all(connection)
     .await
     .map_err(while_doing("reading receipts"))?;
-    let receipt = |(log, id, fingerprint, outcome, position, recorded_at)| {
-        Ok(ReceiptRow { log, id, fingerprint: bytes(fingerprint)?, outcome, position, recorded_at })
+    let receipt = |(log, id, fingerprint, outcome, position, recorded_at): (_, _, _, String, _, _)| {
+        Ok(ReceiptRow {
+            log,
+            id,
+            fingerprint: bytes(fingerprint)?,
+            outcome: outcome.into(),
+            position,
+            recorded_at,
+        })
     };
     rows.into_iter().map(receipt).collect()
 }
 
-/// Adds receipts.
-pub(crate) async fn insert_receipts(
-    connection: &mut SqliteConnection,
-    receipts: &[ReceiptRow],
-) -> Result<(), StoreError> {
-    let (json, blob) = JsonRows::of(receipts, |row, receipt| {
-        row.int(receipt.log)
-            .text(&receipt.id)
-            .int(receipt.position)
-            .int(receipt.recorded_at)
-            .bytes(&receipt.fingerprint)
-            .bytes(receipt.outcome.as_bytes())
-    })
-    .into_parts();
-    sqlx::query(
-        "insert into receipt (log, id, position, recorded_at, fingerprint, outcome)
-         select value ->> 0, value ->> 1, value ->> 2, value ->> 3,
-                substr(?2, value ->> 4, value ->> 5), cast(substr(?2, value ->> 6, value ->> 7) as text)
-         from json_each(?1)",
-    )
-    .bind(json)
-    .bind(blob)
-    .execute(connection)
-    .await
-    .map_err(while_doing("adding receipts"))?;
-    Ok(())
+/// Adds receipts. `false`: one is there already.
+pub(crate) fn insert_receipts(connection: &Connection, receipts: &[ReceiptRow]) -> Result<bool, StoreError> {
+    let failed = while_doing("adding receipts");
+    let mut statement = connection
+        .prepare_cached(
+            "insert into receipt (log, id, fingerprint, outcome, position, recorded_at)
+             values (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .map_err(failed)?;
+    for receipt in receipts {
+        let inserted = statement.execute(params![
+            receipt.log,
+            receipt.id,
+            &receipt.fingerprint[..],
+            &*receipt.outcome,
+            receipt.position,
+            receipt.recorded_at
+        ]);
+        match inserted {
+            Ok(_) => {}
+            Err(rusqlite::Error::SqliteFailure(error, _))
+                if error.extended_code == SQLITE_CONSTRAINT_PRIMARYKEY =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(true)
 }
 
 /// Deletes up to `limit` receipts of any log that are older than a moment. Answers how many.

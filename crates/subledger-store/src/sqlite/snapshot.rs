@@ -1,47 +1,24 @@
 //! Snapshots: a shortcut for long streams.
 
+use rusqlite::{Connection, params};
 use sqlx::SqliteConnection;
 
-use crate::{StoreError, error::while_doing, json_rows::JsonRows, rows::SnapshotRow};
-
-/// The snapshots of these streams, as (log id, stream number).
-pub(crate) async fn find_snapshots(
-    connection: &mut SqliteConnection,
-    streams: &[(i64, i64)],
-) -> Result<Vec<SnapshotRow>, StoreError> {
-    let json = JsonRows::of(streams, |row, (log, number)| row.int(*log).int(*number)).into_text();
-    let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(
-        "select s.log, s.stream, s.version, s.state
-         from json_each(?1) w cross join snapshot s on s.log = w.value ->> 0 and s.stream = w.value ->> 1",
-    )
-    .bind(json)
-    .fetch_all(connection)
-    .await
-    .map_err(while_doing("reading snapshots"))?;
-    let snapshot = |(log, stream, version, state)| SnapshotRow { log, stream, version, state };
-    Ok(rows.into_iter().map(snapshot).collect())
-}
+use crate::{StoreError, error::while_doing, rows::SnapshotRow};
 
 /// Keeps snapshots, each in place of the one before.
-pub(crate) async fn put_snapshots(
-    connection: &mut SqliteConnection,
-    snapshots: &[SnapshotRow],
-) -> Result<(), StoreError> {
-    let (json, blob) = JsonRows::of(snapshots, |row, snapshot| {
-        row.int(snapshot.log).int(snapshot.stream).int(snapshot.version).bytes(snapshot.state.as_bytes())
-    })
-    .into_parts();
-    sqlx::query(
-        "insert into snapshot (log, stream, version, state)
-         select value ->> 0, value ->> 1, value ->> 2, cast(substr(?2, value ->> 3, value ->> 4) as text)
-         from json_each(?1) where true
-         on conflict (log, stream) do update set version = excluded.version, state = excluded.state",
-    )
-    .bind(json)
-    .bind(blob)
-    .execute(connection)
-    .await
-    .map_err(while_doing("keeping snapshots"))?;
+pub(crate) fn put_snapshots(connection: &Connection, snapshots: &[SnapshotRow]) -> Result<(), StoreError> {
+    let failed = while_doing("keeping snapshots");
+    let mut statement = connection
+        .prepare_cached(
+            "insert into snapshot (log, stream, version, state) values (?1, ?2, ?3, ?4)
+             on conflict (log, stream) do update set version = excluded.version, state = excluded.state",
+        )
+        .map_err(failed)?;
+    for snapshot in snapshots {
+        statement
+            .execute(params![snapshot.log, snapshot.stream, snapshot.version, snapshot.state])
+            .map_err(failed)?;
+    }
     Ok(())
 }
 

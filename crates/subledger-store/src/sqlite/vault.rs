@@ -1,5 +1,6 @@
 //! Sealed rows. This module never sees what is sealed.
 
+use rusqlite::{Connection, params};
 use sqlx::SqliteConnection;
 use subledger_domain::LogName;
 
@@ -36,96 +37,67 @@ pub(crate) async fn deployment(
 }
 
 /// Keeps identities; one that is kept already stays.
-pub(crate) async fn keep_identities(
-    connection: &mut SqliteConnection,
+pub(crate) fn keep_identities(
+    connection: &Connection,
     rows: &[SealedRow],
     now: i64,
 ) -> Result<(), StoreError> {
-    let (json, blob) =
-        JsonRows::of(rows, |row, sealed| row.int(sealed.log).bytes(&sealed.key).bytes(&sealed.sealed))
-            .into_parts();
-    sqlx::query(
-        "insert into identity (log, subject, sealed, kept_at)
-         select value ->> 0, substr(?2, value ->> 1, value ->> 2), substr(?2, value ->> 3, value ->> 4), ?3
-         from json_each(?1) where true
-         on conflict (log, subject) do nothing",
-    )
-    .bind(json)
-    .bind(blob)
-    .bind(now)
-    .execute(connection)
-    .await
-    .map_err(while_doing("keeping openids"))?;
+    let failed = while_doing("keeping openids");
+    let mut statement = connection
+        .prepare_cached(
+            "insert into identity (log, subject, sealed, kept_at) values (?1, ?2, ?3, ?4)
+             on conflict (log, subject) do nothing",
+        )
+        .map_err(failed)?;
+    for row in rows {
+        statement.execute(params![row.log, &row.key[..], row.sealed, now]).map_err(failed)?;
+    }
     Ok(())
 }
 
 /// Keeps users' identities; one that is kept already stays.
-pub(crate) async fn keep_users(
-    connection: &mut SqliteConnection,
-    rows: &[SealedRow],
-    now: i64,
-) -> Result<(), StoreError> {
-    let (json, blob) =
-        JsonRows::of(rows, |row, sealed| row.bytes(&sealed.key).bytes(&sealed.sealed)).into_parts();
-    sqlx::query(
-        "insert into user_identity (user_ref, sealed, kept_at)
-         select substr(?2, value ->> 0, value ->> 1), substr(?2, value ->> 2, value ->> 3), ?3
-         from json_each(?1) where true
-         on conflict (user_ref) do nothing",
-    )
-    .bind(json)
-    .bind(blob)
-    .bind(now)
-    .execute(connection)
-    .await
-    .map_err(while_doing("keeping userids"))?;
+pub(crate) fn keep_users(connection: &Connection, rows: &[SealedRow], now: i64) -> Result<(), StoreError> {
+    let failed = while_doing("keeping userids");
+    let mut statement = connection
+        .prepare_cached(
+            "insert into user_identity (user_ref, sealed, kept_at) values (?1, ?2, ?3)
+             on conflict (user_ref) do nothing",
+        )
+        .map_err(failed)?;
+    for row in rows {
+        statement.execute(params![&row.key[..], row.sealed, now]).map_err(failed)?;
+    }
     Ok(())
 }
 
 /// Keeps contents; what is kept already stays.
-pub(crate) async fn keep_contents(
-    connection: &mut SqliteConnection,
-    rows: &[SealedRow],
-    now: i64,
-) -> Result<(), StoreError> {
-    let (json, blob) = JsonRows::of(rows, |row, sealed| {
-        row.int(sealed.log).int(sealed.index).bytes(&sealed.key).bytes(&sealed.sealed)
-    })
-    .into_parts();
-    sqlx::query(
-        "insert into content (log, idx, message, sealed, kept_at)
-         select value ->> 0, value ->> 1, substr(?2, value ->> 2, value ->> 3),
-                substr(?2, value ->> 4, value ->> 5), ?3
-         from json_each(?1) where true
-         on conflict (log, message, idx) do nothing",
-    )
-    .bind(json)
-    .bind(blob)
-    .bind(now)
-    .execute(connection)
-    .await
-    .map_err(while_doing("keeping contents"))?;
+pub(crate) fn keep_contents(connection: &Connection, rows: &[SealedRow], now: i64) -> Result<(), StoreError> {
+    let failed = while_doing("keeping contents");
+    let mut statement = connection
+        .prepare_cached(
+            "insert into content (log, message, idx, sealed, kept_at) values (?1, ?2, ?3, ?4, ?5)
+             on conflict (log, message, idx) do nothing",
+        )
+        .map_err(failed)?;
+    for row in rows {
+        statement.execute(params![row.log, &row.key[..], row.index, row.sealed, now]).map_err(failed)?;
+    }
     Ok(())
 }
 
 /// Keeps secrets; a reference that is taken is an error.
-pub(crate) async fn keep_secrets(
-    connection: &mut SqliteConnection,
+pub(crate) fn keep_secrets(
+    connection: &Connection,
     rows: &[(String, Vec<u8>)],
     now: i64,
 ) -> Result<(), StoreError> {
-    let (json, blob) =
-        JsonRows::of(rows, |row, (reference, sealed)| row.text(reference).bytes(sealed)).into_parts();
-    sqlx::query(
-        "insert into secret (reference, sealed, kept_at)
-         select value ->> 0, substr(?2, value ->> 1, value ->> 2), ?3 from json_each(?1)",
-    )
-    .bind(json)
-    .bind(blob)
-    .bind(now)
-    .execute(connection)
-    .await
-    .map_err(while_doing("keeping secrets"))?;
+    let failed = while_doing("keeping secrets");
+    let mut statement = connection
+        .prepare_cached("insert into secret (reference, sealed, kept_at) values (?1, ?2, ?3)")
+        .map_err(failed)?;
+    for (reference, sealed) in rows {
+        statement.execute(params![reference, sealed, now]).map_err(failed)?;
+    }
     Ok(())
 }
 

@@ -26,8 +26,12 @@ pub(super) async fn open(config: &StoreConfig, clock: Arc<dyn Clock>) -> Result<
             Some("sqlite") => {
                 let (database, mut checkpoints) = sqlite::connect::connect(url, connections).await?;
                 let stored = {
-                    let mut writer = database.writer().await;
-                    sqlite::migrate::migrate(&mut writer).await?;
+                    // A process that only reads opens a file that another one writes, if there is nothing to bring up to date.
+                    let mut writer = database.unclaimed().await;
+                    if sqlite::migrate::is_behind(&mut writer).await {
+                        database.claim()?;
+                        sqlite::migrate::migrate(&mut writer).await?;
+                    }
                     sqlite::vault::deployment(&mut writer, &fresh, now).await?
                 };
                 checkpoints.ping().await.map_err(while_doing("opening the database file"))?;

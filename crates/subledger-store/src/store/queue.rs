@@ -74,7 +74,7 @@ impl Store {
         let (limit, lease) = (i64::from(limit), micros(lease));
         let rows = match &self.inner.database {
             Database::Sqlite(database) => {
-                let mut writer = database.writer().await;
+                let mut writer = database.writer().await?;
                 sqlite::queue::claim(&mut writer, log, node, now, limit, lease).await?
             }
             Database::Postgres(pool) => postgres::queue::claim(pool, log, node, now, limit, lease).await?,

@@ -110,9 +110,7 @@ impl Store {
         let Some(head) = session.log_id(log).await? else { return Ok((A::default(), 0)) };
         let found = session.find_streams(&[(head, stream.clone())]).await?;
         let Some(found) = found.first() else { return Ok((A::default(), 0)) };
-        let snapshot = session.find_snapshots(&[(head, found.number)]).await?.pop();
-        let mut base = crate::fold::thaw(&wanted, snapshot.as_ref());
-        // No version bound: what was committed since the version was read is as good as what was there before.
+        let mut base = crate::fold::thaw(&wanted, found.snapshot.as_ref());
         let tail = StreamTail { log: head, number: found.number, after: signed(base.version) };
         let events = session.tail_events(&[tail]).await?;
         crate::fold::fold(&mut base, stream, &events).map_err(StoreError::Corrupt)?;
