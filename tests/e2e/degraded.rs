@@ -77,3 +77,24 @@ fn the_master_key_must_be_there_and_right() {
         assert!(key.is_empty() || !said.contains(key), "the key itself must not be printed: {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_may_read_a_sqlite_file_but_not_write_it() {
+    let mut stage = Stage::start(Database::sqlite()).await;
+    let serve = run_cli(&stage.database, &["serve", "--listen", "127.0.0.1:0"]);
+    let said = String::from_utf8_lossy(&serve.stderr);
+    assert_eq!(serve.status.code(), Some(3), "{said}");
+    let process = stage.service.as_ref().unwrap().id();
+    assert!(said.contains(&format!("process {process} writes")), "{said}");
+    assert!(said.contains("PostgreSQL"), "it says what to do instead: {said}");
+    let create = run_cli(&stage.database, &["app", "create", "other"]);
+    assert_eq!(create.status.code(), Some(3), "{}", String::from_utf8_lossy(&create.stderr));
+    let list = run_cli(&stage.database, &["app", "list", "--json"]);
+    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+    let listed = String::from_utf8_lossy(&list.stdout);
+    assert!(listed.contains("shop") && !listed.contains("other"), "{listed}");
+    // However the first one ends, the next may write.
+    stage.kill();
+    let create = run_cli(&stage.database, &["app", "create", "other"]);
+    assert!(create.status.success(), "{}", String::from_utf8_lossy(&create.stderr));
+}

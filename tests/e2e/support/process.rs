@@ -94,6 +94,11 @@ impl Process {
         (Self { child }, url)
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no warning, no clean-up.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -49,6 +49,7 @@ on_both! {
         repetitions_inside_one_batch_are_one_command,
         receipts_outlive_a_restart_and_refusals_leave_none,
         pruned_receipts_are_forgotten,
+        a_receipt_that_nobody_remembers_is_found_by_the_write,
     };
     decisions::{
         a_command_sees_what_earlier_ones_of_its_batch_did,
