@@ -61,6 +61,14 @@ pub(crate) struct HeadWrite {
     pub(crate) recorded_at: i64,
 }
 
+/// A head that was decided on and is not moved: what must still stand there, or the decision rested on old news.
+#[derive(Debug)]
+pub(crate) struct HeadCheck {
+    pub(crate) id: i64,
+    pub(crate) position: i64,
+    pub(crate) epoch: i64,
+}
+
 /// A stream row that was found, with its snapshot if there is one.
 #[derive(Debug)]
 pub(crate) struct StreamFound {
@@ -187,6 +195,7 @@ pub(crate) struct Writes {
     /// The time of the batch, for rows that only remember when they were kept.
     pub(crate) now: i64,
     pub(crate) heads: Vec<HeadWrite>,
+    pub(crate) checks: Vec<HeadCheck>,
     pub(crate) new_streams: Vec<StreamWrite>,
     pub(crate) events: Vec<EventWrite>,
     pub(crate) receipts: Vec<ReceiptRow>,
@@ -215,7 +224,7 @@ impl Writes {
 
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.heads.is_empty() && self.receipts.is_empty() && self.is_log_only()
+        self.heads.is_empty() && self.checks.is_empty() && self.receipts.is_empty() && self.is_log_only()
     }
 }
 

@@ -124,11 +124,12 @@ impl Batch {
         self.jobs.split_off(self.endings.len())
     }
 
-    /// What to write. To be called once, when no more is added.
-    pub(super) fn collect(&mut self) -> Writes {
+    /// What to write. To be called once, when no more is added. A refusal rests on what is known of the log as much as an event
+    /// does, so unless the heads are `locked`, those that are not moved are checked.
+    pub(super) fn collect(&mut self, locked: bool) -> Writes {
         let mut writes = Writes { now: self.desk.now.micros(), ..Writes::default() };
         for book in &mut self.desk.books {
-            book.collect(&mut writes);
+            book.collect(&mut writes, locked);
         }
         writes
     }

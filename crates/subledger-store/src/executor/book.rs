@@ -15,8 +15,8 @@ use crate::{
     chain::{self, Record},
     fold::SNAPSHOT_EVERY,
     rows::{
-        EventWrite, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow, SealedRow, SnapshotRow,
-        StreamWrite, Writes, signed,
+        EventWrite, HeadCheck, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow, SealedRow,
+        SnapshotRow, StreamWrite, Writes, signed,
     },
     store::{SHARED, place},
     vault::Vault,
@@ -321,8 +321,8 @@ impl Book {
         }
     }
 
-    /// Adds what this log needs written. The events leave the book, the rest stays for [`Self::close`].
-    pub(super) fn collect(&mut self, writes: &mut Writes) {
+    /// Adds what this log needs written, and unless its head is locked, checked. The events leave the book, the rest stays for [`Self::close`].
+    pub(super) fn collect(&mut self, writes: &mut Writes, locked: bool) {
         let log = self.before.id;
         let receipts = self.receipts.values().any(|receipt| receipt.fresh);
         if self.events.is_empty() && receipts {
@@ -342,6 +342,13 @@ impl Book {
             });
         } else {
             self.after = self.before.clone();
+            if !locked {
+                writes.checks.push(HeadCheck {
+                    id: log,
+                    position: signed(self.before.position),
+                    epoch: self.before.epoch,
+                });
+            }
         }
         writes.events.append(&mut self.events);
         for (name, stored) in self.stored.iter_mut().filter(|(_, stored)| stored.moved) {

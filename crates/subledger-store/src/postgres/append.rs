@@ -16,7 +16,7 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// The heads are locked in order of id before they are moved, so that two nodes that write to the same logs never wait for
 /// each other in a circle.
 pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) -> Result<(), NotWritten> {
-    let Writes { heads, new_streams: streams, events, receipts, .. } = writes;
+    let Writes { heads, checks, new_streams: streams, events, receipts, .. } = writes;
     let written = sqlx::query(
         "with w as (
              select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
@@ -43,7 +43,10 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
              insert into receipt (log, id, fingerprint, outcome, position, recorded_at)
              select * from unnest($22::bigint[], $23::text[], $24::bytea[], $25::text[], $26::bigint[],
                                   $27::bigint[]))
-         select 1 / case when (select count(*) from moved) = $28 then 1 else 0 end",
+         select 1 / case when (select count(*) from moved) = $28
+             and (select count(*) from unnest($29::bigint[], $30::bigint[], $31::bigint[]) as c (id, position, epoch)
+                  join head h on h.id = c.id and h.position = c.position and h.epoch = c.epoch) = $32
+             then 1 else 0 end",
     )
     .bind(column(heads, |head| head.id))
     .bind(column(heads, |head| head.position_before))
@@ -73,6 +76,10 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
     .bind(column(receipts, |receipt| receipt.position))
     .bind(column(receipts, |receipt| receipt.recorded_at))
     .bind(i64::try_from(heads.len()).unwrap_or(i64::MAX))
+    .bind(column(checks, |check| check.id))
+    .bind(column(checks, |check| check.position))
+    .bind(column(checks, |check| check.epoch))
+    .bind(i64::try_from(checks.len()).unwrap_or(i64::MAX))
     .fetch_one(connection)
     .await;
     match written {

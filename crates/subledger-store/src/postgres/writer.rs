@@ -119,7 +119,7 @@ impl Line {
 /// Writes a batch, within a transaction.
 pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes) -> Result<(), NotWritten> {
     let now = writes.now;
-    if !(writes.heads.is_empty() && writes.receipts.is_empty()) {
+    if !(writes.heads.is_empty() && writes.checks.is_empty() && writes.receipts.is_empty()) {
         append::write_log(connection, writes).await?;
     }
     macro_rules! write_if_any {

@@ -85,6 +85,7 @@ on_both! {
         a_commit_wakes_the_tail_of_this_node_and_of_others,
         readers_by_position_miss_nothing_under_concurrent_writers,
         two_executors_on_one_log_agree,
+        no_executor_refuses_on_old_news,
     };
     recovery::{
         executors_go_on_after_their_connections_are_cut,

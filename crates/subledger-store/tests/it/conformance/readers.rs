@@ -98,3 +98,16 @@ pub async fn two_executors_on_one_log_agree(db: Db) {
     assert_eq!(state, replay(&store, "mp", &ledger(1)).await);
     assert_eq!(state.outstanding().len(), 40);
 }
+
+/// A refusal rests on the state of the log as much as an event does: what another executor wrote a moment ago must count.
+pub async fn no_executor_refuses_on_old_news(db: Db) {
+    let ((_, one), (_, two)) = (db.node().await, db.node().await);
+    let reserve = |n| Reserve(ledger(1), delivery(n, 0));
+    for n in 0..60 {
+        // Both know the log and the ledger now, each thinks that it wrote last.
+        assert!(submit(&two, "mp", reserve(2 * n)).await.is_err(), "there is no grant");
+        submit(&one, "mp", Grant(ledger(2))).await.unwrap();
+        submit(&two, "mp", Grant(ledger(1))).await.unwrap();
+        submit(&one, "mp", reserve(2 * n + 1)).await.unwrap();
+    }
+}
