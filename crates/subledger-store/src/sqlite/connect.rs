@@ -33,6 +33,11 @@ pub struct SqliteDatabase {
 }
 
 impl SqliteDatabase {
+    /// A file that is only looked at: the connection in the writer's place cannot write either.
+    pub(crate) fn read_only(writer: Arc<Mutex<SqliteConnection>>, readers: SqlitePool) -> Self {
+        Self { writer, readers }
+    }
+
     /// The one connection that writes. Hold it for one short transaction: while it is held, no command is carried out.
     /// Begin with `begin immediate`.
     pub async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
