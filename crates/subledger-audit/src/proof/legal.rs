@@ -196,3 +196,6 @@ fn is_suspect(state: &Ledger, delivery: DeliveryId) -> bool {
     });
     state.lots().iter().copied().chain(held).any(|lot| lot.doubted_by == Some(delivery))
 }
+
+#[cfg(test)]
+mod tests;
