@@ -136,11 +136,7 @@ async fn verify_log(
         let found = format!("receipt {} at position {}", stray.id, stray.position);
         findings.add(Finding::new(Check::Receipts, Some(&log.log), expected, found).at(stray.position));
     }
-    findings.uncounted(
-        Check::Receipts,
-        &log.log,
-        log.stray.saturating_sub(log.stray_receipts.len() as u64),
-    );
+    findings.uncounted(Check::Receipts, &log.log, log.stray.saturating_sub(log.stray_receipts.len() as u64));
     let mut comparison = match models {
         Some(models) => Some(models.begin(&log, findings).await?),
         None => None,

@@ -19,7 +19,9 @@ use crate::{
     middleware::{auth, limits, request},
     openapi::{self, Document, PREFIX},
     problem::ApiError,
-    routes::{channels, client_reports, deliveries, events, health, ledgers, messages, templates, users, whoami},
+    routes::{
+        channels, client_reports, deliveries, events, health, ledgers, messages, templates, users, whoami,
+    },
 };
 
 /// The native API, under [`PREFIX`].

@@ -34,7 +34,7 @@ pub use error::{OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Claimed, Clock, Inspector, LogSnapshot, QueueEntry, QueueStats, RawEvent, RawQueueRow, Snapshot, Store, StoredReceipt,
-    StrayReceipt, Swept, SystemClock,
+    Claimed, Clock, Inspector, LogSnapshot, QueueEntry, QueueStats, RawEvent, RawQueueRow, Snapshot, Store,
+    StoredReceipt, StrayReceipt, Swept, SystemClock,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -17,7 +17,7 @@ const EXAMPLES: &str = "Examples:
   subledger demo                       a service to play with, WeChat simulated
   subledger serve --database sqlite://subledger.db
 
-Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database.";
+Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` has its own.";
 
 /// Settings every command shares that opens a database.
 #[derive(Debug, Clone, Args)]

@@ -47,8 +47,12 @@ pub async fn compare_with_file(
         if open.as_ref().is_none_or(|(name, _)| *name != log) {
             let Some(number) = number_of(&log) else {
                 if ends {
-                    let finding =
-                        Finding::new(Check::Exported, Some(&log), format!("log {log}, as exported"), "no such log");
+                    let finding = Finding::new(
+                        Check::Exported,
+                        Some(&log),
+                        format!("log {log}, as exported"),
+                        "no such log",
+                    );
                     differences.push(finding.at(1));
                 }
                 continue;

@@ -86,12 +86,16 @@ pub async fn export(
         }
         let page = store.read_log(log, at, PAGE).await?;
         if page.is_empty() {
-            return Err(not_whole(log, format!("its head says {} and its last event is at {at}", head.position)));
+            return Err(not_whole(
+                log,
+                format!("its head says {} and its last event is at {at}", head.position),
+            ));
         }
         for event in page.iter().take_while(|event| event.position <= head.position) {
             check.next(event)?;
-            let text = EventLine::new(event)
-                .ok_or_else(|| not_whole(log, format!("the event at position {} is not text", event.position)))?;
+            let text = EventLine::new(event).ok_or_else(|| {
+                not_whole(log, format!("the event at position {} is not text", event.position))
+            })?;
             line(out, &text)?;
             events += 1;
         }

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     io::{self, BufRead, Read},
-
 };
 
 use serde::Serialize;
@@ -171,7 +170,11 @@ impl<R: BufRead> File<R> {
         }
         let key: Option<SigningKey> = digits(&header.key).map(SigningKey).ok();
         if key.is_none_or(|key| key.id() != header.key_id) {
-            self.add(Check::Format, "a key and its first digits", format!("{} {}", header.key, header.key_id));
+            self.add(
+                Check::Format,
+                "a key and its first digits",
+                format!("{} {}", header.key, header.key_id),
+            );
         }
         self.open = Some(Open {
             log: LogName::new(header.log),
@@ -253,7 +256,8 @@ impl<R: BufRead> File<R> {
         let first = if open.after == 0 { 1 } else { event.version.max(1) };
         let expected = before.map_or(first, |version| version.saturating_add(1));
         if event.version != expected {
-            let words = (format!("version {expected} of {}", event.stream), format!("version {}", event.version));
+            let words =
+                (format!("version {expected} of {}", event.stream), format!("version {}", event.version));
             self.add_at(Check::Versions, &log, position, words.0, words.1);
         }
     }

@@ -155,7 +155,8 @@ impl End {
 
 /// Bytes written as hexadecimal digits.
 pub(super) fn digits<const N: usize>(text: &str) -> Result<[u8; N], String> {
-    let bytes = hex::decode(text).map_err(|_| format!("{} characters that are not all digits", text.len()))?;
+    let bytes =
+        hex::decode(text).map_err(|_| format!("{} characters that are not all digits", text.len()))?;
     let length = bytes.len();
     bytes.try_into().map_err(|_| format!("{length} bytes instead of {N}"))
 }

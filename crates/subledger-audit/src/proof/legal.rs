@@ -60,7 +60,9 @@ pub(super) fn binding(state: &Binding, event: &BindingEvent) -> Verdict {
 /// Whether the event may happen to this app.
 pub(super) fn app(state: &App, event: &AppEvent) -> Verdict {
     match event {
-        AppEvent::Created(_) => ensure(state.created().is_none(), || "an app that is not there yet".to_owned()),
+        AppEvent::Created(_) => {
+            ensure(state.created().is_none(), || "an app that is not there yet".to_owned())
+        }
         AppEvent::KeyAdded(e) => {
             ensure(state.created().is_some(), || "an app that was created".to_owned())?;
             ensure(!state.keys().contains_key(&e.key), || "a key the app does not have".to_owned())
@@ -89,9 +91,7 @@ pub(super) fn message(state: &Message, event: &MessageEvent) -> Verdict {
                 format!("skips among the recipients {} to {end}", e.from)
             })
         }
-        MessageEvent::Retracted(_) => {
-            ensure(accepted.is_some(), || "a message that was accepted".to_owned())
-        }
+        MessageEvent::Retracted(_) => ensure(accepted.is_some(), || "a message that was accepted".to_owned()),
     }
 }
 
@@ -150,7 +150,10 @@ pub(super) fn ledger(state: &Ledger, event: &LedgerEvent) -> Verdict {
         LedgerEvent::DriftFound(e) => {
             under_way(state, e.delivery, &[Phase::Started, Phase::InDoubt])?;
             let believed = |id: u64| {
-                let held = state.outstanding().values().any(|o| matches!(o.funding, Funding::Lot(lot) if lot.id == id));
+                let held = state
+                    .outstanding()
+                    .values()
+                    .any(|o| matches!(o.funding, Funding::Lot(lot) if lot.id == id));
                 held || state.lots().iter().any(|lot| lot.id == id)
             };
             let gone = e.lots.iter().find(|id| !believed(**id));

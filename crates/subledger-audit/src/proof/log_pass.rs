@@ -79,7 +79,13 @@ pub(super) async fn run(
 }
 
 impl Pass<'_> {
-    fn finding(&mut self, check: Check, position: i64, expected: impl Into<String>, found: impl Into<String>) {
+    fn finding(
+        &mut self,
+        check: Check,
+        position: i64,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) {
         self.findings.add(Finding::new(check, Some(&self.log.log), expected, found).at(position));
     }
 
@@ -119,12 +125,7 @@ impl Pass<'_> {
         let event = match raw.recorded(&self.log.log) {
             Ok(event) => event,
             Err(error) => {
-                self.finding(
-                    Check::Events,
-                    position,
-                    "columns that an event can have",
-                    error.to_string(),
-                );
+                self.finding(Check::Events, position, "columns that an event can have", error.to_string());
                 self.link = None;
                 return None;
             }
@@ -144,7 +145,10 @@ impl Pass<'_> {
                     Check::Chain,
                     Some(&self.log.log),
                     "a link that is the hash of the link before and of this event",
-                    format!("link {}: one of them was changed after it was written", hex::encode(event.link.0)),
+                    format!(
+                        "link {}: one of them was changed after it was written",
+                        hex::encode(event.link.0)
+                    ),
                 );
                 let position = i64::try_from(event.position.0).unwrap_or(i64::MAX);
                 self.findings.add(finding.at(position).of(&event.stream));

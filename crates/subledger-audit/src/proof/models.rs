@@ -61,7 +61,8 @@ impl Models {
         live.retain(|one| {
             let beyond = one.digest.position > head;
             if beyond {
-                let expected = format!("{} to stand at position {head} at most, the end of the log", one.projection);
+                let expected =
+                    format!("{} to stand at position {head} at most, the end of the log", one.projection);
                 let found = format!("position {}", one.digest.position);
                 let finding = Finding::new(Check::ReadModels, Some(&log.log), expected, found);
                 findings.add(finding.at(i64::try_from(head.0 + 1).unwrap_or(i64::MAX)));
@@ -92,10 +93,9 @@ impl Running<'_> {
         }
         for (live, (projection, built)) in self.live.iter().zip(self.comparison.finish().await?) {
             if let Some(pause) = &live.pause {
-                report.notes.push(format!(
-                    "{projection} is paused at position {}: {}",
-                    pause.position, pause.error
-                ));
+                report
+                    .notes
+                    .push(format!("{projection} is paused at position {}: {}", pause.position, pause.error));
             }
             let position = i64::try_from(live.digest.position.0).unwrap_or(i64::MAX);
             match built {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use cqrs_es::Aggregate;
 use subledger_domain::{
-    DecodeError, Decide, DeliveryId, LogName, StoredEvent, StreamName, SubjectId, TemplateId,
+    Decide, DecodeError, DeliveryId, LogName, StoredEvent, StreamName, SubjectId, TemplateId,
     app::App,
     binding::Binding,
     channel::Channel,

@@ -138,7 +138,8 @@ async fn an_attack_on_a_file_is_named(place: Place) {
         lines[8].truncate(40);
     };
     attack(&lines, key, cut, (Check::Format, Some(8)));
-    let time = |lines: &mut Vec<String>| lines[last] = lines[last].replace("\"exported_at\":1", "\"exported_at\":2");
+    let time =
+        |lines: &mut Vec<String>| lines[last] = lines[last].replace("\"exported_at\":1", "\"exported_at\":2");
     attack(&lines, key, time, (Check::Signature, Some(end)));
     let header = |lines: &mut Vec<String>| lines[0] = lines[0].replace("wechatmp123", "other");
     attack(&lines, key, header, (Check::Format, Some(1)));

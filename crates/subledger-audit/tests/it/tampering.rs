@@ -65,15 +65,17 @@ async fn a_changed_event_is_named(place: Place) {
     }
     let mut link = tap.link.0;
     link[31] ^= 1;
-    attack(&place, &set(tap, &format!("link = {}", place.blob(&link))), &[
-        (Check::Chain, Some(at(tap))),
-        (Check::Chain, Some(at(tap) + 1)),
-    ])
+    attack(
+        &place,
+        &set(tap, &format!("link = {}", place.blob(&link))),
+        &[(Check::Chain, Some(at(tap))), (Check::Chain, Some(at(tap) + 1))],
+    )
     .await;
-    attack(&place, &set(tap, "recorded_at = 5"), &[
-        (Check::Chain, Some(at(tap))),
-        (Check::Time, Some(at(tap))),
-    ])
+    attack(
+        &place,
+        &set(tap, "recorded_at = 5"),
+        &[(Check::Chain, Some(at(tap))), (Check::Time, Some(at(tap)))],
+    )
     .await;
     let swapped = format!(
         "{};;{}",
@@ -111,11 +113,15 @@ async fn a_missing_event_is_named(place: Place) {
 async fn a_log_cut_off_with_its_head_is_betrayed_by_receipts_and_read_models(place: Place) {
     let told = tell(&place).await;
     let sql = cut_off(&place, &told);
-    attack(&place, &sql, &[
-        (Check::Receipts, Some(told.end() - 2)),
-        (Check::Receipts, Some(told.end())),
-        (Check::ReadModels, Some(told.end() - 2)),
-    ])
+    attack(
+        &place,
+        &sql,
+        &[
+            (Check::Receipts, Some(told.end() - 2)),
+            (Check::Receipts, Some(told.end())),
+            (Check::ReadModels, Some(told.end() - 2)),
+        ],
+    )
     .await;
 }
 
@@ -134,17 +140,19 @@ pub(crate) fn cut_off(place: &Place, told: &Told) -> String {
 async fn a_changed_stream_is_named(place: Place) {
     let told = tell(&place).await;
     let tap = told.first("ledger.granted", "");
-    attack(&place, &set(tap, "stream = 1, version = 900"), &[
-        (Check::Chain, Some(at(tap))),
-        (Check::Versions, Some(at(tap))),
-    ])
+    attack(
+        &place,
+        &set(tap, "stream = 1, version = 900"),
+        &[(Check::Chain, Some(at(tap))), (Check::Versions, Some(at(tap)))],
+    )
     .await;
     attack(&place, &set(tap, "stream = 5000"), &[(Check::Streams, Some(at(tap)))]).await;
     let pause = told.events.last().unwrap();
-    attack(&place, &set(pause, "version = version + 1"), &[
-        (Check::Chain, Some(at(pause))),
-        (Check::Versions, Some(at(pause))),
-    ])
+    attack(
+        &place,
+        &set(pause, "version = version + 1"),
+        &[(Check::Chain, Some(at(pause))), (Check::Versions, Some(at(pause)))],
+    )
     .await;
     forge(&place, &set(pause, "version = version + 1"), &[(Check::Versions, Some(at(pause)))]).await;
     let first = &told.events[0];
@@ -154,31 +162,33 @@ async fn a_changed_stream_is_named(place: Place) {
         &[(Check::Chain, Some(at(first))), (Check::Streams, Some(at(first)))],
     )
     .await;
-    attack(&place, &format!("delete from stream where log = {LOG} and number = 2"), &[(
-        Check::Streams,
-        Some(2),
-    )])
+    attack(
+        &place,
+        &format!("delete from stream where log = {LOG} and number = 2"),
+        &[(Check::Streams, Some(2))],
+    )
     .await;
-    attack(&place, &format!("update head set streams = streams - 1 where id = {LOG}"), &[(
-        Check::Streams,
-        None,
-    )])
+    attack(
+        &place,
+        &format!("update head set streams = streams - 1 where id = {LOG}"),
+        &[(Check::Streams, None)],
+    )
     .await;
 }
 
 async fn a_forged_history_is_illegal(place: Place) {
     let told = tell(&place).await;
-    let named = |from: u32, to: u32| {
-        format!("data = replace(data, '{}', '{}')", delivery(1, from), delivery(1, to))
-    };
+    let named =
+        |from: u32, to: u32| format!("data = replace(data, '{}', '{}')", delivery(1, from), delivery(1, to));
     // Delivery 0 was sent; now the books say that delivery 8, which nobody handed over, was.
     let sent = told.first("ledger.consumed", "");
     forge(&place, &set(sent, &named(0, 8)), &[(Check::Legal, Some(at(sent)))]).await;
     let tap = told.first("ledger.granted", "");
-    forge(&place, &set(tap, "data = replace(data, '\"lot\":1', '\"lot\":2')"), &[(
-        Check::Legal,
-        Some(at(tap)),
-    )])
+    forge(
+        &place,
+        &set(tap, "data = replace(data, '\"lot\":1', '\"lot\":2')"),
+        &[(Check::Legal, Some(at(tap)))],
+    )
     .await;
     // Recipient 1 was reserved twice, recipient 0 never.
     let reserved = told.first("ledger.reserved", "");
@@ -186,10 +196,11 @@ async fn a_forged_history_is_illegal(place: Place) {
     forge(&place, &set(reserved, &named(0, 1)), &[(Check::Messages, Some(at(reserved) + 1))]).await;
     forge(&place, &set(reserved, &named(0, 40)), &[(Check::Messages, Some(at(reserved)))]).await;
     let plan = told.first("message.planned", "");
-    forge(&place, &set(plan, "data = replace(data, '\"reserved\":9', '\"reserved\":8')"), &[(
-        Check::Messages,
-        Some(at(message)),
-    )])
+    forge(
+        &place,
+        &set(plan, "data = replace(data, '\"reserved\":9', '\"reserved\":8')"),
+        &[(Check::Messages, Some(at(message)))],
+    )
     .await;
     forge(&place, &set(tap, "data = '{'"), &[(Check::Events, Some(at(tap)))]).await;
     // A kind of the message's aggregate in a ledger.
@@ -230,10 +241,11 @@ async fn receipts_queue_and_read_models_must_fit_the_events(place: Place) {
     attack(&place, &format!("delete from queue {in_doubt}"), &[(Check::Queue, Some(at(doubted)))]).await;
     attack(&place, &format!("update queue set state = 0 {in_doubt}"), &[(Check::Queue, Some(at(doubted)))])
         .await;
-    attack(&place, &format!("update queue set attempts = 4 {in_doubt}"), &[(
-        Check::Queue,
-        Some(at(doubted)),
-    )])
+    attack(
+        &place,
+        &format!("update queue set attempts = 4 {in_doubt}"),
+        &[(Check::Queue, Some(at(doubted)))],
+    )
     .await;
     attack(
         &place,

@@ -81,7 +81,9 @@ async fn one_log_can_be_looked_at_alone_and_an_unknown_one_cannot(place: Place) 
 
 async fn a_database_of_another_schema_version_is_refused(place: Place) {
     tell(&place).await;
-    place.tamper("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)").await;
+    place
+        .tamper("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)")
+        .await;
     let refused = Inspector::open(&place.url).await;
     assert!(matches!(&refused, Err(OpenError::Unsupported(what)) if what.contains("migrate")), "{refused:?}");
 }

@@ -199,10 +199,7 @@ pub(crate) fn plan(message: u8, reserved: u32, skipped: Vec<Skip>) -> Ask {
 }
 
 fn settle(message: u8, who: u8, attempt: u16, outcome: AttemptOutcome) -> Ask {
-    Ask::Ledger(
-        who,
-        LedgerCommand::Settle { delivery: delivery(message, u32::from(who)), attempt, outcome },
-    )
+    Ask::Ledger(who, LedgerCommand::Settle { delivery: delivery(message, u32::from(who)), attempt, outcome })
 }
 
 /// What was told, to tamper with: the events of the channel's log.
@@ -283,11 +280,9 @@ async fn outcomes(node: &Node) {
         max_attempts: 1,
     };
     let unknown = || AttemptOutcome::Unknown { cause: DoubtCause::Timeout };
-    let retract =
-        LedgerCommand::Release { delivery: delivery(1, 3), request: ReleaseRequest::Retract };
+    let retract = LedgerCommand::Release { delivery: delivery(1, 3), request: ReleaseRequest::Retract };
     let evidence = node.evidence(EvidenceSource::Operator);
-    let not_sent =
-        LedgerCommand::Resolve { delivery: delivery(1, 4), verdict: Verdict::NotSent, evidence };
+    let not_sent = LedgerCommand::Resolve { delivery: delivery(1, 4), verdict: Verdict::NotSent, evidence };
     let steps = [
         settle(1, 0, 1, AttemptOutcome::Accepted { wechat_msgid: Some("33".into()) }),
         settle(1, 1, 1, AttemptOutcome::Refused { answer: answer(47003, "argument") }),

@@ -88,7 +88,14 @@ pub(crate) async fn read_events(
     if wants_stream(&headers) {
         let key = auth::bearer(&headers).ok_or_else(ApiError::missing_key)?;
         let slot = context.streams().open(auth::public_part(&key))?;
-        return Ok(feed::stream(engine.clone(), context.settings().heartbeat, log, Position(after), key, slot));
+        return Ok(feed::stream(
+            engine.clone(),
+            context.settings().heartbeat,
+            log,
+            Position(after),
+            key,
+            slot,
+        ));
     }
     let events = engine.store().read_log(&log, Position(after), limit).await?;
     let next_after = events.last().map_or(after, |event| event.position.0);

@@ -41,7 +41,10 @@ impl EventView {
     /// The view of an event; an error if what is stored is not JSON.
     pub(crate) fn new(event: &Recorded) -> Result<Self, ApiError> {
         let broken = || {
-            ApiError::internal(format!("the event at position {} of log {} is not JSON", event.position, event.log))
+            ApiError::internal(format!(
+                "the event at position {} of log {} is not JSON",
+                event.position, event.log
+            ))
         };
         let raw = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).map_err(|_| broken())?;

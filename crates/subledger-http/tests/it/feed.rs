@@ -175,7 +175,8 @@ async fn a_client_that_reconnects_loses_nothing_and_repeats_nothing() {
     let openid = app.user("lisi", 0).await;
     let writing = async {
         for tap in 0..120 {
-            let report = json!({ "report_id": format!("r-{tap}"), "userid": "lisi", "result": app.tap(&openid) });
+            let report =
+                json!({ "report_id": format!("r-{tap}"), "userid": "lisi", "result": app.tap(&openid) });
             app.post(&format!("/channels/{CHANNEL}/client-reports"), &report).await.ok(200);
         }
         app.heads().await.into_iter().find(|head| head.log.as_str() == CHANNEL).unwrap().position.0

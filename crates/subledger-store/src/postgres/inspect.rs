@@ -38,7 +38,10 @@ pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
 
 /// Begins the one transaction of a look.
 pub(crate) async fn begin_look(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("begin isolation level repeatable read read only").execute(connection).await.map_err(failed())?;
+    sqlx::query("begin isolation level repeatable read read only")
+        .execute(connection)
+        .await
+        .map_err(failed())?;
     Ok(())
 }
 
@@ -50,9 +53,7 @@ pub(crate) async fn end_look(connection: &mut PgConnection) -> Result<(), StoreE
 
 /// The newest migration that was carried out.
 pub(crate) async fn schema_version(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select max(version) from _sqlx_migrations where success",
-    )
+    sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
         .fetch_one(connection)
         .await
         .map_err(failed())
@@ -60,9 +61,7 @@ pub(crate) async fn schema_version(connection: &mut PgConnection) -> Result<Opti
 
 /// All heads, by name.
 pub(crate) async fn raw_heads(connection: &mut PgConnection) -> Result<Vec<RawHead>, StoreError> {
-    sqlx::query_as(
-        "select id::bigint, name, position, link, recorded_at, streams from head order by name",
-    )
+    sqlx::query_as("select id::bigint, name, position, link, recorded_at, streams from head order by name")
         .fetch_all(connection)
         .await
         .map_err(failed())
@@ -87,10 +86,12 @@ pub(crate) async fn headless(connection: &mut PgConnection) -> Result<Vec<i64>, 
 }
 
 /// The first event beyond a position.
-pub(crate) async fn event_beyond(connection: &mut PgConnection, log: i64, position: i64) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select min(position) from event where log = $1 and position > $2",
-    )
+pub(crate) async fn event_beyond(
+    connection: &mut PgConnection,
+    log: i64,
+    position: i64,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("select min(position) from event where log = $1 and position > $2")
         .bind(log)
         .bind(position)
         .fetch_one(connection)
@@ -99,10 +100,12 @@ pub(crate) async fn event_beyond(connection: &mut PgConnection, log: i64, positi
 }
 
 /// The first stream beyond a number.
-pub(crate) async fn stream_beyond(connection: &mut PgConnection, log: i64, streams: i64) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select min(number) from stream where log = $1 and number > $2",
-    )
+pub(crate) async fn stream_beyond(
+    connection: &mut PgConnection,
+    log: i64,
+    streams: i64,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("select min(number) from stream where log = $1 and number > $2")
         .bind(log)
         .bind(streams)
         .fetch_one(connection)
@@ -111,30 +114,39 @@ pub(crate) async fn stream_beyond(connection: &mut PgConnection, log: i64, strea
 }
 
 /// How many receipts a log has, and how many of them point outside it.
-pub(crate) async fn count_receipts(connection: &mut PgConnection, log: i64, position: i64) -> Result<(i64, i64), StoreError> {
+pub(crate) async fn count_receipts(
+    connection: &mut PgConnection,
+    log: i64,
+    position: i64,
+) -> Result<(i64, i64), StoreError> {
     sqlx::query_as(
         "select count(*), count(*) filter (where position < 0 or position > $2)
          from receipt where log = $1",
     )
-        .bind(log)
-        .bind(position)
-        .fetch_one(connection)
-        .await
-        .map_err(failed())
+    .bind(log)
+    .bind(position)
+    .fetch_one(connection)
+    .await
+    .map_err(failed())
 }
 
 /// Receipts that point outside a log, by position.
-pub(crate) async fn stray_receipts(connection: &mut PgConnection, log: i64, position: i64, limit: i64) -> Result<Vec<(String, i64)>, StoreError> {
+pub(crate) async fn stray_receipts(
+    connection: &mut PgConnection,
+    log: i64,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<(String, i64)>, StoreError> {
     sqlx::query_as(
         "select id, position from receipt
          where log = $1 and (position < 0 or position > $2) order by position, id limit $3",
     )
-        .bind(log)
-        .bind(position)
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-        .map_err(failed())
+    .bind(log)
+    .bind(position)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(failed())
 }
 
 /// The queue of a log, in order of delivery.
@@ -149,7 +161,12 @@ pub(crate) async fn raw_queue(connection: &mut PgConnection, log: i64) -> Result
 }
 
 /// Events of a log after a position.
-pub(crate) async fn raw_events(connection: &mut PgConnection, log: i64, after: i64, limit: i64) -> Result<Vec<RawColumns>, StoreError> {
+pub(crate) async fn raw_events(
+    connection: &mut PgConnection,
+    log: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<RawColumns>, StoreError> {
     sqlx::query_as(
         "select e.position, e.stream, convert_to(s.name, 'UTF8'), e.version, e.kind::bigint, e.schema::bigint,
                 e.recorded_at, convert_to(e.data, 'UTF8'), convert_to(e.cause, 'UTF8'), e.link
@@ -166,7 +183,14 @@ pub(crate) async fn raw_events(connection: &mut PgConnection, log: i64, after: i
 }
 
 /// Events of a log up to a position, by stream and version, after one of them.
-pub(crate) async fn raw_events_by_stream(connection: &mut PgConnection, log: i64, up_to: i64, stream: i64, version: i64, limit: i64) -> Result<Vec<RawColumns>, StoreError> {
+pub(crate) async fn raw_events_by_stream(
+    connection: &mut PgConnection,
+    log: i64,
+    up_to: i64,
+    stream: i64,
+    version: i64,
+    limit: i64,
+) -> Result<Vec<RawColumns>, StoreError> {
     sqlx::query_as(
         "select e.position, e.stream, convert_to(s.name, 'UTF8'), e.version, e.kind::bigint, e.schema::bigint,
                 e.recorded_at, convert_to(e.data, 'UTF8'), convert_to(e.cause, 'UTF8'), e.link
@@ -187,10 +211,13 @@ pub(crate) async fn raw_events_by_stream(connection: &mut PgConnection, log: i64
 }
 
 /// Streams of a log after a number.
-pub(crate) async fn raw_streams(connection: &mut PgConnection, log: i64, after: i64, limit: i64) -> Result<Vec<(i64, String)>, StoreError> {
-    sqlx::query_as(
-        "select number, name from stream where log = $1 and number > $2 order by number limit $3",
-    )
+pub(crate) async fn raw_streams(
+    connection: &mut PgConnection,
+    log: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    sqlx::query_as("select number, name from stream where log = $1 and number > $2 order by number limit $3")
         .bind(log)
         .bind(after)
         .bind(limit)

@@ -53,9 +53,7 @@ pub(crate) async fn end_look(connection: &mut SqliteConnection) -> Result<(), St
 
 /// The newest migration that was carried out.
 pub(crate) async fn schema_version(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select max(version) from _sqlx_migrations where success",
-    )
+    sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
         .fetch_one(connection)
         .await
         .map_err(failed())
@@ -63,9 +61,7 @@ pub(crate) async fn schema_version(connection: &mut SqliteConnection) -> Result<
 
 /// All heads, by name.
 pub(crate) async fn raw_heads(connection: &mut SqliteConnection) -> Result<Vec<RawHead>, StoreError> {
-    sqlx::query_as(
-        "select id, name, position, link, recorded_at, streams from head order by name",
-    )
+    sqlx::query_as("select id, name, position, link, recorded_at, streams from head order by name")
         .fetch_all(connection)
         .await
         .map_err(failed())
@@ -90,10 +86,12 @@ pub(crate) async fn headless(connection: &mut SqliteConnection) -> Result<Vec<i6
 }
 
 /// The first event beyond a position.
-pub(crate) async fn event_beyond(connection: &mut SqliteConnection, log: i64, position: i64) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select min(position) from event where log = ?1 and position > ?2",
-    )
+pub(crate) async fn event_beyond(
+    connection: &mut SqliteConnection,
+    log: i64,
+    position: i64,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("select min(position) from event where log = ?1 and position > ?2")
         .bind(log)
         .bind(position)
         .fetch_one(connection)
@@ -102,10 +100,12 @@ pub(crate) async fn event_beyond(connection: &mut SqliteConnection, log: i64, po
 }
 
 /// The first stream beyond a number.
-pub(crate) async fn stream_beyond(connection: &mut SqliteConnection, log: i64, streams: i64) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select min(number) from stream where log = ?1 and number > ?2",
-    )
+pub(crate) async fn stream_beyond(
+    connection: &mut SqliteConnection,
+    log: i64,
+    streams: i64,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("select min(number) from stream where log = ?1 and number > ?2")
         .bind(log)
         .bind(streams)
         .fetch_one(connection)
@@ -114,34 +114,46 @@ pub(crate) async fn stream_beyond(connection: &mut SqliteConnection, log: i64, s
 }
 
 /// How many receipts a log has, and how many of them point outside it.
-pub(crate) async fn count_receipts(connection: &mut SqliteConnection, log: i64, position: i64) -> Result<(i64, i64), StoreError> {
+pub(crate) async fn count_receipts(
+    connection: &mut SqliteConnection,
+    log: i64,
+    position: i64,
+) -> Result<(i64, i64), StoreError> {
     sqlx::query_as(
         "select count(*), count(*) filter (where position < 0 or position > ?2)
          from receipt where log = ?1",
     )
-        .bind(log)
-        .bind(position)
-        .fetch_one(connection)
-        .await
-        .map_err(failed())
+    .bind(log)
+    .bind(position)
+    .fetch_one(connection)
+    .await
+    .map_err(failed())
 }
 
 /// Receipts that point outside a log, by position.
-pub(crate) async fn stray_receipts(connection: &mut SqliteConnection, log: i64, position: i64, limit: i64) -> Result<Vec<(String, i64)>, StoreError> {
+pub(crate) async fn stray_receipts(
+    connection: &mut SqliteConnection,
+    log: i64,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<(String, i64)>, StoreError> {
     sqlx::query_as(
         "select id, position from receipt
          where log = ?1 and (position < 0 or position > ?2) order by position, id limit ?3",
     )
-        .bind(log)
-        .bind(position)
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-        .map_err(failed())
+    .bind(log)
+    .bind(position)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(failed())
 }
 
 /// The queue of a log, in order of delivery.
-pub(crate) async fn raw_queue(connection: &mut SqliteConnection, log: i64) -> Result<Vec<RawQueue>, StoreError> {
+pub(crate) async fn raw_queue(
+    connection: &mut SqliteConnection,
+    log: i64,
+) -> Result<Vec<RawQueue>, StoreError> {
     sqlx::query_as(
         "select message, idx, subject, template, state, attempts from queue where log = ?1 order by message, idx",
     )
@@ -152,7 +164,12 @@ pub(crate) async fn raw_queue(connection: &mut SqliteConnection, log: i64) -> Re
 }
 
 /// Events of a log after a position.
-pub(crate) async fn raw_events(connection: &mut SqliteConnection, log: i64, after: i64, limit: i64) -> Result<Vec<RawColumns>, StoreError> {
+pub(crate) async fn raw_events(
+    connection: &mut SqliteConnection,
+    log: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<RawColumns>, StoreError> {
     sqlx::query_as(
         "select e.position, e.stream, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
          from (select * from event where log = ?1 and position > ?2 order by position limit ?3) e
@@ -168,7 +185,14 @@ pub(crate) async fn raw_events(connection: &mut SqliteConnection, log: i64, afte
 }
 
 /// Events of a log up to a position, by stream and version, after one of them.
-pub(crate) async fn raw_events_by_stream(connection: &mut SqliteConnection, log: i64, up_to: i64, stream: i64, version: i64, limit: i64) -> Result<Vec<RawColumns>, StoreError> {
+pub(crate) async fn raw_events_by_stream(
+    connection: &mut SqliteConnection,
+    log: i64,
+    up_to: i64,
+    stream: i64,
+    version: i64,
+    limit: i64,
+) -> Result<Vec<RawColumns>, StoreError> {
     sqlx::query_as(
         "select e.position, e.stream, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
          from (select * from event
@@ -188,10 +212,13 @@ pub(crate) async fn raw_events_by_stream(connection: &mut SqliteConnection, log:
 }
 
 /// Streams of a log after a number.
-pub(crate) async fn raw_streams(connection: &mut SqliteConnection, log: i64, after: i64, limit: i64) -> Result<Vec<(i64, String)>, StoreError> {
-    sqlx::query_as(
-        "select number, name from stream where log = ?1 and number > ?2 order by number limit ?3",
-    )
+pub(crate) async fn raw_streams(
+    connection: &mut SqliteConnection,
+    log: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    sqlx::query_as("select number, name from stream where log = ?1 and number > ?2 order by number limit ?3")
         .bind(log)
         .bind(after)
         .bind(limit)

@@ -138,8 +138,7 @@ impl RawEvent {
 }
 
 /// The columns of a [`RawEvent`], in the order every statement names them. The name comes as bytes: it may not be text.
-pub(crate) type RawColumns =
-    (i64, i64, Option<Vec<u8>>, i64, i64, i64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
+pub(crate) type RawColumns = (i64, i64, Option<Vec<u8>>, i64, i64, i64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// The columns of a head: id, name, position, link, recorded_at, streams.
 pub(crate) type RawHead = (i64, String, i64, Vec<u8>, i64, i64);
@@ -211,7 +210,10 @@ impl Inspector {
     /// The logs that have a head, by name: number, name, position.
     pub async fn logs(&self) -> Result<Vec<(i64, LogName, i64)>, StoreError> {
         let heads = self.database.reader().await?.session().raw_heads().await?;
-        Ok(heads.into_iter().map(|(number, name, position, ..)| (number, LogName::new(name), position)).collect())
+        Ok(heads
+            .into_iter()
+            .map(|(number, name, position, ..)| (number, LogName::new(name), position))
+            .collect())
     }
 
     /// The logs (or the one named) at one moment: one read transaction, held only for this.
@@ -242,10 +244,8 @@ impl Inspector {
         limit: u32,
     ) -> Result<Vec<RawEvent>, StoreError> {
         let mut reader = self.database.reader().await?;
-        let rows = reader
-            .session()
-            .raw_events_by_stream(number, up_to, after.0, after.1, i64::from(limit))
-            .await?;
+        let rows =
+            reader.session().raw_events_by_stream(number, up_to, after.0, after.1, i64::from(limit)).await?;
         Ok(rows.into_iter().map(raw_event).collect())
     }
 

@@ -56,10 +56,8 @@ async fn database(verify: &Verify, key: Option<SigningKey>) -> anyhow::Result<bo
     // The file is opened first: a typing error in its name should not cost a whole verification.
     let file = verify.against.as_deref().map(open).transpose()?;
     let inspector = Inspector::open(settings.database.url.expose_secret()).await?;
-    let options = Options {
-        log: verify.log.clone().map(LogName::new),
-        skip_read_models: verify.skip_projections,
-    };
+    let options =
+        Options { log: verify.log.clone().map(LogName::new), skip_read_models: verify.skip_projections };
     let mut bar = Bar::default();
     let verified = proof::verify(&inspector, &options, |progress| bar.show(&progress)).await;
     bar.finish();
@@ -178,8 +176,10 @@ pub(super) struct Bar {
 
 impl Bar {
     pub(super) fn show(&mut self, progress: &Progress) {
-        let same =
-            self.current.as_ref().is_some_and(|(log, step, _)| *log == progress.log && *step == progress.step);
+        let same = self
+            .current
+            .as_ref()
+            .is_some_and(|(log, step, _)| *log == progress.log && *step == progress.step);
         if !same {
             self.finish();
             let bar = ProgressBar::new(progress.total);
