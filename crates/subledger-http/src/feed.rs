@@ -24,7 +24,7 @@ use subledger_engine::{Engine, EngineError, ErrorKind, apps::KeyRights};
 use subledger_store::{Position, Recorded};
 use tokio::sync::watch;
 
-use crate::{problem::ApiError, views::EventView};
+use crate::{metric_definitions::STREAMS, problem::ApiError, views::EventView};
 
 /// Events read at a time: what a slow caller costs at most.
 const PAGE: u32 = 100;
@@ -65,12 +65,14 @@ impl Streams {
             return Err(refusal.retry_after(Duration::from_secs(5)));
         }
         open.insert(key.to_owned(), count + 1);
+        metrics::gauge!(STREAMS).increment(1.0);
         Ok(Slot { streams: self.clone(), key: key.to_owned() })
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        metrics::gauge!(STREAMS).decrement(1.0);
         let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
         match open.get_mut(&self.key) {
             Some(count) if *count > 1 => *count -= 1,

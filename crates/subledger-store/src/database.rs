@@ -121,8 +121,6 @@ forward! {
     queue::stats(log: &LogName) -> Vec<(i64, i64)>;
     queue::next_due(log: &LogName) -> Option<i64>;
     connect::check() -> ();
-    inspect::begin_look() -> ();
-    inspect::end_look() -> ();
     inspect::schema_version() -> Option<i64>;
     inspect::raw_heads() -> Vec<RawHead>;
     inspect::headless() -> Vec<i64>;

@@ -36,21 +36,6 @@ pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
         .map_err(|error| OpenError::Store(failed()(error)))
 }
 
-/// Begins the one transaction of a look.
-pub(crate) async fn begin_look(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("begin isolation level repeatable read read only")
-        .execute(connection)
-        .await
-        .map_err(failed())?;
-    Ok(())
-}
-
-/// Ends it.
-pub(crate) async fn end_look(connection: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query("rollback").execute(connection).await.map_err(failed())?;
-    Ok(())
-}
-
 /// The newest migration that was carried out.
 pub(crate) async fn schema_version(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
     sqlx::query_scalar("select max(version) from _sqlx_migrations where success")

@@ -39,18 +39,6 @@ pub(crate) async fn open(url: &str) -> Result<SqliteDatabase, OpenError> {
     Ok(SqliteDatabase::read_only(Arc::new(tokio::sync::Mutex::new(writer)), readers))
 }
 
-/// Begins the one transaction of a look.
-pub(crate) async fn begin_look(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("begin").execute(connection).await.map_err(failed())?;
-    Ok(())
-}
-
-/// Ends it.
-pub(crate) async fn end_look(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("rollback").execute(connection).await.map_err(failed())?;
-    Ok(())
-}
-
 /// The newest migration that was carried out.
 pub(crate) async fn schema_version(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
     sqlx::query_scalar("select max(version) from _sqlx_migrations where success")

@@ -218,14 +218,18 @@ impl Inspector {
 
     /// The logs (or the one named) at one moment: one read transaction, held only for this.
     pub async fn snapshot(&self, log: Option<&LogName>) -> Result<Snapshot, StoreError> {
-        let mut held = self.database.reader().await?;
-        let mut session = held.session();
-        session.begin_look().await?;
-        let looked = look(&mut session, log).await;
-        let ended = session.end_look().await;
-        let snapshot = looked?;
-        ended?;
-        Ok(snapshot)
+        // A transaction rolls back by itself if nobody waits for its end any more.
+        match &self.database {
+            Database::Sqlite(database) => {
+                let mut transaction = database.readers.begin().await.map_err(failed())?;
+                look(&mut Session::Sqlite(&mut transaction), log).await
+            }
+            Database::Postgres(pool) => {
+                let snapshot = "begin isolation level repeatable read read only";
+                let mut transaction = pool.begin_with(snapshot).await.map_err(failed())?;
+                look(&mut Session::Postgres(&mut transaction), log).await
+            }
+        }
     }
 
     /// Up to `limit` events of a log after a position, in order of position.
