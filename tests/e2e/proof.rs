@@ -3,13 +3,14 @@
 use std::{
     path::Path,
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     on_both_databases,
-    support::{CHANNEL, Database, Stage, run_cli, run_cli_with},
+    support::{CHANNEL, Database, Stage, create_app, run_cli, run_cli_with},
 };
 
 #[track_caller]
@@ -60,7 +61,19 @@ async fn a_running_service_is_proved(database: Database) {
     let cut: String = whole.lines().take(3).flat_map(|line| [line, "\n"]).collect();
     std::fs::write(&file, cut).unwrap();
     assert!(code(&run_cli(&stage.database, &offline), 1).contains("cut off"));
-    stage.kill();
+
+    // A stream without an end does not hold the stop up.
+    let follower = create_app(&stage.database, &["app", "create", "follower", "--rights", "read", "--json"]);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/api/v1/events?log={CHANNEL}", stage.client.url);
+    let request = http.get(url).bearer_auth(follower).header("accept", "text/event-stream");
+    let mut stream = request.send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    assert!(stream.chunk().await.unwrap().is_some());
+    let begun = Instant::now();
+    let ended = stage.service.take().unwrap().terminate().await;
+    assert!(ended == Some(0) && begun.elapsed() < Duration::from_secs(8), "{ended:?} {:?}", begun.elapsed());
+    while stream.chunk().await.unwrap().is_some() {}
     code(&run_cli(&stage.database, &["audit", "verify"]), 0);
 }
 
@@ -86,6 +99,23 @@ fn what_cannot_be_looked_at_is_said_so() {
     std::fs::write(&file, b"this is not a database, and it is longer than a header would be................")
         .unwrap();
     code(&run_cli(&database, &["audit", "verify"]), 2);
+}
+
+/// The demo's story has every sort of delivery, made by the service itself.
+#[test]
+fn the_demo_leaves_books_that_prove() {
+    let database = Database::sqlite();
+    let data = database.folder.path().join("demo");
+    let told = run_cli(&database, &["demo", "--once", "--json", "--data", path(&data)]);
+    let story: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let url = format!("sqlite://{}", story["database"].as_str().unwrap());
+    let proved = run_cli(&database, &["audit", "verify", "--json", "--database", &url]);
+    let report: Value = serde_json::from_slice(&proved.stdout).unwrap();
+    assert_eq!((proved.status.code(), &report["clean"]), (Some(0), &json!(true)), "{report}");
+    let channel = &report["database"]["logs"][1];
+    let sums = &channel["deliveries"];
+    assert_eq!((&sums["in_doubt"], &sums["skipped"]), (&json!(1), &json!(1)), "{sums}");
+    assert_eq!(channel["queued"], 1);
 }
 
 /// One byte of the database file is flipped, with no help of any database program.
