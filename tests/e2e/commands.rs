@@ -21,13 +21,16 @@ const COMMANDS: &[&[&str]] = &[
     &["audit", "ledger"],
     &["audit", "message"],
     &["audit", "user"],
+    &["audit", "verify"],
     &["events", "list"],
     &["events", "tail"],
+    &["events", "export"],
     &["projections", "status"],
     &["projections", "rebuild"],
     &["projections", "verify"],
     &["admin", "master-key"],
     &["admin", "settings"],
+    &["admin", "signing-key"],
     &["admin", "openapi"],
 ];
 

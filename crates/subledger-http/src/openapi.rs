@@ -38,6 +38,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
         (name = "ledgers", description = "Subscription quotas, grants and entries. 授权账本：额度、批次与流水。"),
         (name = "messages", description = "Send requests. 消息：发送请求。"),
         (name = "deliveries", description = "What became of each recipient; doubts. 投递：每个接收人的结果与待定处理。"),
+        (name = "events", description = "The event log, to follow. 事件日志：供下游系统订阅。"),
         (name = "keys", description = "API keys. 密钥。"),
         (name = "service", description = "Health and metrics. 服务健康与指标。"),
     ),
@@ -62,7 +63,10 @@ impl Modify for ApiKey {
 /// Refusals that any operation of the API may answer.
 const COMMON: &[(&str, &str)] = &[
     ("401", "No key, or one that is not known: `missing_key`, `bad_key`."),
-    ("429", "This key is used more often than allowed: `rate_limited`, with `Retry-After`."),
+    (
+        "429",
+        "This key is used more often than allowed: `rate_limited`, with `Retry-After`. For event streams also `too_many_streams`.",
+    ),
     ("500", "A defect of ours: `internal`."),
     (
         "503",
@@ -107,7 +111,7 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
     if id != "whoami" {
         list.extend([WITH_RIGHT, WITH_INPUT]);
     }
-    if has_channel {
+    if has_channel || id == "read_events" {
         list.push(WITH_CHANNEL);
     }
     if write {

@@ -13,6 +13,7 @@
 
 mod batch;
 mod checkpoint;
+mod compare;
 mod database;
 mod error;
 mod fold;
@@ -30,6 +31,7 @@ mod table;
 mod verify;
 
 pub use checkpoint::Pause;
+pub use compare::{Comparison, LiveDigest, live_digests};
 pub use error::{NotYet, ProjectionError, QueryError};
 pub use metric_definitions::describe_metrics;
 pub use names::ProjectionName;

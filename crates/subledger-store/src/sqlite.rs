@@ -8,6 +8,7 @@
 pub(crate) mod append;
 pub(crate) mod connect;
 pub(crate) mod head;
+pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod migrate;
 pub(crate) mod queue;

@@ -28,6 +28,8 @@ async fn every_documented_operation_works() {
         app.outside(path).await.ok(200);
     }
 
+    app.get(&format!("/events?log={CHANNEL}")).await.ok(200);
+
     let document = app.outside("/openapi.json").await.ok(200);
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {

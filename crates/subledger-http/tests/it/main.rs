@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod feed;
 mod idempotency;
 mod journey;
 mod limits;

@@ -37,6 +37,7 @@ pub(super) async fn run(audit: Audit) -> anyhow::Result<ExitCode> {
             audit.message(msgid).await?;
             audit.store.close().await;
         }
+        Audit::Verify(verify) => return super::verify::run(verify).await,
         Audit::User { channel, who, common, json } => {
             let audit = Auditor::open(&common, &channel, json).await?;
             audit.user(&who).await?;
