@@ -1,6 +1,7 @@
 //! The store: one handle to a database, its vaults and its reads.
 
 mod open;
+mod past;
 mod queue;
 mod reads;
 mod vaults;
