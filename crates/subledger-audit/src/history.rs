@@ -20,7 +20,8 @@ mod words;
 pub use at::{At, AtError, DEFAULT_ZONE, FORMS, Point, default_zone, zone};
 pub use error::HistoryError;
 pub use explain::{
-    Delivery, Stamp, Explanation, Finding, FindingKind, Listed, Number, NumberName, Paid, Step, Sum, Tap, Voided,
+    Delivery, Explanation, Finding, FindingKind, Listed, Number, NumberName, Paid, Stamp, Step, Sum, Tap,
+    Voided,
 };
 pub use states::{History, PastLedger, PastMessage, PastTemplates};
 pub use tell::{Person, Speaker};

@@ -88,8 +88,7 @@ impl Replay {
 
     /// Ledgers by subject and template.
     pub fn ledgers(&self) -> Vec<LedgerRow> {
-        let mut rows: Vec<LedgerRow> =
-            self.rows::<LedgerBook>().into_iter().map(|book| book.row).collect();
+        let mut rows: Vec<LedgerRow> = self.rows::<LedgerBook>().into_iter().map(|book| book.row).collect();
         rows.sort_by(|a, b| (a.subject, &a.template).cmp(&(b.subject, &b.template)));
         rows
     }

@@ -10,7 +10,6 @@ mod migrate;
 mod projections;
 mod sandbox;
 mod serve;
-mod timeline;
 
 use std::process::ExitCode;
 

@@ -170,9 +170,24 @@ mod tests {
     fn what_is_no_point_in_time_is_told_the_forms() {
         let shanghai = zone(DEFAULT_ZONE).unwrap();
         for text in [
-            "", " ", "yesterday", "-1", "+42", "4 2", "1e3", "0x10", "2026-13-01", "2026-02-30", "2026-03-01T25:00",
-            "2026-03-01T16:00:00+99:00", "2026-03-01T16:00[Mars/Olympus]", "2026-03-01T16:00+09:00[Asia/Shanghai]",
-            "16:00", "٤٢", "2026-03-01T16:00:00 08:00", "now",
+            "",
+            " ",
+            "yesterday",
+            "-1",
+            "+42",
+            "4 2",
+            "1e3",
+            "0x10",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-03-01T25:00",
+            "2026-03-01T16:00:00+99:00",
+            "2026-03-01T16:00[Mars/Olympus]",
+            "2026-03-01T16:00+09:00[Asia/Shanghai]",
+            "16:00",
+            "٤٢",
+            "2026-03-01T16:00:00 08:00",
+            "now",
         ] {
             let error = At::parse(text, &shanghai).unwrap_err();
             assert!(matches!(error, AtError::Form { .. }), "{text}: {error}");
@@ -197,7 +212,7 @@ mod tests {
         for name in ["Asia/Shanghai", "UTC", "+08:00", "America/New_York"] {
             assert!(zone(name).is_ok(), "{name}");
         }
-        for name in ["", "Shanghai", "+25:00", "8"] {
+        for name in ["", "Shanghai", "+26:00", "8"] {
             let error = zone(name).unwrap_err().to_string();
             assert!(error.contains("Asia/Shanghai"), "{name}: {error}");
         }

@@ -409,16 +409,18 @@ impl History {
         let findings = &mut explanation.findings;
         let before = findings.len();
         if let Some(shown) = &answer.value {
-            findings.extend(explanation.numbers.iter().filter(|number| number.name.of(shown) != number.value).map(
-                |number| Finding {
-                    kind: FindingKind::ReadModel {
-                        number: number.name,
-                        events: number.value,
-                        shown: number.name.of(shown),
+            findings.extend(
+                explanation.numbers.iter().filter(|number| number.name.of(shown) != number.value).map(
+                    |number| Finding {
+                        kind: FindingKind::ReadModel {
+                            number: number.name,
+                            events: number.value,
+                            shown: number.name.of(shown),
+                        },
+                        position: None,
                     },
-                    position: None,
-                },
-            ));
+                ),
+            );
         }
         if findings.len() == before {
             findings.push(Finding { kind: FindingKind::ReadModelRow, position: None });

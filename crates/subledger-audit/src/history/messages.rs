@@ -67,7 +67,7 @@ impl History {
         let mut replay = Replay::new(ProjectionName::Messages);
         replay.apply(&events)?;
         let row = replay.messages().into_iter().next();
-        Ok(row.map(|row| PastMessage { row, deliveries: replay.deliveries() }))
+        Ok(row.map(|row| PastMessage { row, deliveries: replay.deliveries(), events }))
     }
 
     /// The events of ledgers that begin deliveries of this message.

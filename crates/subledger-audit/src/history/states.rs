@@ -28,6 +28,8 @@ pub struct PastMessage {
     pub row: MessageRow,
     /// Every delivery planned by then, by index.
     pub deliveries: Vec<DeliveryRow>,
+    /// The events behind it, in order of position: its own, and those of ledgers that name one of its deliveries.
+    pub events: Vec<Recorded>,
 }
 
 /// A channel and its templates as they were.
@@ -112,16 +114,14 @@ impl History {
         user: UserRef,
         at: Position,
     ) -> Result<Option<BindingRow>, HistoryError> {
-        let replay =
-            self.replay(ProjectionName::Bindings, log, &[StreamName::binding(user)], at).await?;
+        let replay = self.replay(ProjectionName::Bindings, log, &[StreamName::binding(user)], at).await?;
         Ok(replay.bindings().into_iter().next())
     }
 
     /// The templates of a channel.
     pub async fn templates(&self, code: &ChannelCode, at: Position) -> Result<PastTemplates, HistoryError> {
         let log = LogName::channel(code);
-        let replay =
-            self.replay(ProjectionName::Channels, &log, &[StreamName::channel()], at).await?;
+        let replay = self.replay(ProjectionName::Channels, &log, &[StreamName::channel()], at).await?;
         Ok(PastTemplates { channel: replay.channel(), templates: replay.templates() })
     }
 

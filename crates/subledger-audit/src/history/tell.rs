@@ -152,7 +152,8 @@ impl Speaker {
         entries: impl Fn(&DeliveryRow) -> &'e [Recorded],
     ) -> String {
         let mut page = Page::default();
-        let template = message.map(|message| message.row.template.to_string()).unwrap_or_else(|| "–".to_owned());
+        let template =
+            message.map(|message| message.row.template.to_string()).unwrap_or_else(|| "–".to_owned());
         let msgid = msgid.to_string();
         page.line(&self.say(&Phrase::MessageTitle { msgid: &msgid, template: &template, channel }));
         page.line(&self.as_of(at));
@@ -162,7 +163,9 @@ impl Speaker {
         };
         let expires_at = self.time(message.row.expires_at);
         page.line(&self.say(&Phrase::Counts(&message.row)));
-        page.line(&self.say(&Phrase::Complete { complete: message.row.is_complete(), expires_at: &expires_at }));
+        page.line(
+            &self.say(&Phrase::Complete { complete: message.row.is_complete(), expires_at: &expires_at }),
+        );
         page.0.push_str(&self.events(events));
         for delivery in &message.deliveries {
             page.line("");
@@ -209,6 +212,11 @@ impl Speaker {
     /// Nothing had been recorded.
     pub fn nothing_yet(&self) -> String {
         format!("{}\n", self.say(&Phrase::NothingYet))
+    }
+
+    /// The openid has no ledger.
+    pub fn no_ledger(&self) -> String {
+        format!("{}\n", self.say(&Phrase::NoLedger))
     }
 
     /// A channel's templates, and when its list was read.

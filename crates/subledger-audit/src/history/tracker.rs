@@ -16,7 +16,8 @@ use subledger_projection::{DeliveryState, LedgerRow, LotState};
 use subledger_store::{Position, Recorded};
 
 use super::explain::{
-    Delivery, Stamp, Explanation, Finding, FindingKind, Listed, Number, NumberName, Paid, Step, Sum, Tap, Voided,
+    Delivery, Explanation, Finding, FindingKind, Listed, Number, NumberName, Paid, Stamp, Step, Sum, Tap,
+    Voided,
 };
 
 /// The most findings kept: one broken event makes every later one look odd.
@@ -426,8 +427,7 @@ const fn released(reason: &ReleaseReason) -> DeliveryState {
     }
 }
 
-type Grounds<'a> =
-    (Option<&'a Evidence>, Option<&'a subledger_domain::ledger::Answer>, Option<&'a String>);
+type Grounds<'a> = (Option<&'a Evidence>, Option<&'a subledger_domain::ledger::Answer>, Option<&'a String>);
 
 /// What an event rests on: evidence, an answer of WeChat, its message id.
 const fn grounds(event: &LedgerEvent) -> Grounds<'_> {
@@ -463,3 +463,6 @@ const fn grounds(event: &LedgerEvent) -> Grounds<'_> {
         | LedgerEvent::Doubted(_) => (None, None, None),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,8 @@ mod en;
 mod zh;
 
 use subledger_domain::{
-    EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent, ledger::LedgerEvent, message::MessageEvent,
+    EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent, ledger::LedgerEvent,
+    message::MessageEvent,
 };
 use subledger_projection::{DeliveryState, LedgerRow, LotState, MessageRow, TemplateRow};
 
@@ -49,44 +50,111 @@ pub(super) enum Told {
 /// Something to say. Times are texts already: the speaker knows the zone.
 pub(super) enum Phrase<'a> {
     Event(&'a Told),
-    LedgerTitle { subject: &'a str, template: &'a str, channel: &'a str },
-    MessageTitle { msgid: &'a str, template: &'a str, channel: &'a str },
-    UserTitle { channel: &'a str },
-    TemplatesTitle { channel: &'a str },
+    LedgerTitle {
+        subject: &'a str,
+        template: &'a str,
+        channel: &'a str,
+    },
+    MessageTitle {
+        msgid: &'a str,
+        template: &'a str,
+        channel: &'a str,
+    },
+    UserTitle {
+        channel: &'a str,
+    },
+    TemplatesTitle {
+        channel: &'a str,
+    },
     /// The point in time of the answer.
-    AsOf { position: u64, time: Option<&'a str> },
+    AsOf {
+        position: u64,
+        time: Option<&'a str>,
+    },
     Openid(Option<&'a str>),
     Userid(Option<&'a str>),
     NothingYet,
+    NoLedger,
     Totals(&'a LedgerRow),
-    Suspended { since: &'a str },
+    Suspended {
+        since: &'a str,
+    },
     Counts(&'a MessageRow),
-    Complete { complete: bool, expires_at: &'a str },
-    Recipient { index: u32, state: DeliveryState, reason: Option<&'a str> },
-    BoundTo { subject: &'a str },
+    Complete {
+        complete: bool,
+        expires_at: &'a str,
+    },
+    Recipient {
+        index: u32,
+        state: DeliveryState,
+        reason: Option<&'a str>,
+    },
+    BoundTo {
+        subject: &'a str,
+    },
     NotBound,
     NeverBound,
     NotRegistered,
     NoTemplates,
-    Template { row: &'a TemplateRow, changed_at: &'a str, vanished_at: Option<&'a str> },
+    Template {
+        row: &'a TemplateRow,
+        changed_at: &'a str,
+        vanished_at: Option<&'a str>,
+    },
     Timeline,
     NumbersTitle,
-    Number { name: NumberName, value: u64 },
-    Omitted { count: usize, change: Option<i64> },
-    Tapped { source: EvidenceSource, reference: &'a str, at: &'a str },
-    Answered { class: &'a str, code: Option<i64>, rid: Option<&'a str> },
+    Number {
+        name: NumberName,
+        value: u64,
+    },
+    Omitted {
+        count: usize,
+        change: Option<i64>,
+    },
+    Tapped {
+        source: EvidenceSource,
+        reference: &'a str,
+        at: &'a str,
+    },
+    Answered {
+        class: &'a str,
+        code: Option<i64>,
+        rid: Option<&'a str>,
+    },
     Msgid(&'a str),
     By(&'a str),
     Sum(&'a Sum),
     DeliveriesTitle,
-    Delivery { id: &'a str, state: DeliveryState, paid: Paid, lot: Option<u64> },
+    Delivery {
+        id: &'a str,
+        state: DeliveryState,
+        paid: Paid,
+        lot: Option<u64>,
+    },
     TapsTitle,
-    Tap { lot: u64, word: Option<&'a str> },
-    Went { state: LotState, delivery: Option<(&'a str, Option<DeliveryState>)>, position: u64, at: &'a str },
-    VoidBecause { found_by: &'a str, position: u64 },
+    Tap {
+        lot: u64,
+        word: Option<&'a str>,
+    },
+    Went {
+        state: LotState,
+        delivery: Option<(&'a str, Option<DeliveryState>)>,
+        position: u64,
+        at: &'a str,
+    },
+    VoidBecause {
+        found_by: &'a str,
+        position: u64,
+    },
     MaybeSpentBy(&'a str),
     FindingsTitle,
     NoFindings,
-    Finding { kind: &'a FindingKind, position: Option<u64> },
-    Unreadable { kind: &'a str, data: &'a str },
+    Finding {
+        kind: &'a FindingKind,
+        position: Option<u64>,
+    },
+    Unreadable {
+        kind: &'a str,
+        data: &'a str,
+    },
 }

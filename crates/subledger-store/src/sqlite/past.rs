@@ -37,8 +37,7 @@ pub(crate) async fn each_past_event(
     until: i64,
     each: EachEvent<'_>,
 ) -> Result<(), StoreError> {
-    let json =
-        JsonRows::of(streams, |row, past| row.text(past.stream.as_str()).int(past.after)).into_text();
+    let json = JsonRows::of(streams, |row, past| row.text(past.stream.as_str()).int(past.after)).into_text();
     let mut rows = sqlx::query_as::<_, EventColumns>(
         "select e.position, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
          from json_each(?2) w

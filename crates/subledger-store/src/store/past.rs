@@ -28,17 +28,20 @@ impl Store {
         let mut reader = self.inner.database.reader().await?;
         let mut session = reader.session();
         // Everything up to `low` was recorded in time (or is nothing), everything from `high` on was not.
-        let (mut low, mut high) = (0, head.position.0);
+        let (mut low, mut high, mut newest) = (0, head.position.0, Position(0));
         while low + 1 < high {
             let middle = low + (high - low) / 2;
             match past_at_or_below(&mut session, log, signed(middle)).await? {
-                Some((_, recorded_at)) if recorded_at <= moment.micros() => low = middle,
-                // A hole in the log is for its proof to name; here the search goes on below it.
-                Some((position, _)) => high = unsigned(position)?.min(middle),
-                None => return Ok(Position(0)),
+                // A hole in the log is for its proof to name; what is found below it answers for it here.
+                Some((found, recorded_at)) if recorded_at <= moment.micros() => {
+                    newest = Position(unsigned(found)?);
+                    low = middle;
+                }
+                Some((found, _)) => high = unsigned(found)?,
+                None => low = middle,
             }
         }
-        Ok(Position(low))
+        Ok(newest)
     }
 
     /// When the event at a position was recorded; none at zero and beyond the head.

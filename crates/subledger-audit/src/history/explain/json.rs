@@ -30,10 +30,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-pub(super) fn evidence<S: Serializer>(
-    evidence: &Option<Evidence>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(super) fn evidence<S: Serializer>(evidence: &Option<Evidence>, serializer: S) -> Result<S::Ok, S::Error> {
     evidence.as_ref().map(Shown::of).serialize(serializer)
 }
 

@@ -35,6 +35,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::Userid(Some(userid)) => format!("userid {userid}"),
         Phrase::Userid(None) => "userid erased".to_owned(),
         Phrase::NothingYet => "Nothing is known yet: nothing had been recorded by then.".to_owned(),
+        Phrase::NoLedger => "No ledger yet: no tap was reported and nothing was sent.".to_owned(),
         Phrase::Totals(row) => format!(
             "balance {}   reserved {}   in doubt {}   |   granted {} = consumed {} + void {} + held {}",
             row.balance,
@@ -52,8 +53,11 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
             let states = DeliveryState::ALL.into_iter().filter(|state| row.counts.of(*state) > 0);
             let terms: Vec<String> =
                 states.map(|state| format!("{} {}", row.counts.of(state), delivery_state(state))).collect();
-            let unplanned =
-                if row.unplanned() > 0 { format!(" + {} not planned yet", row.unplanned()) } else { String::new() };
+            let unplanned = if row.unplanned() > 0 {
+                format!(" + {} not planned yet", row.unplanned())
+            } else {
+                String::new()
+            };
             format!("targeted {} = {}{unplanned}", row.targeted, sum_of(&terms))
         }
         Phrase::Complete { complete, expires_at } => {
@@ -124,7 +128,9 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
             }
         }
         Phrase::VoidBecause { found_by, position } => {
-            format!("WeChat's answer to delivery {found_by} proved at position {position} that it was not there")
+            format!(
+                "WeChat's answer to delivery {found_by} proved at position {position} that it was not there"
+            )
         }
         Phrase::MaybeSpentBy(delivery) => {
             format!("may have been spent by delivery {delivery}, which was settled as not sent")
@@ -152,10 +158,14 @@ fn finding(kind: &FindingKind) -> String {
             format!("{}: the events come to {events}, the ledger says {ledger}", number(*name))
         }
         FindingKind::ReadModel { number: name, events, shown } => {
-            format!("{}: the events come to {events}, the read model shows {shown}; rebuild it", number(*name))
+            format!(
+                "{}: the events come to {events}, the read model shows {shown}; rebuild it",
+                number(*name)
+            )
         }
         FindingKind::ReadModelRow => {
-            "the read model shows another ledger than the events up to the same position; rebuild it".to_owned()
+            "the read model shows another ledger than the events up to the same position; rebuild it"
+                .to_owned()
         }
         FindingKind::Lot { lot } => format!("the event uses lot {lot}, which was not there to be used"),
         FindingKind::Delivery { delivery } => {

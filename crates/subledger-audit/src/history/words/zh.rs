@@ -31,6 +31,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::Userid(Some(userid)) => format!("userid {userid}"),
         Phrase::Userid(None) => "userid 已抹除".to_owned(),
         Phrase::NothingYet => "当时尚无任何记录。".to_owned(),
+        Phrase::NoLedger => "尚无授权账本：没有上报过点击，也没有发送过消息。".to_owned(),
         Phrase::Totals(row) => format!(
             "余额 {}   预留 {}   待定 {}   |   授权 {} = 已消费 {} + 作废 {} + 持有 {}",
             row.balance,
