@@ -54,7 +54,8 @@ pub(crate) struct NotYet {
 #[serde(untagged)]
 pub(crate) enum Past<T: ToSchema> {
     Now(T),
-    Then(Known<T>),
+    // Inlined: the generator names it after its outermost type alone, so all of them would be one schema.
+    Then(#[schema(inline)] Known<T>),
     NotYet(NotYet),
 }
 
