@@ -127,6 +127,6 @@ fn a_grant_that_was_taken_out_of_the_log() {
 
 #[test]
 fn findings_are_bounded() {
-    let events: Vec<LedgerEvent> = std::iter::once(granted(1)).chain((0..200).map(|n| started(n))).collect();
+    let events: Vec<LedgerEvent> = std::iter::once(granted(1)).chain((0..200).map(started)).collect();
     assert_eq!(explain(&events).findings.len(), MAX_FINDINGS);
 }
