@@ -8,5 +8,6 @@ mod commands;
 mod degraded;
 mod kill;
 mod main_job;
+mod past;
 mod proof;
 mod support;

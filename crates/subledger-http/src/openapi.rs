@@ -24,6 +24,9 @@ pub(crate) const PREFIX: &str = "/api/v1";
             微信小程序订阅消息发送与授权账本服务。\n\n\
             * Every answer of a channel says the `position` of the channel's log. Hand the position of a write to the next \
             read as `min_position` to read your own write, on any node.\n\
+            * Templates, users, ledgers, messages and deliveries take `at`: what was known then, at a position of the log or a \
+            time. The answer has the same shape and names the point it stands at; `known` is false where nothing had been \
+            recorded yet.\n\
             * Refusals are problem documents (RFC 9457) with a stable `code`, the field and the rule. Nothing is recorded \
             when a request is refused.\n\
             * Times are RFC 3339 with microseconds in UTC; any offset is accepted.\n\

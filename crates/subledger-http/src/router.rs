@@ -45,6 +45,7 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(client_reports::report_tap))
         .routes(routes!(ledgers::list_ledgers))
         .routes(routes!(ledgers::show_ledger))
+        .routes(routes!(ledgers::explain_ledger))
         .routes(routes!(ledgers::list_lots))
         .routes(routes!(ledgers::list_entries))
         .routes(routes!(messages::list_messages, messages::send_message))

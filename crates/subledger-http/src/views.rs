@@ -2,6 +2,7 @@
 
 mod channels;
 mod events;
+mod explanation;
 mod ledgers;
 mod messages;
 mod templates;
@@ -10,6 +11,7 @@ mod words;
 
 pub(crate) use channels::{ChannelView, PolicyView, QueueView};
 pub(crate) use events::EventView;
+pub(crate) use explanation::ExplanationView;
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView};
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};

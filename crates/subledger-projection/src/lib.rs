@@ -23,6 +23,7 @@ mod page;
 mod postgres;
 mod queries;
 mod rebuild;
+mod replay;
 mod rows;
 mod runner;
 mod sqlite;
@@ -38,6 +39,7 @@ pub use names::ProjectionName;
 pub use page::{Answer, MAX_PAGE, Page, PageRequest};
 pub use queries::{AppKeyAnswer, MessageFilter, Queries};
 pub use rebuild::{Progress, rebuild};
+pub use replay::{Replay, ReplayError};
 pub use rows::{
     AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState, LedgerRow, LotRow,
     LotState, MessageRow, TemplateRow,

@@ -129,6 +129,16 @@ pub(crate) struct StreamTail {
     pub(crate) after: i64,
 }
 
+/// A stream whose past is read: the events after a version.
+#[derive(Debug, Clone)]
+pub(crate) struct PastStream {
+    pub(crate) stream: StreamName,
+    pub(crate) after: i64,
+}
+
+/// Takes events one after another.
+pub(crate) type EachEvent<'a> = &'a mut (dyn FnMut(EventColumns) -> Result<(), StoreError> + Send);
+
 /// A receipt.
 #[derive(Debug)]
 pub(crate) struct ReceiptRow {

@@ -11,6 +11,7 @@ pub(crate) mod head;
 pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod migrate;
+pub(crate) mod past;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;

@@ -3,6 +3,7 @@
 mod attest;
 pub(crate) mod inspect;
 mod open;
+mod past;
 mod queue;
 mod reads;
 mod vaults;

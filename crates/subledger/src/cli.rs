@@ -253,11 +253,35 @@ pub(crate) struct Who {
     pub(crate) subject: Option<String>,
 }
 
+/// When, and told how.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Past {
+    /// What was known then: a position (42), a time (2026-03-01T16:00:00+08:00, or without an offset in --zone), or a
+    /// date (its first moment) [default: now]
+    #[arg(long, value_name = "POSITION|TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
+    /// The time zone of times without an offset and of times shown; an IANA name or an offset such as +08:00
+    #[arg(long, value_name = "ZONE", default_value = subledger_audit::history::DEFAULT_ZONE, allow_hyphen_values = true)]
+    pub(crate) zone: String,
+    /// The language of what is told to people [default: from LC_ALL, LC_MESSAGES or LANG, else en]
+    #[arg(long, value_name = "zh|en")]
+    pub(crate) lang: Option<Lang>,
+}
+
+/// A language of answers for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Lang {
+    /// 中文
+    Zh,
+    /// English
+    En,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// One ledger: where every grant is, and every event that led there
     #[command(
-        after_help = "Example:\n  subledger audit ledger --channel wechatmp123 --userid zhangsan --template TPL_…"
+        after_help = "Examples:\n  subledger audit ledger --channel wechatmp123 --userid zhangsan --template TPL_…\n  subledger audit ledger … --at 2026-03-01T16:00 --explain --lang zh"
     )]
     Ledger {
         /// The channel
@@ -268,6 +292,11 @@ pub(crate) enum Audit {
         /// The template
         #[arg(long)]
         template: String,
+        /// Every number with the events behind it; which tap paid for which delivery; what does not agree
+        #[arg(long)]
+        explain: bool,
+        #[command(flatten)]
+        past: Past,
         #[command(flatten)]
         common: Common,
         /// Print JSON
@@ -283,6 +312,8 @@ pub(crate) enum Audit {
         /// Its msgid
         msgid: String,
         #[command(flatten)]
+        past: Past,
+        #[command(flatten)]
         common: Common,
         /// Print JSON
         #[arg(long)]
@@ -294,13 +325,33 @@ pub(crate) enum Audit {
     )]
     Verify(Verify),
     /// One user: bindings, and every ledger of the openid
-    #[command(after_help = "Example:\n  subledger audit user --channel wechatmp123 --userid zhangsan")]
+    #[command(
+        after_help = "Example:\n  subledger audit user --channel wechatmp123 --userid zhangsan --at 2026-03-01"
+    )]
     User {
         /// The channel
         #[arg(long)]
         channel: String,
         #[command(flatten)]
         who: Who,
+        #[command(flatten)]
+        past: Past,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A channel's templates, and when its list was read from WeChat
+    #[command(
+        after_help = "Example:\n  subledger audit templates --channel wechatmp123 --at 2026-03-01T16:00"
+    )]
+    Templates {
+        /// The channel
+        #[arg(long)]
+        channel: String,
+        #[command(flatten)]
+        past: Past,
         #[command(flatten)]
         common: Common,
         /// Print JSON

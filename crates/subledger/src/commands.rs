@@ -11,7 +11,6 @@ mod migrate;
 mod projections;
 mod sandbox;
 mod serve;
-mod timeline;
 mod verify;
 
 use std::process::ExitCode;

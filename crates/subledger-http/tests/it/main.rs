@@ -8,6 +8,7 @@ mod idempotency;
 mod journey;
 mod limits;
 mod paging;
+mod past;
 mod people;
 mod reader;
 mod rights;
