@@ -41,6 +41,7 @@ on_both! {
         time_in_a_log_never_runs_backwards,
         a_snapshot_reload_equals_a_full_replay,
         a_snapshot_that_does_not_fit_is_ignored,
+        a_snapshot_of_another_mark_is_no_baseline,
         a_broken_stream_fails_its_own_commands_only,
     };
     receipts::{
