@@ -13,8 +13,8 @@ use crate::{
     error::while_doing,
     postgres,
     rows::{
-        EventColumns, LogHead, QueueColumns, ReceiptRow, SnapshotRow, StreamEvent, StreamFound, StreamTail,
-        Writes,
+        ContentKey, EventColumns, HeldRow, LogHead, QueueColumns, ReceiptRow, SnapshotRow, StreamEvent,
+        StreamFound, StreamTail, Writes,
     },
     sqlite,
 };
@@ -101,16 +101,20 @@ forward! {
     read::find_streams(wanted: &[(i64, StreamName)]) -> Vec<StreamFound>;
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
     receipt::find_receipts(ids: &[(i64, &str)]) -> Vec<ReceiptRow>;
-    receipt::prune_receipts(before: i64, limit: i64) -> u64;
     snapshot::find_snapshots(streams: &[(i64, i64)]) -> Vec<SnapshotRow>;
     snapshot::drop_snapshots() -> ();
     vault::identities(log: &LogName, subjects: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::contents(log: &LogName, keys: &[([u8; 16], i64)]) -> Vec<([u8; 16], i64, Vec<u8>)>;
     vault::secret(reference: &str) -> Option<Vec<u8>>;
-    vault::erase_identity(log: &LogName, subject: &[u8; 16]) -> bool;
-    vault::erase_user(user: &[u8; 16]) -> bool;
-    vault::prune_contents(before: i64, limit: i64) -> u64;
+    erasure::kept_contents(log: &LogName, messages: &[[u8; 16]]) -> Vec<([u8; 16], i64)>;
+    erasure::scrub(full: bool) -> bool;
+    retention::open_contents(after: &ContentKey, limit: i64) -> Vec<(ContentKey, bool)>;
+    retention::mark_ended(keys: &[ContentKey], now: i64) -> ();
+    retention::delete_contents(before: i64, limit: i64) -> (i64, i64);
+    retention::delete_receipts(before: i64, limit: i64) -> (i64, i64);
+    retention::held_contents(before: i64) -> HeldRow;
+    retention::held_receipts(before: i64) -> HeldRow;
     queue::unclaim(log: &LogName, rows: &[DeliveryId], due_at: i64, now: i64) -> ();
     queue::requeue_expired(log: &LogName, now: i64) -> u64;
     queue::lost(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
@@ -154,6 +158,9 @@ impl Session<'_> {
         write_if_any!(self, writes.events, append::insert_events());
         write_if_any!(self, writes.receipts, receipt::insert_receipts());
         write_if_any!(self, writes.snapshots, snapshot::put_snapshots());
+        write_if_any!(self, writes.forget.identities, erasure::forget_identities());
+        write_if_any!(self, writes.forget.users, erasure::forget_users());
+        write_if_any!(self, writes.forget.contents, erasure::forget_contents());
         write_if_any!(self, writes.identities, vault::keep_identities(now));
         write_if_any!(self, writes.users, vault::keep_users(now));
         write_if_any!(self, writes.contents, vault::keep_contents(now));

@@ -6,11 +6,13 @@
 
 pub(crate) mod append;
 pub(crate) mod connect;
+pub(crate) mod erasure;
 pub(crate) mod head;
 pub(crate) mod migrate;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;
+pub(crate) mod retention;
 pub(crate) mod snapshot;
 pub(crate) mod vault;
 

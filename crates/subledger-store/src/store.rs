@@ -1,8 +1,10 @@
 //! The store: one handle to a database, its vaults and its reads.
 
+mod erasure;
 mod open;
 mod queue;
 mod reads;
+mod retention;
 mod vaults;
 
 use std::{sync::Arc, time::SystemTime};
@@ -10,8 +12,10 @@ use std::{sync::Arc, time::SystemTime};
 use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
+pub use self::erasure::KeptContent;
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::StoredReceipt;
+pub use self::retention::{Amount, Held, RetentionClass};
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{
     Database,

@@ -78,11 +78,7 @@ pub struct StreamRef {
 impl StreamRef {
     /// The stream `name`, which holds an aggregate `A`.
     pub fn of<A: Decide>(name: StreamName) -> Self {
-        Self {
-            name,
-            empty: || Box::new(A::default()),
-            thaw: thawed::<A>,
-        }
+        Self { name, empty: || Box::new(A::default()), thaw: thawed::<A> }
     }
 }
 

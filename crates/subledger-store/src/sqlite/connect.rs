@@ -58,6 +58,8 @@ pub(crate) async fn connect(
         .pragma("wal_autocheckpoint", WAL_EMERGENCY_PAGES)
         // A damaged page is reported when it is read instead of being misread.
         .pragma("cell_size_check", "on")
+        // What is deleted is overwritten, so that an erased person's sealed rows do not linger in free space.
+        .pragma("secure_delete", "on")
         .pragma("temp_store", "memory")
         .pragma("cache_size", "-65536")
         .disable_statement_logging();
