@@ -104,6 +104,8 @@ pub struct ErasureAnswer {
 #[derive(Default)]
 struct Progress {
     known: bool,
+    /// Every openid that was looked for.
+    asked: BTreeSet<SubjectId>,
     openids: BTreeSet<(ChannelCode, SubjectId)>,
     /// The openids that went, to give one back if somebody was bound to it meanwhile.
     values: Vec<(ChannelCode, SubjectId, Openid)>,
@@ -133,6 +135,11 @@ impl Engine {
             Whom::Userid(userid) => Some(self.store().user_ref_of(userid)),
             Whom::Openid(_) => None,
         };
+        // Looked at as a whole first, so that a refusal in the last channel does not come after the first was erased. Each
+        // channel's command decides anew.
+        for code in &channels {
+            self.find_person(code, &erasure, user).await?.check(&erasure)?;
+        }
         let mut progress = Progress::default();
         for code in &channels {
             self.erase_from(caller, code, &erasure, user, &mut progress).await?;
@@ -218,12 +225,6 @@ impl Engine {
             if found.is_clean() {
                 return Ok(());
             }
-            if let Some(name) =
-                found.openids.values().map(Openid::as_str).find(|name| erasure.reason.contains(name))
-            {
-                let _ = name;
-                return Err(names_person());
-            }
             let contents = u32::try_from(found.contents.len()).unwrap_or(u32::MAX);
             let work = Forget::new(caller, erasure, found);
             let done = self.submit(log.clone(), caller, "erase_user", None, work).await?;
@@ -252,8 +253,12 @@ impl Engine {
         }
         let mut streams: Vec<StreamName> = user.map(StreamName::user).into_iter().collect();
         streams.extend(progress.subjects.iter().map(|subject| StreamName::subject(*subject)));
-        let Some(first) = streams.first() else { return Err(unknown_person()) };
-        if !progress.known && forget_user.is_none() && self.person(first).await?.erased().is_none() {
+        if !progress.known && forget_user.is_none() {
+            // Nothing is left of the person, or there never was anything.
+            streams.extend(progress.asked.iter().map(|subject| StreamName::subject(*subject)));
+            streams = self.erased_before(streams).await?.into_iter().collect();
+        }
+        if streams.is_empty() {
             return Err(unknown_person());
         }
         let source = if caller.operator { EvidenceSource::Operator } else { EvidenceSource::Integrator };
@@ -272,6 +277,16 @@ impl Engine {
         };
         let work = Record { streams, erased, forget_user, shared: count(progress.shared.len()) };
         self.submit(LogName::main(), caller, "erase_user", key, work).await
+    }
+
+    /// The first of these persons who was erased before.
+    async fn erased_before(&self, streams: Vec<StreamName>) -> Result<Option<StreamName>, EngineError> {
+        for stream in streams {
+            if self.person(&stream).await?.erased().is_some() {
+                return Ok(Some(stream));
+            }
+        }
+        Ok(None)
     }
 
     async fn is_kept(&self, user: UserRef) -> Result<bool, EngineError> {
@@ -340,6 +355,10 @@ impl Progress {
         for target in &found.targets {
             if target.shared {
                 self.shared.insert((code.clone(), target.subject));
+                continue;
+            }
+            self.asked.insert(target.subject);
+            if !found.known {
                 continue;
             }
             self.subjects.insert(target.subject);

@@ -3,16 +3,17 @@
 //! Which openids a user had is told by the log. Who else has an openid, which ledgers it has and which deliveries went to
 //! it are told by the read models, which must show everything first.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use subledger_domain::{
     ChannelCode, DeliveryId, LogName, MessageId, Openid, StreamName, SubjectId, UserRef,
     binding::{Binding, BindingEvent},
+    ledger::Phase,
 };
 use subledger_projection::{DeliveryRow, DeliveryState, PageRequest};
 use subledger_store::KeptContent;
 
-use super::{Erasure, Whom};
+use super::{Erasure, Whom, forget::allowed, names_person};
 use crate::{Engine, EngineError};
 
 /// Events of a binding read in one go.
@@ -42,24 +43,43 @@ pub(super) struct Target {
     pub(super) shared: bool,
     /// Its ledgers.
     pub(super) ledgers: Vec<StreamName>,
-    /// Deliveries to the person that have not ended.
-    pub(super) open: BTreeSet<DeliveryId>,
+    /// Deliveries to the person that have not ended, and how far they have come.
+    pub(super) open: BTreeMap<DeliveryId, Phase>,
 }
 
 impl Target {
     /// Whether a delivery that its ledger holds is the person's.
     pub(super) fn owns(&self, delivery: DeliveryId) -> bool {
-        !self.shared || self.open.contains(&delivery)
+        !self.shared || self.open.contains_key(&delivery)
     }
 }
 
 impl Found {
+    /// Refuses what the erasure must be refused for, as far as can be seen without deciding.
+    pub(super) fn check(&self, erasure: &Erasure) -> Result<(), EngineError> {
+        if self.openids.values().any(|openid| erasure.reason.contains(openid.as_str())) {
+            return Err(names_person());
+        }
+        let open = self.targets.iter().flat_map(|target| &target.open).map(|(id, phase)| (*id, *phase));
+        allowed(&open.collect::<Vec<_>>(), erasure.force)
+    }
+
     /// Whether nothing is left to do in this channel.
     pub(super) fn is_clean(&self) -> bool {
         self.bound.is_empty()
             && self.openids.is_empty()
             && self.contents.is_empty()
             && self.targets.iter().all(|target| target.open.is_empty())
+    }
+}
+
+/// How far a delivery has come that has not ended.
+fn phase(state: DeliveryState) -> Option<Phase> {
+    match state {
+        DeliveryState::Queued => Some(Phase::Reserved),
+        DeliveryState::Started => Some(Phase::Started),
+        DeliveryState::InDoubt => Some(Phase::InDoubt),
+        _ => None,
     }
 }
 
@@ -138,15 +158,14 @@ impl Engine {
             subject,
             shared,
             ledgers: ledgers.iter().map(|row| StreamName::ledger(subject, &row.template)).collect(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
         };
         let mut page = PageRequest::first(subledger_projection::MAX_PAGE);
         loop {
             let answer = queries.deliveries_of_subject(code, subject, &page).await?;
             let mut rows = answer.items;
             rows.retain(|row| !shared || row.user_ref == user);
-            let open = [DeliveryState::Queued, DeliveryState::Started, DeliveryState::InDoubt];
-            target.open.extend(rows.iter().filter(|row| open.contains(&row.state)).map(DeliveryRow::id));
+            target.open.extend(rows.iter().filter_map(|row| Some((row.id(), phase(row.state)?))));
             if found.contents.len() < MAX_CONTENTS && !rows.is_empty() {
                 self.find_contents(code, &rows, found).await?;
             }

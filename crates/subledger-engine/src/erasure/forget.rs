@@ -64,14 +64,9 @@ impl Work for Forget {
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<Forgotten, Stop<EngineError>> {
-        let (waiting, handed_over): (Vec<_>, Vec<_>) =
-            self.open(stage)?.into_iter().partition(|(_, _, phase)| *phase == Phase::Reserved);
-        if !handed_over.is_empty() {
-            return Err(Stop::Refuse(under_way(&handed_over)));
-        }
-        if !waiting.is_empty() && !self.force {
-            return Err(Stop::Refuse(still_waiting(&waiting)));
-        }
+        let waiting = self.open(stage)?;
+        let phases: Vec<_> = waiting.iter().map(|(_, delivery, phase)| (*delivery, *phase)).collect();
+        allowed(&phases, self.force).map_err(Stop::Refuse)?;
         for (ledger, delivery, _) in &waiting {
             let command = LedgerCommand::Release { delivery: *delivery, request: ReleaseRequest::Retract };
             let events = stage
@@ -96,32 +91,38 @@ impl Work for Forget {
     }
 }
 
-fn named(open: &[(StreamName, DeliveryId, Phase)]) -> String {
-    let word = |phase: &Phase| match phase {
+/// Refuses while deliveries to the person have not ended: always if WeChat has or may have them, and those that wait unless
+/// they may be taken back.
+pub(super) fn allowed(open: &[(DeliveryId, Phase)], force: bool) -> Result<(), EngineError> {
+    let (waiting, handed_over): (Vec<_>, Vec<_>) =
+        open.iter().copied().partition(|(_, phase)| *phase == Phase::Reserved);
+    if !handed_over.is_empty() {
+        let detail = format!(
+            "WeChat has, or may have, deliveries to this person: {}. Try again when they have ended; settle those in doubt",
+            named(&handed_over)
+        );
+        return Err(EngineError::conflict("deliveries_under_way", detail));
+    }
+    if !waiting.is_empty() && !force {
+        let detail = format!(
+            "deliveries to this person wait: {}. Retract them, let them end, or force the erasure, which takes them back",
+            named(&waiting)
+        );
+        return Err(EngineError::conflict("deliveries_waiting", detail));
+    }
+    Ok(())
+}
+
+fn named(open: &[(DeliveryId, Phase)]) -> String {
+    let word = |phase: Phase| match phase {
         Phase::Reserved => "waiting",
         Phase::Started => "under way",
         Phase::InDoubt => "in doubt",
     };
     let mut names: Vec<String> =
-        open.iter().take(MAX_NAMED).map(|(_, id, phase)| format!("{id} ({})", word(phase))).collect();
+        open.iter().take(MAX_NAMED).map(|(id, phase)| format!("{id} ({})", word(*phase))).collect();
     if open.len() > MAX_NAMED {
         names.push(format!("and {} more", open.len() - MAX_NAMED));
     }
     names.join(", ")
-}
-
-fn under_way(open: &[(StreamName, DeliveryId, Phase)]) -> EngineError {
-    let detail = format!(
-        "WeChat has, or may have, deliveries to this person: {}. Try again when they have ended; settle those in doubt",
-        named(open)
-    );
-    EngineError::conflict("deliveries_under_way", detail)
-}
-
-fn still_waiting(open: &[(StreamName, DeliveryId, Phase)]) -> EngineError {
-    let detail = format!(
-        "deliveries to this person wait: {}. Retract them, let them end, or force the erasure, which takes them back",
-        named(open)
-    );
-    EngineError::conflict("deliveries_waiting", detail)
 }
