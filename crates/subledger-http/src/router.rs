@@ -19,7 +19,9 @@ use crate::{
     middleware::{auth, limits, request},
     openapi::{self, Document, PREFIX},
     problem::ApiError,
-    routes::{channels, client_reports, deliveries, health, ledgers, messages, templates, users, whoami},
+    routes::{
+        channels, client_reports, deliveries, erasures, health, ledgers, messages, templates, users, whoami,
+    },
 };
 
 /// The native API, under [`PREFIX`].
@@ -40,6 +42,7 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(users::list_users, users::bind_user))
         .routes(routes!(users::show_user, users::unbind_user))
         .routes(routes!(users::list_user_ledgers))
+        .routes(routes!(erasures::erase_user))
         .routes(routes!(client_reports::report_tap))
         .routes(routes!(ledgers::list_ledgers))
         .routes(routes!(ledgers::show_ledger))

@@ -5,9 +5,11 @@ mod app;
 mod audit;
 mod channel;
 mod demo;
+mod erase;
 mod events;
 mod migrate;
 mod projections;
+mod retention;
 mod sandbox;
 mod serve;
 mod timeline;
@@ -38,7 +40,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => audit::run(audit).await,
         Command::Events(events) => events::run(events).await,
         Command::Projections(projections) => projections::run(projections).await,
-        Command::Admin(admin) => admin::run(&admin),
+        Command::Admin(admin) => admin::run(admin).await,
     }
 }
 

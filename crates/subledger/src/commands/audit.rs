@@ -13,7 +13,7 @@ use subledger_domain::{
 use subledger_projection::{PageRequest, Queries};
 use subledger_store::{Recorded, Store};
 
-use super::{channel_code, settings, timeline::sentence};
+use super::{channel_code, erase, settings, timeline::sentence};
 use crate::{
     cli::{Audit, Common, Who},
     exit::SettingsError,
@@ -37,6 +37,7 @@ pub(super) async fn run(audit: Audit) -> anyhow::Result<ExitCode> {
             audit.message(msgid).await?;
             audit.store.close().await;
         }
+        Audit::EraseUser(wish) => return erase::run(wish).await,
         Audit::User { channel, who, common, json } => {
             let audit = Auditor::open(&common, &channel, json).await?;
             audit.user(&who).await?;
@@ -191,16 +192,34 @@ impl Auditor {
         if who.userid.is_some() {
             bindings = self.stream(&StreamName::binding(self.store.user_ref_of(&userid(who)?))).await?;
         }
-        let subject = self.subject(who).await?;
+        let erased = erase::record(&self.store, &self.channel, who).await?;
+        let subject = match (self.subject(who).await, &erased) {
+            (Ok(subject), _) => subject,
+            (Err(_), Some(record)) => {
+                if self.json {
+                    return output::json(&json!({
+                        "channel": self.channel, "erased": record, "subject": null,
+                        "bindings": bindings.iter().map(entry).collect::<Vec<_>>(), "ledgers": [],
+                    }));
+                }
+                println!("{}", erase::sentence(record));
+                print_events(&bindings);
+                return Ok(());
+            }
+            (Err(error), None) => return Err(error),
+        };
         let queries = Queries::new(self.store.clone());
         let ledgers = queries.ledgers_of(&self.channel, subject).await?.value;
         if self.json {
             return output::json(&json!({
-                "channel": self.channel, "subject": subject,
+                "channel": self.channel, "subject": subject, "erased": erased,
                 "bindings": bindings.iter().map(entry).collect::<Vec<_>>(), "ledgers": ledgers,
             }));
         }
         println!("Subject {subject}, channel {}", self.channel);
+        if let Some(record) = &erased {
+            println!("{}", erase::sentence(record));
+        }
         print_events(&bindings);
         if ledgers.is_empty() {
             println!("No ledger yet: no tap was reported and nothing was sent.");

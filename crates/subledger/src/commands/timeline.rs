@@ -5,6 +5,7 @@ use subledger_domain::{
     binding::BindingEvent,
     ledger::{Answer, Basis, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
+    person::PersonEvent,
 };
 use subledger_store::Recorded;
 
@@ -14,6 +15,7 @@ pub(super) fn sentence(event: &Recorded) -> String {
         "ledger" => event.decode::<LedgerEvent>().map(|event| ledger(&event)).ok(),
         "binding" => event.decode::<BindingEvent>().map(|event| binding(&event)).ok(),
         "message" => event.decode::<MessageEvent>().map(|event| message(&event)).ok(),
+        "user" | "subject" => event.decode::<PersonEvent>().map(|event| person(&event)).ok(),
         _ => None,
     }
     .unwrap_or_else(|| format!("{} {}", event.kind_name(), String::from_utf8_lossy(&event.data)))
@@ -111,6 +113,22 @@ fn binding(event: &BindingEvent) -> String {
             format!("moved from subject {} to {} ({})", e.from, e.subject, by(&e.evidence))
         }
         BindingEvent::Unbound(e) => format!("unbound from subject {} ({})", e.subject, by(&e.evidence)),
+    }
+}
+
+fn person(event: &PersonEvent) -> String {
+    match event {
+        PersonEvent::Erased(e) => {
+            let channels: Vec<&str> = e.channels.iter().map(subledger_domain::ChannelCode::as_str).collect();
+            format!(
+                "erased from {}: {} openids, {} contents{} ({})",
+                channels.join(", "),
+                e.openids,
+                e.contents,
+                if e.userid { ", the userid" } else { "" },
+                by(&e.evidence)
+            )
+        }
     }
 }
 
