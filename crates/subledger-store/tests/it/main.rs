@@ -49,7 +49,6 @@ on_both! {
         another_body_is_refused,
         repetitions_inside_one_batch_are_one_command,
         receipts_outlive_a_restart_and_refusals_leave_none,
-        pruned_receipts_are_forgotten,
     };
     decisions::{
         a_command_sees_what_earlier_ones_of_its_batch_did,
@@ -66,10 +65,17 @@ on_both! {
     vaults::{
         what_is_kept_opens_again,
         nothing_personal_stands_in_the_database,
-        an_erased_person_is_gone_and_the_log_stays,
         another_master_key_opens_nothing,
         hashes_hold_over_a_restart,
         a_secret_reference_is_used_once,
+    };
+    forgetting::{
+        what_is_forgotten_goes_with_its_command,
+        within_one_batch_the_last_word_counts,
+        what_was_deleted_leaves_the_files,
+        contents_go_after_their_message_has_ended,
+        receipts_go_by_age_in_pieces,
+        two_sweeps_at_once_delete_each_row_once,
     };
     queue::{
         due_rows_are_claimed_oldest_first_and_once,
