@@ -93,7 +93,6 @@ async fn an_erased_person_is_gone_from_every_table_and_file(place: Place) {
     let mut by_openid =
         send_request(vec![Recipient { to: To::Openid(o_zhang.parse().unwrap()), data: Values::new() }]);
     by_openid.idempotency_key = Some("order-42".to_owned());
-    by_openid.data.insert("phrase3".to_owned(), "待取★".to_owned());
     let mut messages = Vec::new();
     for request in [both, alone, other, by_openid] {
         messages.push(world.engine.send(&world.caller, &world.code, request).await.unwrap().answer.msgid);

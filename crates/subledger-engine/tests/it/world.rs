@@ -37,7 +37,7 @@ pub struct World {
     pub wechat: Sandbox,
     pub code: ChannelCode,
     pub caller: Caller,
-    _place: Place,
+    pub _place: Place,
 }
 
 pub fn template() -> TemplateId {
