@@ -27,7 +27,7 @@ async fn userids_may_hold_any_characters() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erased_person_shows_as_null_and_the_numbers_stay() {
     let app = TestApp::new().await;
-    let openid = app.user("zhangsan", 1).await;
+    app.user("zhangsan", 1).await;
     let sent = app.send(json!([{ "userid": "zhangsan" }])).await;
     let msgid = sent["msgid"].as_str().unwrap();
     app.ended(msgid).await;
