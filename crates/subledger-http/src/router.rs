@@ -20,7 +20,8 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        channels, client_reports, deliveries, events, health, ledgers, messages, templates, users, whoami,
+        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, templates, users,
+        whoami,
     },
 };
 
@@ -42,6 +43,7 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(users::list_users, users::bind_user))
         .routes(routes!(users::show_user, users::unbind_user))
         .routes(routes!(users::list_user_ledgers))
+        .routes(routes!(erasures::erase_user))
         .routes(routes!(client_reports::report_tap))
         .routes(routes!(ledgers::list_ledgers))
         .routes(routes!(ledgers::show_ledger))

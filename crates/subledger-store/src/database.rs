@@ -12,7 +12,10 @@ use crate::{
     StoreError,
     error::while_doing,
     postgres,
-    rows::{EventColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes},
+    rows::{
+        ContentKey, EventColumns, HeldRow, LogHead, QueueColumns, ReceiptRow, StreamEvent, StreamFound,
+        StreamTail, Writes,
+    },
     sqlite,
     store::inspect::{RawColumns, RawHead, RawQueue},
 };
@@ -203,15 +206,19 @@ forward! {
     read::find_streams(wanted: &[(i64, StreamName)]) -> Vec<StreamFound>;
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
     receipt::find_receipts(ids: &[(i64, &str)]) -> Vec<ReceiptRow>;
-    receipt::prune_receipts(before: i64, limit: i64) -> u64;
     snapshot::drop_snapshots() -> ();
     vault::identities(log: &LogName, subjects: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::contents(log: &LogName, keys: &[([u8; 16], i64)]) -> Vec<([u8; 16], i64, Vec<u8>)>;
     vault::secret(reference: &str) -> Option<Vec<u8>>;
-    vault::erase_identity(log: &LogName, subject: &[u8; 16]) -> bool;
-    vault::erase_user(user: &[u8; 16]) -> bool;
-    vault::prune_contents(before: i64, limit: i64) -> u64;
+    erasure::kept_contents(log: &LogName, messages: &[[u8; 16]]) -> Vec<([u8; 16], i64)>;
+    erasure::scrub(full: bool) -> bool;
+    retention::open_contents(after: &ContentKey, limit: i64) -> Vec<(ContentKey, bool)>;
+    retention::mark_ended(keys: &[ContentKey], now: i64) -> ();
+    retention::delete_contents(before: i64, limit: i64) -> (i64, i64);
+    retention::delete_receipts(before: i64, limit: i64) -> (i64, i64);
+    retention::held_contents(before: i64) -> HeldRow;
+    retention::held_receipts(before: i64) -> HeldRow;
     queue::unclaim(log: &LogName, rows: &[DeliveryId], due_at: i64, now: i64) -> ();
     queue::requeue_expired(log: &LogName, now: i64) -> u64;
     queue::lost(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;

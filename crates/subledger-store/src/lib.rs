@@ -34,7 +34,7 @@ pub use error::{DriverError, OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Claimed, Clock, Inspector, LogSnapshot, QueueEntry, QueueStats, RawEvent, RawQueueRow, Snapshot, Store,
-    StoredReceipt, StrayReceipt, Swept, SystemClock,
+    Amount, Claimed, Clock, Held, Inspector, KeptContent, LogSnapshot, QueueEntry, QueueStats, RawEvent,
+    RawQueueRow, RetentionClass, Snapshot, Store, StoredReceipt, StrayReceipt, Swept, SystemClock,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -7,6 +7,7 @@
 
 pub(crate) mod append;
 pub(crate) mod connect;
+pub(crate) mod erasure;
 pub(crate) mod head;
 pub(crate) mod inspect;
 pub(crate) mod lock;
@@ -15,6 +16,7 @@ pub(crate) mod past;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;
+pub(crate) mod retention;
 pub(crate) mod snapshot;
 pub(crate) mod vault;
 pub(crate) mod writer;

@@ -1,11 +1,13 @@
 //! The store: one handle to a database, its vaults and its reads.
 
 mod attest;
+mod erasure;
 pub(crate) mod inspect;
 mod open;
 mod past;
 mod queue;
 mod reads;
+mod retention;
 mod vaults;
 
 use std::{sync::Arc, time::SystemTime};
@@ -13,9 +15,11 @@ use std::{sync::Arc, time::SystemTime};
 use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
+pub use self::erasure::KeptContent;
 pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, Snapshot, StrayReceipt};
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::StoredReceipt;
+pub use self::retention::{Amount, Held, RetentionClass};
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{
     Database,

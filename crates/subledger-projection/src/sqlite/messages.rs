@@ -113,6 +113,17 @@ pub(crate) const ONE: &str = concat!(
     from projection p where p.log = ?1 and p.name = 'messages' and p.purpose = 'live'"
 );
 
+/// Messages by id; parameter: a JSON array of ids.
+pub(crate) const SOME: &str = concat!(
+    "select p.position, (select json_group_array(json(s.r)) from (select ",
+    message!(),
+    " as r from json_each(?2) w cross join messages t
+        where t.log = p.log and t.generation = p.generation
+            and t.id = w.value
+        order by t.id) s)
+    from projection p where p.log = ?1 and p.name = 'messages' and p.purpose = 'live'"
+);
+
 /// Messages before a position; parameters: position, limit, then app, template and state or nulls.
 pub(crate) const PAGE: &str = concat!(
     "select p.position, (select json_group_array(json(s.r)) from (select ",

@@ -34,11 +34,13 @@ const WAL_RESTART_BYTES: i64 = 64 << 20;
 /// Pages after which a commit checkpoints by itself: only if the background connection has died.
 const WAL_EMERGENCY_PAGES: &str = "131072";
 /// What every connection that writes is set to.
-pub(crate) const WRITER_PRAGMAS: [(&str, &str); 5] = [
+pub(crate) const WRITER_PRAGMAS: [(&str, &str); 6] = [
     ("synchronous", "full"),
     ("wal_autocheckpoint", WAL_EMERGENCY_PAGES),
     // A damaged page is reported when it is read instead of being misread.
     ("cell_size_check", "on"),
+    // What is deleted is overwritten, so that an erased person's sealed rows do not linger in free space.
+    ("secure_delete", "on"),
     ("temp_store", "memory"),
     ("cache_size", "-65536"),
 ];

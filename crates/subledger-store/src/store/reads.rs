@@ -11,9 +11,6 @@ use crate::{
     work::{StreamRef, Versioned},
 };
 
-/// Receipts and contents deleted in one statement, so that pruning never holds the database for long.
-const PRUNE_ROWS: i64 = 2_000;
-
 /// What is stored under a command id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredReceipt<T> {
@@ -128,33 +125,6 @@ impl Store {
     /// Changes whenever a log appears that this node did not know.
     pub fn logs(&self) -> watch::Receiver<Vec<LogName>> {
         self.inner.tails.names()
-    }
-
-    /// Deletes receipts recorded before a moment; a command repeated after that is a new command. Answers how many.
-    pub async fn prune_receipts(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut pruned = 0;
-        loop {
-            // The writer is taken anew for each piece, so that commands get their turn in between.
-            let mut writer = self.inner.database.writer().await?;
-            let piece = writer.session().prune_receipts(before.micros(), PRUNE_ROWS).await?;
-            pruned += piece;
-            if piece == 0 {
-                return Ok(pruned);
-            }
-        }
-    }
-
-    /// Deletes contents kept before a moment, except those of messages that still wait in the queue. Answers how many.
-    pub async fn prune_contents(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut pruned = 0;
-        loop {
-            let mut writer = self.inner.database.writer().await?;
-            let piece = writer.session().prune_contents(before.micros(), PRUNE_ROWS).await?;
-            pruned += piece;
-            if piece == 0 {
-                return Ok(pruned);
-            }
-        }
     }
 
     /// Deletes all snapshots. Loses nothing; needed once after an upgrade that changes what a state remembers.

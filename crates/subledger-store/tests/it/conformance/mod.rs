@@ -1,6 +1,7 @@
 //! What a store promises, whichever database it stands on.
 
 pub mod decisions;
+pub mod forgetting;
 pub mod framework;
 pub mod log;
 pub mod queue;
