@@ -13,8 +13,8 @@ use crate::{
     error::while_doing,
     postgres,
     rows::{
-        EventColumns, LogHead, QueueColumns, ReceiptRow, SnapshotRow, StreamEvent, StreamFound, StreamTail,
-        Writes,
+        EventColumns, LeaseColumns, LogHead, QueueColumns, ReceiptRow, SnapshotRow, StreamEvent, StreamFound,
+        StreamTail, Writes,
     },
     sqlite,
 };
@@ -120,6 +120,9 @@ forward! {
     queue::stats(log: &LogName) -> Vec<(i64, i64)>;
     queue::next_due(log: &LogName) -> Option<i64>;
     connect::check() -> ();
+    lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
+    lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;
+    lease::release(leases: &[(&str, &str, i64)]) -> ();
 }
 
 /// Runs a statement in both backends if there is anything to write.

@@ -6,6 +6,7 @@
 pub(crate) mod append;
 pub(crate) mod connect;
 pub(crate) mod head;
+pub(crate) mod lease;
 pub(crate) mod migrate;
 pub(crate) mod queue;
 pub(crate) mod read;

@@ -1,5 +1,6 @@
 //! The store: one handle to a database, its vaults and its reads.
 
+mod lease;
 mod open;
 mod queue;
 mod reads;
@@ -10,6 +11,7 @@ use std::{sync::Arc, time::SystemTime};
 use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
+pub use self::lease::Lease;
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::StoredReceipt;
 pub(crate) use self::vaults::{SHARED, place};

@@ -85,6 +85,13 @@ on_both! {
         readers_by_position_miss_nothing_under_concurrent_writers,
         two_executors_on_one_log_agree,
     };
+    leases::{
+        a_lease_has_one_holder_until_it_runs_out,
+        a_holder_that_lost_its_lease_cannot_renew_it,
+        a_released_lease_is_free_at_once,
+        many_leases_are_taken_in_one_statement,
+        of_many_contenders_one_gets_the_lease,
+    };
     recovery::{
         executors_go_on_after_their_connections_are_cut,
         two_nodes_may_open_a_new_database_at_once,

@@ -2,6 +2,7 @@
 
 pub mod decisions;
 pub mod framework;
+pub mod leases;
 pub mod log;
 pub mod queue;
 pub mod readers;

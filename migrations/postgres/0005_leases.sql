@@ -1,0 +1,10 @@
+-- Leases: who may do what only one node at a time should do. A row per name, made when somebody first asks for it.
+create table lease (
+    name   text collate "C" primary key,
+    -- unique per contender; kept after the lease ran out, to tell whether it changes hands
+    holder text   not null,
+    -- fencing number: grows by one whenever the holder changes
+    token  bigint not null check (token >= 1),
+    -- microseconds since 1970-01-01T00:00:00Z, of the database's clock; 0 after a release
+    until  bigint not null
+) with (fillfactor = 50);
