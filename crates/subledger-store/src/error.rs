@@ -44,6 +44,18 @@ impl StoreError {
         }
     }
 
+    /// [`Self::sort`] for what is done through rusqlite.
+    pub fn sort_rusqlite(doing: &'static str, source: rusqlite::Error) -> Self {
+        let code = source.sqlite_error().map(|error| error.extended_code);
+        match fault_of_sqlite(code) {
+            Fault::Unreachable => {
+                Self::Unavailable { doing, source: sqlx::Error::AnyDriverError(source.into()) }
+            }
+            Fault::Damaged => Self::Corrupt(format!("{source}, found while {doing}")),
+            Fault::Refused => Self::Database { doing, source: sqlx::Error::AnyDriverError(source.into()) },
+        }
+    }
+
     /// The same failure for another of the callers that share it. Driver errors cannot be cloned, their text can.
     pub(crate) fn again(&self) -> Self {
         let copy = |source: &sqlx::Error| sqlx::Error::Protocol(source.to_string());
@@ -58,6 +70,11 @@ impl StoreError {
 /// For `map_err`: sorts a driver error that came up while doing this step.
 pub(crate) fn while_doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Copy {
     move |source| StoreError::sort(doing, source)
+}
+
+/// For `map_err`: sorts an error of rusqlite that came up while doing this step.
+pub(crate) fn in_rusqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + Copy {
+    move |source| StoreError::sort_rusqlite(doing, source)
 }
 
 enum Fault {
@@ -95,14 +112,18 @@ fn fault_of(error: &sqlx::Error) -> Fault {
     }
     if database.try_downcast_ref::<SqliteError>().is_some() {
         let code: Option<i32> = database.code().and_then(|code| code.parse().ok());
-        // Primary codes: 5 busy, 6 locked, 10 I/O error, 13 disk full, 14 cannot open; 11 corrupt, 26 not a database.
-        return match code.map(|code| code & 0xff) {
-            Some(5 | 6 | 10 | 13 | 14) => Fault::Unreachable,
-            Some(11 | 26) => Fault::Damaged,
-            _ => Fault::Refused,
-        };
+        return fault_of_sqlite(code);
     }
     Fault::Refused
+}
+
+/// Primary codes: 5 busy, 6 locked, 10 I/O error, 13 disk full, 14 cannot open; 11 corrupt, 26 not a database.
+fn fault_of_sqlite(code: Option<i32>) -> Fault {
+    match code.map(|code| code & 0xff) {
+        Some(5 | 6 | 10 | 13 | 14) => Fault::Unreachable,
+        Some(11 | 26) => Fault::Damaged,
+        _ => Fault::Refused,
+    }
 }
 
 /// The database could not be opened.

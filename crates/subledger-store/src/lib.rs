@@ -31,5 +31,8 @@ pub use effects::{Effect, QueueRow, QueueState};
 pub use error::{OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
-pub use store::{Claimed, Clock, Lease, QueueEntry, QueueStats, Store, StoredReceipt, Swept, SystemClock};
+pub use store::{
+    Chunk, Claimed, Clock, Lease, QueueEntry, QueueStats, Scan, Scanned, Store, StoredReceipt, Swept,
+    SystemClock,
+};
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

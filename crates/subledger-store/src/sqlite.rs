@@ -11,5 +11,6 @@ pub(crate) mod migrate;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;
+pub(crate) mod scan;
 pub(crate) mod snapshot;
 pub(crate) mod vault;

@@ -4,6 +4,7 @@ mod lease;
 mod open;
 mod queue;
 mod reads;
+pub(crate) mod scan;
 mod vaults;
 
 use std::{sync::Arc, time::SystemTime};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 pub use self::lease::Lease;
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::StoredReceipt;
+pub use self::scan::{Chunk, Scan, Scanned};
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{
     Database,

@@ -92,6 +92,10 @@ on_both! {
         many_leases_are_taken_in_one_statement,
         of_many_contenders_one_gets_the_lease,
     };
+    scans::{
+        a_scan_reads_what_pages_read,
+        a_scan_that_is_given_up_holds_nothing,
+    };
     recovery::{
         executors_go_on_after_their_connections_are_cut,
         two_nodes_may_open_a_new_database_at_once,

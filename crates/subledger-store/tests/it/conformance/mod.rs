@@ -8,4 +8,5 @@ pub mod queue;
 pub mod readers;
 pub mod receipts;
 pub mod recovery;
+pub mod scans;
 pub mod vaults;
