@@ -8,3 +8,11 @@ create table lease (
     -- microseconds since 1970-01-01T00:00:00Z, of the database's clock; 0 after a release
     until  bigint not null
 ) with (fillfactor = 50);
+
+-- Where a read model is stopped: the event's stream and kind beside its position. And how many events of kinds that this
+-- version does not know a read model has passed over.
+alter table projection add column paused_stream text collate "C";
+alter table projection add column paused_kind text collate "C";
+alter table projection add column unknown bigint not null default 0;
+-- The fold that wrote the rows of a generation under construction; another version begins anew.
+alter table projection add column schema bigint not null default 0;

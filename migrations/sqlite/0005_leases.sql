@@ -8,3 +8,16 @@ create table lease (
     -- microseconds since 1970-01-01T00:00:00Z; 0 after a release
     until  integer not null
 ) strict, without rowid;
+
+-- Read models live in a file of their own now (migrations/sqlite/views); they are rebuilt there from the log by
+-- themselves.
+drop table projection;
+drop table channels;
+drop table templates;
+drop table bindings;
+drop table ledgers;
+drop table ledger_lots;
+drop table messages;
+drop table deliveries;
+drop table apps;
+drop table app_keys;

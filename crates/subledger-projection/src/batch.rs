@@ -169,7 +169,7 @@ async fn build(
 ) -> Result<Result<Box<dyn Model>, Poison>, StoreError> {
     let mut model = model(target.projection);
     for event in events {
-        if let Err(error) = model.take(event) {
+        if let Err(error) = model.take(&event.into()) {
             return Ok(Err(Poison { position: event.position, error }));
         }
     }

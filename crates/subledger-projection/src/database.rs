@@ -144,7 +144,7 @@ pub(crate) async fn ask<T: Tuple>(
     params: &[Param],
 ) -> Result<Vec<T>, StoreError> {
     let rows = match store.database() {
-        Database::Sqlite(db) => sqlite_rows(statement, params).fetch_all(&db.readers).await,
+        Database::Sqlite(db) => sqlite_rows(statement, params).fetch_all(&db.views_readers).await,
         Database::Postgres(pool) => pg_rows(statement, params).fetch_all(pool).await,
     };
     rows.map_err(|source| StoreError::sort(doing, source))
@@ -160,7 +160,7 @@ impl Snapshot {
     /// Takes a snapshot. SQLite's begins with the first question.
     pub(crate) async fn take(store: &Store, doing: &'static str) -> Result<Self, StoreError> {
         let taken = match store.database() {
-            Database::Sqlite(db) => db.readers.begin().await.map(Self::Sqlite),
+            Database::Sqlite(db) => db.views_readers.begin().await.map(Self::Sqlite),
             Database::Postgres(pool) => {
                 pool.begin_with("begin isolation level repeatable read read only").await.map(Self::Postgres)
             }
@@ -220,7 +220,7 @@ pub(crate) async fn write(
     steps: &[Step],
 ) -> Result<Option<Vec<u64>>, StoreError> {
     let written = match store.database() {
-        Database::Sqlite(db) => write_sqlite(&mut *db.writer().await, steps).await,
+        Database::Sqlite(db) => write_sqlite(&mut *db.views_writer().await, steps).await,
         Database::Postgres(pool) => match pool.acquire().await {
             Ok(mut connection) => write_postgres(&mut connection, steps).await,
             Err(error) => Err(error),

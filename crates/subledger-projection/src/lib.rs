@@ -12,6 +12,7 @@
 //! where the rows were read. So there is no statement per event, and several runners cannot apply a batch twice.
 
 mod batch;
+mod cache;
 mod checkpoint;
 mod database;
 mod error;
@@ -24,6 +25,7 @@ mod queries;
 mod rebuild;
 mod rows;
 mod runner;
+mod sheet;
 mod sqlite;
 mod status;
 mod table;

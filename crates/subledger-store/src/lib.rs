@@ -21,6 +21,7 @@ mod sqlite;
 mod store;
 mod tail;
 mod vault;
+mod views;
 mod work;
 
 pub use chain::{ChainCheck, ChainError, verify_chain};

@@ -101,7 +101,11 @@ impl Store {
 
     /// Reads all pages and indexes of a SQLite file; on PostgreSQL only that it answers (its own tools check pages).
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.inner.database.reader().await?.session().check().await
+        self.inner.database.reader().await?.session().check().await?;
+        match &self.inner.database {
+            Database::Sqlite(database) => crate::views::check(database).await,
+            Database::Postgres(_) => Ok(()),
+        }
     }
 
     /// Waits for what is under way and closes all connections. Shut the executor down first. (The writer of a SQLite file is

@@ -238,7 +238,7 @@ impl Node {
     pub(crate) async fn sql(&self, statement: &'static str) -> u64 {
         match self.store.database() {
             Database::Sqlite(db) => {
-                let mut writer = db.writer().await;
+                let mut writer = db.views_writer().await;
                 writer.execute(statement).await.unwrap().rows_affected()
             }
             Database::Postgres(pool) => pool.execute(statement).await.unwrap().rows_affected(),
@@ -248,7 +248,7 @@ impl Node {
     /// One number asked of the database.
     pub(crate) async fn number(&self, statement: &'static str) -> i64 {
         match self.store.database() {
-            Database::Sqlite(db) => sqlx::query_scalar(statement).fetch_one(&db.readers).await.unwrap(),
+            Database::Sqlite(db) => sqlx::query_scalar(statement).fetch_one(&db.views_readers).await.unwrap(),
             Database::Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await.unwrap(),
         }
     }

@@ -13,7 +13,12 @@ use sqlx::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{OpenError, StoreError, error::while_doing, metric_definitions::WAL_BYTES};
+use crate::{
+    OpenError, StoreError,
+    error::while_doing,
+    metric_definitions::WAL_BYTES,
+    views::{self, Views},
+};
 
 /// How long a statement waits for another process that writes the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +35,9 @@ pub struct SqliteDatabase {
     writer: Arc<Mutex<SqliteConnection>>,
     /// Connections that only read.
     pub readers: SqlitePool,
+    views: Views,
+    /// Connections that only read, to the file of the read models; see [`crate::views`].
+    pub views_readers: SqlitePool,
 }
 
 impl SqliteDatabase {
@@ -37,6 +45,12 @@ impl SqliteDatabase {
     /// Begin with `begin immediate`.
     pub async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
         self.writer.lock().await
+    }
+
+    /// The connection that writes the file of the read models. Whoever writes that file through another connection holds
+    /// this one meanwhile. It never holds up the log's.
+    pub async fn views_writer(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.views.writer().await
     }
 }
 
@@ -66,12 +80,14 @@ pub(crate) async fn connect(
     }
     let writer = options.connect().await.map_err(failed)?;
     let checkpoints = options.connect().await.map_err(failed)?;
+    let views = views::connect(&options, max_connections).await?;
     let readers = SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(max_connections)
         .test_before_acquire(false)
         .connect_lazy_with(options.pragma("query_only", "on").pragma("cache_size", "-8192"));
-    Ok((SqliteDatabase { writer: Arc::new(Mutex::new(writer)), readers }, checkpoints))
+    let views_readers = views.readers.clone();
+    Ok((SqliteDatabase { writer: Arc::new(Mutex::new(writer)), readers, views, views_readers }, checkpoints))
 }
 
 /// Copies the write-ahead log into the database file, as far as readers allow; restarts it if it has grown too long.
@@ -103,6 +119,7 @@ pub(crate) async fn check(connection: &mut SqliteConnection) -> Result<(), Store
 
 /// Waits for the writer and closes all connections.
 pub(crate) async fn close(database: &SqliteDatabase) {
+    views::close(database).await;
     database.readers.close().await;
     let mut writer = database.writer().await;
     // A clean end leaves no write-ahead log behind; failing to truncate it loses nothing.

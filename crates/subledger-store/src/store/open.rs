@@ -30,6 +30,7 @@ pub(super) async fn open(config: &StoreConfig, clock: Arc<dyn Clock>) -> Result<
                     sqlite::migrate::migrate(&mut writer).await?;
                     sqlite::vault::deployment(&mut writer, &fresh, now).await?
                 };
+                crate::views::prepare(&database).await?;
                 checkpoints.ping().await.map_err(while_doing("opening the database file"))?;
                 (Database::Sqlite(database), stored, vec![tokio::spawn(checkpoint(checkpoints))])
             }
