@@ -16,3 +16,5 @@ alter table projection add column paused_kind text collate "C";
 alter table projection add column unknown bigint not null default 0;
 -- The fold that wrote the rows of a generation under construction; another version begins anew.
 alter table projection add column schema bigint not null default 0;
+-- A rebuild is about to swap: the live generation stays where it stands until then, by the clock of the database.
+alter table projection add column held_until bigint not null default 0;

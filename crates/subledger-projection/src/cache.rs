@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     sheet::{Sheet, Tuples},
-    table::{Change, Need, Row, Table},
+    table::{Change, Need, Row},
 };
 
 /// A fast hash for keys that are hashes themselves or were chosen by the operator: nobody gains by collisions.
@@ -147,8 +147,6 @@ impl<R: Row> Rows<R> {
 
 /// The rows of a table, whatever they are.
 pub(crate) trait Held: Send {
-    /// Which table.
-    fn table(&self) -> Table;
     /// From now on, what is not here does not exist (the generation is empty), or has to be looked up.
     fn set_complete(&mut self, complete: bool);
     /// Another batch begins.
@@ -163,10 +161,6 @@ pub(crate) trait Held: Send {
 }
 
 impl<R: Row> Held for Rows<R> {
-    fn table(&self) -> Table {
-        R::TABLE
-    }
-
     fn set_complete(&mut self, complete: bool) {
         self.complete = complete;
     }

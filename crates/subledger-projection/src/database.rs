@@ -132,7 +132,7 @@ fn sqlite_step(step: &Step) -> Query<'_, Sqlite, SqliteArguments> {
     bind_all!(sqlx::query(step.statement.sqlite), &step.params)
 }
 
-fn pg_step(step: &Step) -> Query<'_, Postgres, PgArguments> {
+pub(crate) fn pg_step(step: &Step) -> Query<'_, Postgres, PgArguments> {
     bind_all!(sqlx::query(step.statement.postgres), &step.params)
 }
 

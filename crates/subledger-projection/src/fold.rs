@@ -53,7 +53,7 @@ pub(crate) struct Poison {
 }
 
 /// One projection during one batch, or, in a rebuild, during many.
-pub(crate) trait Model: Send {
+pub(crate) trait Model: Send + Sync {
     /// Takes the next event, in order; events of no concern are passed over.
     fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError>;
     /// The rows it needs next. Asked again after each load, until it needs none.

@@ -12,6 +12,8 @@
 //! where the rows were read. So there is no statement per event, and several runners cannot apply a batch twice.
 
 mod batch;
+mod builder;
+mod bulk;
 mod cache;
 mod checkpoint;
 mod database;
@@ -31,13 +33,14 @@ mod status;
 mod table;
 mod verify;
 
+pub use builder::{Progress, RebuildLimits};
 pub use checkpoint::Pause;
 pub use error::{NotYet, ProjectionError, QueryError};
 pub use metric_definitions::describe_metrics;
 pub use names::ProjectionName;
 pub use page::{Answer, MAX_PAGE, Page, PageRequest};
 pub use queries::{AppKeyAnswer, MessageFilter, Queries};
-pub use rebuild::{Progress, rebuild};
+pub use rebuild::{rebuild, rebuild_within};
 pub use rows::{
     AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState, LedgerRow, LotRow,
     LotState, MessageRow, TemplateRow,

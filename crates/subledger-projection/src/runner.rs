@@ -52,6 +52,8 @@ pub struct Lag {
     pub head: Position,
     /// Where and why it is stopped, if it is.
     pub paused: Option<Pause>,
+    /// Events of kinds that this version does not know and that it passed over.
+    pub unknown: u64,
 }
 
 impl Lag {
@@ -186,6 +188,7 @@ impl Projections {
                     position: one.position,
                     head: standing.head.max(one.position),
                     paused: one.pause.clone(),
+                    unknown: one.unknown,
                 });
             }
         }

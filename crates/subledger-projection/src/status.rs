@@ -14,6 +14,7 @@ pub async fn status(store: &Store) -> Result<Vec<Lag>, ProjectionError> {
                 projection: live.projection,
                 position: live.position,
                 head: head.position,
+                unknown: live.unknown,
                 paused: live.pause,
             });
         }

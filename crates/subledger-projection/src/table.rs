@@ -151,11 +151,11 @@ const fn json(name: &'static str) -> Column {
 }
 
 /// A row with a key.
-pub(crate) trait Row: Serialize + DeserializeOwned + Send {
+pub(crate) trait Row: Serialize + DeserializeOwned + Send + Sync {
     /// About how many bytes of texts and lists a row and its key own, to bound what is kept in memory.
     const HEAP_BYTES: usize = 200;
     /// What identifies it within its log and generation, in the order of the primary key.
-    type Key: Ord + Hash + Clone + Send;
+    type Key: Ord + Hash + Clone + Send + Sync;
     /// Its table.
     const TABLE: Table;
     /// Its key.

@@ -19,6 +19,8 @@ create table projection (
     unknown integer not null default 0,
     -- the fold that writes the rows of a generation under construction; another version begins anew
     schema integer not null default 0,
+    -- a rebuild is about to swap: the live generation stays where it stands until then
+    held_until integer not null default 0,
     touched_at integer not null,
     primary key (log, name, generation)
 ) strict, without rowid;

@@ -17,6 +17,9 @@ use crate::{
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
+/// How long to wait after somebody else moved a checkpoint or holds it.
+const AFTER_LOST_RACE: Duration = Duration::from_millis(10);
+
 /// How often checkpoints are read again while a projection is paused: a rebuild, perhaps by another process, ends the pause.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -133,6 +136,8 @@ impl Follower {
             Applied::Displaced => {
                 counter!(LOST_RACES).increment(1);
                 self.retry = retry;
+                // Another runner, or a rebuild that holds the rows for a moment: no need to run against it.
+                tokio::time::sleep(AFTER_LOST_RACE).await;
             }
             Applied::Moved(moved) => {
                 for (from, to) in targets.iter().zip(&moved) {

@@ -245,6 +245,14 @@ impl Node {
         }
     }
 
+    /// [`Self::sql`] on the log instead of the read models.
+    pub(crate) async fn log_sql(&self, statement: &'static str) -> u64 {
+        match self.store.database() {
+            Database::Sqlite(db) => db.writer().await.execute(statement).await.unwrap().rows_affected(),
+            Database::Postgres(pool) => pool.execute(statement).await.unwrap().rows_affected(),
+        }
+    }
+
     /// One number asked of the database.
     pub(crate) async fn number(&self, statement: &'static str) -> i64 {
         match self.store.database() {
