@@ -11,6 +11,7 @@
 //! memory, write the changed rows of each table in one statement and advance the checkpoint only if it still stands
 //! where the rows were read. So there is no statement per event, and several runners cannot apply a batch twice.
 
+mod balances;
 mod batch;
 mod builder;
 mod bulk;
@@ -33,6 +34,7 @@ mod status;
 mod table;
 mod verify;
 
+pub use balances::{Balances, rebuild_balances};
 pub use builder::{Progress, RebuildLimits};
 pub use checkpoint::Pause;
 pub use error::{NotYet, ProjectionError, QueryError};

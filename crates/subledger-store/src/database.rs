@@ -98,6 +98,7 @@ forward! {
     head::heads() -> Vec<LogHead>;
     read::log_events(log: &LogName, after: i64, limit: i64) -> Vec<EventColumns>;
     read::stream_events(log: &LogName, stream: &StreamName, after: i64, limit: i64) -> Vec<EventColumns>;
+    read::recorded_at(places: &[(&str, i64)]) -> Vec<(String, i64, i64)>;
     read::find_streams(wanted: &[(i64, StreamName)]) -> Vec<StreamFound>;
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
     receipt::find_receipts(ids: &[(i64, &str)]) -> Vec<ReceiptRow>;

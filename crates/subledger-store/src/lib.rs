@@ -34,6 +34,6 @@ pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
     Chunk, Claimed, Clock, Lease, QueueEntry, QueueStats, Scan, Scanned, Store, StoredReceipt, Swept,
-    SystemClock,
+    SystemClock, Timestamped,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

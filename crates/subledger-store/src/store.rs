@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 pub use self::lease::Lease;
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
-pub use self::reads::StoredReceipt;
+pub use self::reads::{StoredReceipt, Timestamped};
 pub use self::scan::{Chunk, Scan, Scanned};
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{

@@ -25,6 +25,9 @@ use subledger_store::{
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// How long a node of a test that died keeps its logs.
+pub(crate) const LEASE: Duration = Duration::from_secs(1);
+
 /// Runs each test on both databases.
 macro_rules! on_both_databases {
     ($($test:ident),+ $(,)?) => {
@@ -221,7 +224,7 @@ impl Node {
 
     /// Projections that apply `batch` events at a time.
     pub(crate) fn project(&self, batch: u32) -> Projections {
-        let config = ProjectionsConfig { batch, max_backoff: Duration::from_millis(200) };
+        let config = ProjectionsConfig { batch, max_backoff: Duration::from_millis(200), lease: LEASE };
         Projections::start(self.store.clone(), config)
     }
 

@@ -14,6 +14,17 @@ use crate::{
 /// Receipts and contents deleted in one statement, so that pruning never holds the database for long.
 const PRUNE_ROWS: i64 = 2_000;
 
+/// When an event was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamped {
+    /// Its log.
+    pub log: LogName,
+    /// Its place in the log.
+    pub position: Position,
+    /// When.
+    pub recorded_at: Timestamp,
+}
+
 /// What is stored under a command id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredReceipt<T> {
@@ -130,6 +141,25 @@ impl Store {
     /// Changes whenever a log appears that this node did not know.
     pub fn logs(&self) -> watch::Receiver<Vec<LogName>> {
         self.inner.tails.names()
+    }
+
+    /// When the events at these places were recorded; places that hold none are left out.
+    pub async fn recorded_at(&self, places: &[(LogName, Position)]) -> Result<Vec<Timestamped>, StoreError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<(&str, i64)> =
+            places.iter().map(|(log, position)| (log.as_str(), signed(position.0))).collect();
+        let mut reader = self.inner.database.reader().await?;
+        let rows = reader.session().recorded_at(&places).await?;
+        let event = |(log, position, at)| {
+            Ok(Timestamped {
+                log: LogName::new(log),
+                position: Position(unsigned(position)?),
+                recorded_at: Timestamp::from_micros(at),
+            })
+        };
+        rows.into_iter().map(event).collect()
     }
 
     /// Deletes receipts recorded before a moment; a command repeated after that is a new command. Answers how many.
