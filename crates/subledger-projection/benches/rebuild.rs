@@ -43,14 +43,14 @@ fn log() -> LogName {
 
 /// 128 bits that look like a keyed hash.
 fn hash(kind: u8, number: u32) -> [u8; 16] {
-    let hash = blake3_like(u64::from(kind) << 32 | u64::from(number));
+    let hash = mixed(u64::from(kind) << 32 | u64::from(number));
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&hash.to_be_bytes());
     bytes[8..].copy_from_slice(&hash.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     bytes
 }
 
-fn blake3_like(mut x: u64) -> u64 {
+fn mixed(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
@@ -61,7 +61,7 @@ fn template(number: u32) -> TemplateId {
 }
 
 fn evidence(number: u32, at: Timestamp) -> Evidence {
-    Evidence::new(EvidenceSource::ClientReport, &format!("report-{number:08x}"), at)
+    Evidence::new(EvidenceSource::ClientReport, format!("report-{number:08x}"), at)
 }
 
 fn tap(user: u32, template_number: u32, choice: Choice, at: Timestamp) -> Ask {

@@ -13,6 +13,9 @@ use super::{FoldError, Stamp};
 /// Whose ledger a stream is.
 pub(crate) type LedgerKey = (SubjectId, TemplateId);
 
+/// An event of a ledger, and whose.
+type OfLedger<'a> = (&'a Arc<LedgerKey>, &'a Arc<LedgerEvent>);
+
 /// What a stream is about, as far as more than one fold wants to know. Worked out once per stream in a rebuild.
 #[derive(Debug, Clone)]
 pub(crate) enum About {
@@ -75,7 +78,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// The event of a ledger, and whose.
-    pub(crate) fn ledger(&self) -> Result<Option<(&Arc<LedgerKey>, &Arc<LedgerEvent>)>, FoldError> {
+    pub(crate) fn ledger(&self) -> Result<Option<OfLedger<'_>>, FoldError> {
         match &self.about {
             About::Ledger(key) => Ok(Some((key, self.shared(&self.ledger)?))),
             About::Misnamed if self.stream.aggregate_type() == "ledger" => Err(self.misnamed()),
