@@ -74,12 +74,13 @@ pub(crate) async fn prepare(database: &SqliteDatabase) -> Result<(), OpenError> 
     let mut writer = database.views_writer().await;
     crate::sqlite::migrate::run(&MIGRATIONS, &mut writer).await?;
     let failed = while_doing("comparing the read models with their log");
-    let heads: Vec<(String, i64)> = sqlx::query_as("select name, position from head")
-        .fetch_all(&database.readers)
-        .await
-        .map_err(failed)?;
+    // In this order: another process may append and apply meanwhile, and must not look as if it were ahead.
     let views: Vec<(String, i64)> = sqlx::query_as("select log, max(position) from projection group by log")
         .fetch_all(&mut *writer)
+        .await
+        .map_err(failed)?;
+    let heads: Vec<(String, i64)> = sqlx::query_as("select name, position from head")
+        .fetch_all(&database.readers)
         .await
         .map_err(failed)?;
     let head = |log: &str| heads.iter().find(|(name, _)| name == log).map_or(0, |(_, position)| *position);
