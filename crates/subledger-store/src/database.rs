@@ -13,8 +13,8 @@ use crate::{
     error::while_doing,
     postgres,
     rows::{
-        ContentKey, EventColumns, HeldRow, LogHead, QueueColumns, ReceiptRow, StreamEvent, StreamFound,
-        StreamTail, Writes,
+        ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
+        StreamFound, StreamTail, Writes,
     },
     sqlite,
     store::inspect::{RawColumns, RawHead, RawQueue},
@@ -56,6 +56,14 @@ impl Database {
             Self::Sqlite(database) => Held::Reader(database.readers.acquire().await.map_err(failed)?),
             Self::Postgres(pool) => Held::Postgres(pool.acquire().await.map_err(failed)?),
         })
+    }
+
+    /// The same for what may be written to a SQLite file that another process writes.
+    pub(crate) async fn unclaimed(&self) -> Result<Held, StoreError> {
+        match self {
+            Self::Sqlite(database) => Ok(Held::Writer(database.unclaimed().await)),
+            Self::Postgres(_) => self.writer().await,
+        }
     }
 
     /// A connection for a single writing statement.
@@ -203,6 +211,7 @@ forward! {
     head::heads() -> Vec<LogHead>;
     read::log_events(log: &LogName, after: i64, limit: i64) -> Vec<EventColumns>;
     read::stream_events(log: &LogName, stream: &StreamName, after: i64, limit: i64) -> Vec<EventColumns>;
+    read::times_of(places: &[(&str, i64)]) -> Vec<(String, i64, i64)>;
     read::find_streams(wanted: &[(i64, StreamName)]) -> Vec<StreamFound>;
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
     receipt::find_receipts(ids: &[(i64, &str)]) -> Vec<ReceiptRow>;
@@ -239,4 +248,7 @@ forward! {
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_events_by_stream(log: i64, up_to: i64, stream: i64, version: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
+    lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
+    lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;
+    lease::release(leases: &[(&str, &str, i64)]) -> ();
 }

@@ -118,6 +118,9 @@ pub(crate) struct EventWrite {
     pub(crate) link: Link,
 }
 
+/// A lease that was taken: name, token.
+pub(crate) type LeaseColumns = (String, i64);
+
 /// An event of a stream that is being loaded: log, stream, version, kind, schema, data.
 pub(crate) type StreamEvent = (i64, i64, i64, i64, i64, Vec<u8>);
 

@@ -11,6 +11,17 @@ use crate::{
     work::{StreamRef, Versioned},
 };
 
+/// When an event was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamped {
+    /// Its log.
+    pub log: LogName,
+    /// Its place in the log.
+    pub position: Position,
+    /// When.
+    pub recorded_at: Timestamp,
+}
+
 /// What is stored under a command id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredReceipt<T> {
@@ -125,6 +136,25 @@ impl Store {
     /// Changes whenever a log appears that this node did not know.
     pub fn logs(&self) -> watch::Receiver<Vec<LogName>> {
         self.inner.tails.names()
+    }
+
+    /// When the events at these places were recorded; places that hold none are left out.
+    pub async fn times_of(&self, places: &[(LogName, Position)]) -> Result<Vec<Timestamped>, StoreError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<(&str, i64)> =
+            places.iter().map(|(log, position)| (log.as_str(), signed(position.0))).collect();
+        let mut reader = self.inner.database.reader().await?;
+        let rows = reader.session().times_of(&places).await?;
+        let event = |(log, position, at)| {
+            Ok(Timestamped {
+                log: LogName::new(log),
+                position: Position(unsigned(position)?),
+                recorded_at: Timestamp::from_micros(at),
+            })
+        };
+        rows.into_iter().map(event).collect()
     }
 
     /// Deletes all snapshots. Loses nothing; needed once after an upgrade that changes what a state remembers.

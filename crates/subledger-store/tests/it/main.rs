@@ -94,6 +94,17 @@ on_both! {
         two_executors_on_one_log_agree,
         no_executor_refuses_on_old_news,
     };
+    leases::{
+        a_lease_has_one_holder_until_it_runs_out,
+        a_holder_that_lost_its_lease_cannot_renew_it,
+        a_released_lease_is_free_at_once,
+        many_leases_are_taken_in_one_statement,
+        of_many_contenders_one_gets_the_lease,
+    };
+    scans::{
+        a_scan_reads_what_pages_read,
+        a_scan_that_is_given_up_holds_nothing,
+    };
     recovery::{
         executors_go_on_after_their_connections_are_cut,
         two_nodes_may_open_a_new_database_at_once,
