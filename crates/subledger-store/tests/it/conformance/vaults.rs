@@ -6,7 +6,7 @@ use subledger_store::{Effect, MasterKey, OpenError, StoreConfig, SubmitError};
 
 use crate::{
     fixture::Db,
-    works::{Effects, Grant, all, delivery, ledger, log, submit},
+    works::{Effects, Grant, delivery, ledger, log, submit},
 };
 
 const OPENID: &str = "oPLAINopenidOPENIDplain01";
