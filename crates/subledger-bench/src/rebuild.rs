@@ -74,8 +74,8 @@ mod tests {
         let server = Server::Sqlite(folder.path().to_owned());
         let labels = Labels { subject: "subledger", round: 1, fsync_extra_us: 0 };
         let records = run(&server, &labels, &RebuildOptions { events: 400 }).await.unwrap();
-        // 50 users of 8 events, and of every ten one more, whose denial also found a drift.
-        assert_eq!(records[0].operations, 405);
+        // 50 users of 8 events, and of every ten one with two more: its denial found a drift and suspended it.
+        assert_eq!(records[0].operations, 410);
         assert_eq!(records[1].settings["ledgers"], "50");
     }
 }
