@@ -45,14 +45,14 @@ impl Database {
 
     /// Bytes that tables and indexes take, but for those whose name contains `without`.
     pub(crate) async fn bytes(&self, without: Option<&str>) -> anyhow::Result<i64> {
-        let without = without.map_or_else(|| "%%".to_owned(), |name| format!("%{name}%"));
-        let except = if without == "%%" { "" } else { without.as_str() };
+        // No name is like nothing.
+        let except = without.map_or_else(String::new, |name| format!("%{name}%"));
         let Some(file) = self.file() else {
             let sql = "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c \
                        join pg_namespace n on n.oid = c.relnamespace \
                        where n.nspname = 'public' and c.relkind in ('r', 'm') and c.relname not like $1";
             let mut connection = PgConnection::connect(&self.url).await.context("connecting")?;
-            return sqlx::query_scalar(sql).bind(except).fetch_one(&mut connection).await.context("sizes");
+            return sqlx::query_scalar(sql).bind(&except).fetch_one(&mut connection).await.context("sizes");
         };
         let folder = file.parent().context("the file has no folder")?;
         let name = file.file_stem().context("the file has no name")?.to_string_lossy();
@@ -62,7 +62,7 @@ impl Database {
             let mut connection = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await?;
             let sql = "select coalesce(sum(s.pgsize), 0) from dbstat s left join sqlite_schema t using (name) \
                        where coalesce(t.tbl_name, s.name) not like ?1";
-            let here: i64 = sqlx::query_scalar(sql).bind(except).fetch_one(&mut connection).await?;
+            let here: i64 = sqlx::query_scalar(sql).bind(&except).fetch_one(&mut connection).await?;
             bytes += here;
             connection.close().await?;
         }

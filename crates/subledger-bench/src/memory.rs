@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use subledger_bench_kit::{
     Labels, Record,
@@ -28,6 +28,8 @@ const MIB: f64 = 1_048_576.0;
 const LOOK: Duration = Duration::from_millis(100);
 /// Connections of the client.
 const CONNECTIONS: u64 = 64;
+/// The share of the rate that counts as having reached it.
+const ENOUGH: f64 = 0.95;
 /// What the service says before its address.
 const ANNOUNCEMENT: &str = "subledger listens on http://";
 
@@ -71,21 +73,18 @@ pub(crate) async fn run(
     };
     service.kill().await.context("ending the service")?;
     let reached = report.measured().rate();
-    ensure!(
-        reached >= 0.95 * options.rate as f64,
-        "the service answered {reached:.0} of {} grants a second",
-        options.rate
-    );
     server.remove("memory").await?;
     let record = |variant: &str, bytes: u64| {
         labels.record("memory", server.name(), variant).value(bytes as f64 / MIB, "MiB")
     };
+    // Memory at a lower rate is another figure: it must not pass for the one that was asked for.
+    let busy = if reached >= ENOUGH * options.rate as f64 { "busy" } else { "busy-below-rate" };
     let busy = Record {
         operations: report.answered,
         seconds: report.seconds,
         callers: CONNECTIONS,
         latency_us: Some(report.latency_us),
-        ..record("busy", most).setting("grants_per_second", format!("{reached:.0}"))
+        ..record(busy, most).setting("grants_per_second", format!("{reached:.0}"))
     };
     Ok(vec![record("idle", idle).setting("after_seconds", options.idle), busy])
 }

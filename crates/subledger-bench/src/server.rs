@@ -4,7 +4,7 @@
 //! begins at the same place.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -53,11 +53,16 @@ impl Server {
         match self {
             Self::Sqlite(folder) => {
                 for path in files(folder, from)? {
-                    fs::copy(&path, renamed(&path, from, to)).with_context(|| path.display().to_string())?;
+                    let copy = renamed(&path, from, to);
+                    fs::copy(&path, &copy).with_context(|| path.display().to_string())?;
+                    // Now, or the system writes it out in the middle of what is measured.
+                    File::open(&copy)?.sync_all().with_context(|| copy.display().to_string())?;
                 }
             }
             Self::Postgres(admin) => {
-                let sql = format!("create database bench_{to} template bench_{from}");
+                // As files: the default writes all of it to the write-ahead log, and the checkpoint that brings falls into
+                // what is measured.
+                let sql = format!("create database bench_{to} template bench_{from} strategy file_copy");
                 database::administer(admin, &sql).await?;
             }
         }

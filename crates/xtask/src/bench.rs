@@ -15,8 +15,8 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Instant,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -34,6 +34,11 @@ use crate::{
 
 /// The report, from the workspace's root.
 const REPORT: &str = "docs/benchmarks.md";
+
+/// The longest that one process may take.
+const PATIENCE: Duration = Duration::from_secs(1_200);
+/// How often it is asked whether it has ended.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -191,8 +196,7 @@ fn run_one(one: &Measurement, round: u32, tools: &Tools) -> anyhow::Result<Vec<R
             command.env("LD_PRELOAD", shim).env(plan::EXTRA_VARIABLE, plan::EXTRA_US.to_string());
         }
     }
-    let output =
-        command.output().with_context(|| format!("{} could not be started", one.program.display()))?;
+    let output = ended(&mut command).with_context(|| one.program.display().to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -203,6 +207,22 @@ fn run_one(one: &Measurement, round: u32, tools: &Tools) -> anyhow::Result<Vec<R
         bail!("it printed no figure");
     }
     Ok(records)
+}
+
+/// Runs a program to its end, or ends it: a peer that hangs must not hold up the rest.
+fn ended(command: &mut Command) -> anyhow::Result<Output> {
+    let mut child = command.stderr(Stdio::piped()).spawn().context("could not be started")?;
+    let begun = Instant::now();
+    // A few lines are printed, which fit into the pipes; so they may be read after the end.
+    while child.try_wait()?.is_none() {
+        if begun.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            bail!("did not end within {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(child.wait_with_output()?)
 }
 
 /// The bench folder's `data`.
