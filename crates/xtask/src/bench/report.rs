@@ -126,7 +126,13 @@ fn cell(results: &Results, key: &Key) -> String {
 fn executor(text: &mut String, results: &Results) {
     put!(text, "\n## The executor and its peers\n");
     put!(text, "Commands/s · p99. 10,000 streams that begin with 10 events, one event per command.\n");
-    put!(text, "| | {} |", CALLERS.map(|callers| format!("{callers} callers")).join(" | "));
+    put!(
+        text,
+        "| | {} |",
+        CALLERS
+            .map(|callers| if callers == 1 { "1 caller".to_owned() } else { format!("{callers} callers") })
+            .join(" | ")
+    );
     put!(text, "|---|---|---|---|---|");
     for (database, name) in DATABASES {
         for subject in SUBJECTS {

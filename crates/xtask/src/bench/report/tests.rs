@@ -86,7 +86,7 @@ fn peers_stand_beside_ours_and_every_round_is_raw() {
     expect![[r"
         Commands/s · p99. 10,000 streams that begin with 10 events, one event per command.
 
-        | | 1 callers | 32 callers | 64 callers | 256 callers |
+        | | 1 caller | 32 callers | 64 callers | 256 callers |
         |---|---|---|---|---|
         | subledger, SQLite | – | – | – | 61,000 · 9.10 ms |
         | cqrs-es, SQLite | – | – | – | 1,000 · 400 ms |
