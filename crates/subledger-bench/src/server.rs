@@ -5,12 +5,19 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::database::{self, Database};
+
+/// How long the last connection to a SQLite file may take to close.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Where databases are made.
 #[derive(Debug, Clone)]
@@ -52,7 +59,7 @@ impl Server {
         self.remove(to).await?;
         match self {
             Self::Sqlite(folder) => {
-                for path in files(folder, from)? {
+                for path in closed(folder, from).await? {
                     let copy = renamed(&path, from, to);
                     fs::copy(&path, &copy).with_context(|| path.display().to_string())?;
                     // Now, or the system writes it out in the middle of what is measured.
@@ -90,7 +97,11 @@ impl Server {
             Self::Sqlite(folder) => {
                 fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
                 for path in files(folder, name)? {
-                    fs::remove_file(&path).with_context(|| path.display().to_string())?;
+                    match fs::remove_file(&path) {
+                        // The connection that is closing was faster.
+                        Err(error) if error.kind() == ErrorKind::NotFound => {}
+                        removed => removed.with_context(|| path.display().to_string())?,
+                    }
                 }
                 Ok(())
             }
@@ -112,7 +123,7 @@ impl Server {
         match self {
             Self::Sqlite(folder) => {
                 // The main file last: its presence says that all are there.
-                let mut paths = files(folder, from)?;
+                let mut paths = closed(folder, from).await?;
                 let main = folder.join(format!("{from}.db"));
                 paths.sort_by_key(|path| *path == main);
                 for path in paths {
@@ -143,6 +154,22 @@ pub(crate) fn files(folder: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The files of a database once its last connection is gone, which a store closes after it has answered: SQLite then removes
+/// the write-ahead log and its index.
+async fn closed(folder: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let begun = Instant::now();
+    loop {
+        let found = files(folder, name)?;
+        let open = |path: &PathBuf| {
+            let name = path.to_string_lossy();
+            name.ends_with("-wal") || name.ends_with("-shm")
+        };
+        let Some(path) = found.iter().find(|path| open(path)) else { return Ok(found) };
+        ensure!(begun.elapsed() < PATIENCE, "{} is still in use", path.display());
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 fn renamed(path: &Path, from: &str, to: &str) -> PathBuf {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{to}{}", file.strip_prefix(from).unwrap_or_default()))
@@ -164,15 +191,32 @@ mod tests {
     #[tokio::test]
     async fn a_copy_takes_every_file_and_no_other_database() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["a.db", "a.views.db", "a.db-wal", "ab.db"] {
+        for name in ["a.db", "a.views.db", "ab.db"] {
             fs::write(folder.path().join(name), name).unwrap();
         }
         let server = Server::Sqlite(folder.path().to_owned());
         server.copy("a", "c").await.unwrap();
-        assert_eq!(names(folder.path(), "c"), ["c.db", "c.db-wal", "c.views.db"]);
+        assert_eq!(names(folder.path(), "c"), ["c.db", "c.views.db"]);
         server.remove("a").await.unwrap();
         assert_eq!(names(folder.path(), "a"), [""; 0]);
         assert_eq!(names(folder.path(), "ab"), ["ab.db"]);
+    }
+
+    #[tokio::test]
+    async fn a_copy_waits_until_the_last_connection_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("a.db"), "old").unwrap();
+        fs::write(path("a.db-wal"), "new").unwrap();
+        let server = Server::Sqlite(folder.path().to_owned());
+        let closing = async {
+            tokio::task::yield_now().await;
+            fs::write(path("a.db"), "new").unwrap();
+            fs::remove_file(path("a.db-wal")).unwrap();
+        };
+        let (copied, ()) = tokio::join!(server.copy("a", "c"), closing);
+        copied.unwrap();
+        assert_eq!(fs::read_to_string(path("c.db")).unwrap(), "new");
     }
 
     #[tokio::test]
