@@ -117,6 +117,12 @@ fn measure(options: &Options, folders: &Folders) -> anyhow::Result<usize> {
     let begun = Instant::now();
     let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 5 });
     let mut notes = Vec::new();
+    if options.quick {
+        notes.push(
+            "QUICK: small amounts, one round. The figures show that everything runs and nothing else."
+                .to_owned(),
+        );
+    }
     let tools = Tools::prepare(&folders.bench, !options.no_peers, &mut notes)?;
     // What an earlier run prepared may be of another version.
     let _ = fs::remove_dir_all(data(&folders.bench));
@@ -161,7 +167,9 @@ fn measure(options: &Options, folders: &Folders) -> anyhow::Result<usize> {
             }
         }
     }
-    notes.extend(failures.iter().cloned());
+    // The report goes to readers who know nothing of this machine's folders.
+    let here = folders.bench.display().to_string();
+    notes.extend(failures.iter().map(|failure| failure.replace(&here, "target/bench")));
     fs::write(&folders.notes, notes.join("\n"))?;
     let _ = fs::remove_dir_all(data(&folders.bench));
     println!("\n── measured in {:.0} s", begun.elapsed().as_secs_f32());
