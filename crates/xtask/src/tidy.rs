@@ -98,8 +98,9 @@ fn check_file(name: &str, text: &str, broken: &mut Vec<String>) {
     if text.contains(concat!("#[", "ignore")) {
         broken.push(format!("{name}: a test that does not run proves nothing"));
     }
-    let may_hold_sql =
-        ["subledger-store", "subledger-projection", "xtask"].iter().any(|home| name.contains(home));
+    let may_hold_sql = ["subledger-store", "subledger-projection", "subledger-bench", "xtask"]
+        .iter()
+        .any(|home| name.contains(home));
     if !may_hold_sql && !in_tests && SQL.iter().any(|word| text.to_lowercase().contains(word)) {
         broken.push(format!("{name}: SQL belongs to the store and the projections"));
     }
