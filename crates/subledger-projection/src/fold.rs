@@ -9,6 +9,7 @@ mod bindings;
 mod channels;
 mod ledgers;
 mod messages;
+mod reports;
 
 use subledger_domain::{DecodeError, Timestamp};
 use subledger_store::{Position, Recorded};
@@ -76,6 +77,7 @@ pub(crate) fn model(projection: ProjectionName) -> Box<dyn Model> {
         ProjectionName::Bindings => Box::new(bindings::Bindings::default()),
         ProjectionName::Ledgers => Box::new(ledgers::Ledgers::default()),
         ProjectionName::Messages => Box::new(messages::Messages::default()),
+        ProjectionName::Reports => Box::new(reports::Reports::default()),
         ProjectionName::Apps => Box::new(apps::Apps::default()),
     }
 }
