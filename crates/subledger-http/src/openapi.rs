@@ -38,6 +38,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
         (name = "ledgers", description = "Subscription quotas, grants and entries. 授权账本：额度、批次与流水。"),
         (name = "messages", description = "Send requests. 消息：发送请求。"),
         (name = "deliveries", description = "What became of each recipient; doubts. 投递：每个接收人的结果与待定处理。"),
+        (name = "reports", description = "Sums for analysts, as JSON or CSV. 报表：统计与库存，支持 JSON 与 CSV。"),
         (name = "keys", description = "API keys. 密钥。"),
         (name = "service", description = "Health and metrics. 服务健康与指标。"),
     ),
@@ -90,7 +91,8 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
         if !path.starts_with(PREFIX) {
             continue;
         }
-        let has_channel = path.contains("{code}");
+        // A report names its channel by a parameter.
+        let has_channel = path.contains("{code}") || path.starts_with(&format!("{PREFIX}/reports/"));
         let PathItem { get, put, post, delete, .. } = item;
         for operation in [get].into_iter().flatten() {
             refusals(operation, has_channel, false);

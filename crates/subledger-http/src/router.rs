@@ -19,7 +19,9 @@ use crate::{
     middleware::{auth, limits, request},
     openapi::{self, Document, PREFIX},
     problem::ApiError,
-    routes::{channels, client_reports, deliveries, health, ledgers, messages, templates, users, whoami},
+    routes::{
+        channels, client_reports, deliveries, health, ledgers, messages, reports, templates, users, whoami,
+    },
 };
 
 /// The native API, under [`PREFIX`].
@@ -52,6 +54,10 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(deliveries::show_delivery))
         .routes(routes!(deliveries::settle_delivery))
         .routes(routes!(deliveries::list_in_doubt))
+        .routes(routes!(reports::report_activity))
+        .routes(routes!(reports::report_stock))
+        .routes(routes!(reports::report_reach))
+        .routes(routes!(reports::report_loss))
 }
 
 /// What needs no key.

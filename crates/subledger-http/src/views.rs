@@ -3,6 +3,7 @@
 mod channels;
 mod ledgers;
 mod messages;
+mod reports;
 mod templates;
 mod users;
 mod words;
@@ -10,6 +11,7 @@ mod words;
 pub(crate) use channels::{ChannelView, PolicyView, QueueView};
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView};
+pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFormat, StockView};
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{

@@ -37,7 +37,8 @@ pub use page::{Answer, MAX_PAGE, Page, PageRequest};
 pub use queries::{
     AGES, ActivityCounts, ActivityLine, AppKeyAnswer, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, Grain, Lines, Loss,
     LossReason, MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, MessageFilter, Queries, Reach,
-    ReachAges, ReachBand, Report, ReportDay, ReportDays, ReportError, Stock, StockLine, check_report_page,
+    ReachAges, ReachBand, Report, ReportDay, ReportDays, ReportError, ReportTable, Stock, StockLine,
+    check_report_page,
 };
 pub use rebuild::{Progress, rebuild};
 pub use rows::{

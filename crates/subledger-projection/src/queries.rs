@@ -25,7 +25,7 @@ pub use messages::MessageFilter;
 pub use reports::{
     AGES, ActivityCounts, ActivityLine, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, Grain, Lines, Loss, LossReason,
     MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, Reach, ReachAges, ReachBand, Report, ReportDay,
-    ReportDays, ReportError, Stock, StockLine, check_report_page,
+    ReportDays, ReportError, ReportTable, Stock, StockLine, check_report_page,
 };
 
 /// Answers from the read models of a store. Cheap to clone.

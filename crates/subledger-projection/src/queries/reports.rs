@@ -7,6 +7,7 @@ mod activity;
 mod days;
 mod loss;
 mod reach;
+mod table;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use days::{
 };
 pub use loss::{Loss, LossReason};
 pub use reach::{AGES, Reach, ReachBand};
+pub use table::ReportTable;
 
 /// The most templates of one page of a report.
 pub const MAX_REPORT_TEMPLATES: u32 = 100;
@@ -228,8 +230,8 @@ impl Queries {
         Ok(Report { value, position: report.position, recorded_at: report.recorded_at })
     }
 
-    /// How many users can be reached with a template, by the age of the last tap; none if nothing was ever recorded about
-    /// the template.
+    /// How many users can be reached with a template, by the age of the last tap; none if nobody follows the
+    /// channel's log yet.
     pub async fn report_reach(
         &self,
         code: &ChannelCode,
@@ -241,7 +243,7 @@ impl Queries {
         let params = vec![template.as_str().into(), ages.into()];
         let found: Report<Option<reach::Found>> =
             self.report(code, statement!(reports::REACH), params).await?;
-        let value = found.value.and_then(reach::Found::reach);
+        let value = found.value.map(reach::Found::reach);
         Ok(Report { value, position: found.position, recorded_at: found.recorded_at })
     }
 

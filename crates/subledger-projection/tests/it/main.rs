@@ -8,5 +8,7 @@ mod paging;
 mod queries;
 mod random;
 mod rebuilds;
+mod report_views;
+mod reports;
 mod runner;
 mod support;

@@ -68,7 +68,7 @@ struct Group {
     deliveries: u64,
 }
 
-const STEPS: [&str; 5] = ["bound", "with_grant", "handed_over", "accepted", "confirmed"];
+pub(super) const STEPS: [&str; 5] = ["bound", "with_grant", "handed_over", "accepted", "confirmed"];
 
 impl Group {
     /// How many of [`STEPS`] these deliveries reached.

@@ -22,6 +22,8 @@ pub struct ReachBand {
 /// Who can be reached with a template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reach {
+    /// Whether anything was ever recorded about the template.
+    pub recorded: bool,
     /// Bound users of the channel, whatever they hold.
     pub bound_users: u64,
     /// Users who can be reached: the sum of the bands.
@@ -63,11 +65,9 @@ struct Band {
 }
 
 impl Found {
-    pub(super) fn reach(self) -> Option<Reach> {
-        if !self.known {
-            return None;
-        }
+    pub(super) fn reach(self) -> Reach {
         let mut reach = Reach {
+            recorded: self.known,
             bound_users: self.bound_users,
             users: 0,
             openids: 0,
@@ -99,6 +99,6 @@ impl Found {
                 None => {}
             }
         }
-        Some(reach)
+        reach
     }
 }
