@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod migrate;
 mod projections;
+mod report;
 mod sandbox;
 mod serve;
 mod timeline;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => audit::run(audit).await,
         Command::Events(events) => events::run(events).await,
         Command::Projections(projections) => projections::run(projections).await,
+        Command::Report(report) => report::run(report).await,
         Command::Admin(admin) => admin::run(&admin),
     }
 }

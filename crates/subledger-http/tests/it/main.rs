@@ -9,5 +9,6 @@ mod limits;
 mod paging;
 mod people;
 mod reader;
+mod reports;
 mod rights;
 mod support;
