@@ -8,4 +8,5 @@ mod commands;
 mod degraded;
 mod kill;
 mod main_job;
+mod reports;
 mod support;
