@@ -194,19 +194,26 @@ macro_rules! page {
 }
 
 /// Counters of a page of templates; parameters: periods as JSON of (day, since, until), template to go on after, limit, then a
-/// template or null.
+/// template or null. Each period is summed by itself, so that no sort is larger than a period; periods are read once, or
+/// every row would parse their JSON again.
 pub(crate) const ACTIVITY: &str = concat!(
     "select p.position, ",
     recorded!(),
     ", json_object('templates', (select json_group_array(s.template) from ",
     page!(),
     " s), 'cells', (select json_group_array(json_array(s.template, s.day, s.measure, s.class, s.amount)) from (
-        select t.template, d.value ->> 'day' as day, c.measure, c.class, sum(c.amount) as amount from ",
+        with d as materialized (
+            select value ->> 'day' as day, value ->> 'since' as since, value ->> 'until' as until from json_each(?2))
+        select t.template, d.day, x.value ->> 0 as measure, x.value ->> 1 as class, x.value ->> 2 as amount from ",
     page!(),
-    " t cross join json_each(?2) d
-            cross join report_counts c on c.log = p.log and c.generation = p.generation and c.template = t.template
-                and c.bucket >= d.value ->> 'since' and c.bucket < d.value ->> 'until'
-        group by 1, 2, 3, 4 order by 1, 2, 3, 4) s))",
+    " t cross join d
+            cross join json_each((
+                select json_group_array(json_array(y.measure, y.class, y.amount)) from (
+                    select c.measure, c.class, sum(c.amount) as amount from report_counts c
+                    where c.log = p.log and c.generation = p.generation and c.template = t.template
+                        and c.bucket >= d.since and c.bucket < d.until
+                    group by c.measure, c.class) y)) x
+        order by 1, 2, 3, 4) s))",
     live_reports!(),
 );
 
