@@ -1,6 +1,6 @@
 //! Statements of the projection `reports` for PostgreSQL.
 //!
-//! Rows cross as JSON. A question answers (position, recorded time of it, JSON) in one statement: all are of one snapshot.
+//! Rows cross as JSON. A question answers (position, JSON) in one statement: both are of one snapshot.
 
 use crate::table::TableSql;
 
@@ -109,13 +109,6 @@ pub(crate) const COUNTS: TableSql = TableSql {
             select ctid from report_counts where log = $1 and generation = $2 limit $3))",
 };
 
-macro_rules! recorded {
-    () => {
-        "(select e.recorded_at from head h join event e on e.log = h.id and e.position = p.position
-            where h.name = p.log)"
-    };
-}
-
 macro_rules! live_reports {
     () => {
         " from projection p where p.log = $1 and p.name = 'reports' and p.purpose = 'live'"
@@ -134,9 +127,7 @@ macro_rules! page {
 /// Counters of a page of templates; parameters: periods as JSON of (day, since, until), template to go on after, limit, then a
 /// template or null.
 pub(crate) const ACTIVITY: &str = concat!(
-    "select p.position, ",
-    recorded!(),
-    ", json_build_object('templates', coalesce((select json_agg(s.template) from ",
+    "select p.position, json_build_object('templates', coalesce((select json_agg(s.template) from ",
     page!(),
     " s), '[]'), 'cells', coalesce((select json_agg(json_build_array(s.template, s.day, s.measure, s.class, s.amount)) from (
         select t.template, d.day as day, c.measure, c.class, sum(c.amount)::bigint as amount from ",
@@ -150,9 +141,7 @@ pub(crate) const ACTIVITY: &str = concat!(
 
 /// The stock of a page of templates now and at the end of days; parameters as above, of which `until` counts.
 pub(crate) const STOCK: &str = concat!(
-    "select p.position, ",
-    recorded!(),
-    ", json_build_object('templates', coalesce((select json_agg(row_to_json(t)) from ",
+    "select p.position, json_build_object('templates', coalesce((select json_agg(row_to_json(t)) from ",
     "report_templates t where t.log = p.log and t.generation = p.generation and t.template in ",
     page!(),
     "), '[]'), 'cells', coalesce((select json_agg(json_build_array(s.template, s.day, s.closing)) from (
@@ -168,9 +157,7 @@ pub(crate) const STOCK: &str = concat!(
 
 /// Who can be reached with a template; parameters: template, four moments as JSON, newest first. Ledgers and bindings are two
 /// read models; the answer stands where the slower one does.
-pub(crate) const REACH: &str = "select x.position, (
-        select e.recorded_at from head h join event e on e.log = h.id and e.position = x.position where h.name = $1), x.found
-    from (select least(p.position, pb.position) as position, jsonb_build_object('bound_users', (select count(*) from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
+pub(crate) const REACH: &str = "select least(p.position, pb.position), jsonb_build_object('bound_users', (select count(*) from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
             'known', exists (select 1 from ledgers l where l.log = p.log and l.generation = p.generation and l.template = $2),
             'bands', coalesce((select jsonb_agg(to_jsonb(s)) from (select case when l.last_grant_at >= ($3::jsonb ->> 0)::bigint then 0
                 when l.last_grant_at >= ($3::jsonb ->> 1)::bigint then 1
@@ -182,15 +169,13 @@ pub(crate) const REACH: &str = "select x.position, (
                 where log = p.log and generation = pb.generation and subject is not null group by subject) b
                 on b.subject = l.subject
             where l.log = p.log and l.generation = p.generation and l.template = $2 and (l.balance > 0 or l.consented)
-            group by 1, 2, 3 order by 1, 2, 3) s), '[]'))::text as found
+            group by 1, 2, 3 order by 1, 2, 3) s), '[]'))::text
     from projection p join projection pb on pb.log = p.log and pb.name = 'bindings' and pb.purpose = 'live'
-    where p.log = $1 and p.name = 'ledgers' and p.purpose = 'live') x";
+    where p.log = $1 and p.name = 'ledgers' and p.purpose = 'live'";
 
 /// What became of the recipients of a message, by where they were lost; parameter: message.
 pub(crate) const LOSS: &str = concat!(
-    "select p.position, ",
-    recorded!(),
-    ", json_build_object('message', (select json_build_object('template', m.template, 'targeted', m.targeted)
+    "select p.position, json_build_object('message', (select json_build_object('template', m.template, 'targeted', m.targeted)
             from messages m where m.log = p.log and m.generation = p.generation and m.id = $2), 'groups', coalesce((select json_agg(row_to_json(s)) from (select d.state, d.reason, (d.lot is not null or d.basis is not null) as let_in, d.attempts > 0 as handed_over,
                 coalesce(d.settled_by = 'wechat_push', false) as confirmed, count(*) as deliveries
             from deliveries d

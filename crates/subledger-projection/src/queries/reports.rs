@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::DeserializeOwned};
-use subledger_domain::{ChannelCode, MessageId, TemplateId, Timestamp};
+use subledger_domain::{ChannelCode, LogName, MessageId, TemplateId, Timestamp};
 use subledger_store::Position;
 
 use super::{Queries, at, parsed};
@@ -267,16 +267,27 @@ impl Queries {
         params: Vec<Param>,
     ) -> Result<Report<Option<T>>, QueryError> {
         let params: Vec<_> = std::iter::once(Param::from(code.as_str())).chain(params).collect();
-        let rows: Vec<(i64, Option<i64>, String)> =
-            ask(&self.store, "answering a report", statement, &params).await?;
-        match rows.first() {
-            Some((position, recorded_at, found)) => Ok(Report {
-                value: Some(parsed(found)?),
-                position: at(*position),
-                recorded_at: recorded_at.map(Timestamp::from_micros),
-            }),
-            None => Ok(Report { value: None, position: Position(0), recorded_at: None }),
-        }
+        let rows: Vec<(i64, String)> = ask(&self.store, "answering a report", statement, &params).await?;
+        let Some((position, found)) = rows.first() else {
+            return Ok(Report { value: None, position: Position(0), recorded_at: None });
+        };
+        let position = at(*position);
+        Ok(Report {
+            value: Some(parsed(found)?),
+            position,
+            recorded_at: self.recorded_at(code, position).await?,
+        })
+    }
+
+    /// When the event at a position was recorded. Asked of the log after the report: a recorded event never changes.
+    async fn recorded_at(
+        &self,
+        code: &ChannelCode,
+        position: Position,
+    ) -> Result<Option<Timestamp>, QueryError> {
+        let Some(before) = position.0.checked_sub(1) else { return Ok(None) };
+        let events = self.store.read_log(&LogName::channel(code), Position(before), 1).await?;
+        Ok(events.first().map(|event| event.recorded_at))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Statements of the projection `reports` for SQLite.
 //!
-//! Rows cross as JSON. A question answers (position, recorded time of it, JSON) in one statement: all are of one snapshot.
+//! Rows cross as JSON. A question answers (position, JSON) in one statement: both are of one snapshot.
 //! The tables are joined with `cross join` where SQLite must start from the list of keys.
 
 use crate::table::TableSql;
@@ -32,8 +32,9 @@ pub(crate) const BOOKS: TableSql = TableSql {
         book!(),
         " from report_books t where t.log = ?1 and t.generation = ?2 order by t.subject, t.template"
     ),
-    drop: "delete from report_books where rowid in (
-            select rowid from report_books where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from report_books where (log, generation, subject, template) in (
+            select log, generation, subject, template from report_books
+            where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! send {
@@ -63,8 +64,9 @@ pub(crate) const SENDS: TableSql = TableSql {
         send!(),
         " from report_sends t where t.log = ?1 and t.generation = ?2 order by t.id"
     ),
-    drop: "delete from report_sends where rowid in (
-            select rowid from report_sends where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from report_sends where (log, generation, id) in (
+            select log, generation, id from report_sends
+            where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! template {
@@ -100,8 +102,9 @@ pub(crate) const TEMPLATES: TableSql = TableSql {
         template!(),
         " from report_templates t where t.log = ?1 and t.generation = ?2 order by t.template"
     ),
-    drop: "delete from report_templates where rowid in (
-            select rowid from report_templates where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from report_templates where (log, generation, template) in (
+            select log, generation, template from report_templates
+            where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! closing {
@@ -134,8 +137,9 @@ pub(crate) const CLOSINGS: TableSql = TableSql {
         closing!(),
         " from report_closings t where t.log = ?1 and t.generation = ?2 order by t.template, t.bucket"
     ),
-    drop: "delete from report_closings where rowid in (
-            select rowid from report_closings where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from report_closings where (log, generation, template, bucket) in (
+            select log, generation, template, bucket from report_closings
+            where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! count {
@@ -167,16 +171,10 @@ pub(crate) const COUNTS: TableSql = TableSql {
         count!(),
         " from report_counts t where t.log = ?1 and t.generation = ?2 order by t.template, t.bucket, t.measure, t.class"
     ),
-    drop: "delete from report_counts where rowid in (
-            select rowid from report_counts where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from report_counts where (log, generation, template, bucket, measure, class) in (
+            select log, generation, template, bucket, measure, class from report_counts
+            where log = ?1 and generation = ?2 limit ?3)",
 };
-
-macro_rules! recorded {
-    () => {
-        "(select e.recorded_at from head h join event e on e.log = h.id and e.position = p.position
-            where h.name = p.log)"
-    };
-}
 
 macro_rules! live_reports {
     () => {
@@ -197,9 +195,7 @@ macro_rules! page {
 /// template or null. Each period is summed by itself, so that no sort is larger than a period; periods are read once, or
 /// every row would parse their JSON again.
 pub(crate) const ACTIVITY: &str = concat!(
-    "select p.position, ",
-    recorded!(),
-    ", json_object('templates', (select json_group_array(s.template) from ",
+    "select p.position, json_object('templates', (select json_group_array(s.template) from ",
     page!(),
     " s), 'cells', (select json_group_array(json_array(s.template, s.day, s.measure, s.class, s.amount)) from (
         with d as materialized (
@@ -219,9 +215,7 @@ pub(crate) const ACTIVITY: &str = concat!(
 
 /// The stock of a page of templates now and at the end of days; parameters as above, of which `until` counts.
 pub(crate) const STOCK: &str = concat!(
-    "select p.position, ",
-    recorded!(),
-    ", json_object('templates', (select json_group_array(",
+    "select p.position, json_object('templates', (select json_group_array(",
     template!(),
     ") from ",
     "report_templates t where t.log = p.log and t.generation = p.generation and t.template in ",
@@ -239,9 +233,7 @@ pub(crate) const STOCK: &str = concat!(
 
 /// Who can be reached with a template; parameters: template, four moments as JSON, newest first. Ledgers and bindings are two
 /// read models; the answer stands where the slower one does.
-pub(crate) const REACH: &str = "select x.position, (
-        select e.recorded_at from head h join event e on e.log = h.id and e.position = x.position where h.name = ?1), x.found
-    from (select min(p.position, pb.position) as position, json_object('bound_users', (select count(*) from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
+pub(crate) const REACH: &str = "select min(p.position, pb.position), json_object('bound_users', (select count(*) from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
             'known', exists (select 1 from ledgers l where l.log = p.log and l.generation = p.generation and l.template = ?2),
             'bands', (select json_group_array(json_object('age', s.age, 'suspended', s.suspended, 'bound', s.bound,
                 'users', s.users, 'openids', s.openids, 'grants', s.grants)) from (select x.age, x.suspended, x.users > 0 as bound, sum(x.users) as users, count(*) as openids, sum(x.balance) as grants from (
@@ -253,15 +245,13 @@ pub(crate) const REACH: &str = "select x.position, (
                     where b.log = p.log and b.generation = pb.generation and b.subject = l.subject) as users
                 from ledgers l
                 where l.log = p.log and l.generation = p.generation and l.template = ?2 and (l.balance > 0 or l.consented)) x
-            group by 1, 2, 3 order by 1, 2, 3) s)) as found
+            group by 1, 2, 3 order by 1, 2, 3) s))
     from projection p join projection pb on pb.log = p.log and pb.name = 'bindings' and pb.purpose = 'live'
-    where p.log = ?1 and p.name = 'ledgers' and p.purpose = 'live') x";
+    where p.log = ?1 and p.name = 'ledgers' and p.purpose = 'live'";
 
 /// What became of the recipients of a message, by where they were lost; parameter: message.
 pub(crate) const LOSS: &str = concat!(
-    "select p.position, ",
-    recorded!(),
-    ", json_object('message', json((select json_object('template', m.template, 'targeted', m.targeted)
+    "select p.position, json_object('message', json((select json_object('template', m.template, 'targeted', m.targeted)
             from messages m where m.log = p.log and m.generation = p.generation and m.id = ?2)), 'groups', (select json_group_array(json_object('state', s.state, 'reason', s.reason, 'let_in', s.let_in,
                 'handed_over', s.handed_over, 'confirmed', s.confirmed, 'deliveries', s.deliveries)) from (select d.state, d.reason, (d.lot is not null or d.basis is not null) as let_in, d.attempts > 0 as handed_over,
                 coalesce(d.settled_by = 'wechat_push', 0) as confirmed, count(*) as deliveries
