@@ -129,7 +129,8 @@ macro_rules! page {
 pub(crate) const ACTIVITY: &str = concat!(
     "select p.position, json_build_object('templates', coalesce((select json_agg(s.template) from ",
     page!(),
-    " s), '[]'), 'cells', coalesce((select json_agg(json_build_array(s.template, s.day, s.measure, s.class, s.amount)) from (
+    " s), '[]'), 'cells', coalesce((select json_agg(json_build_array(s.template, s.day, s.measure, s.class,
+        s.amount)) from (
         select t.template, d.day as day, c.measure, c.class, sum(c.amount)::bigint as amount from ",
     page!(),
     " t cross join jsonb_to_recordset($2::jsonb) as d(day bigint, since bigint, until bigint)
@@ -146,24 +147,31 @@ pub(crate) const STOCK: &str = concat!(
     page!(),
     "), '[]'), 'cells', coalesce((select json_agg(json_build_array(s.template, s.day, s.closing)) from (
         select t.template, d.day as day, (
-            select json_build_object('granted', c.granted, 'open', c.open, 'reserved', c.reserved, 'in_doubt', c.in_doubt, 'consumed', c.consumed, 'voided', c.voided) from report_closings c
+            select json_build_object('granted', c.granted, 'open', c.open, 'reserved', c.reserved, 'in_doubt',
+                c.in_doubt, 'consumed', c.consumed, 'voided', c.voided) from report_closings c
             where c.log = p.log and c.generation = p.generation and c.template = t.template
                 and c.bucket < d.until
             order by c.bucket desc limit 1) as closing from ",
     page!(),
-    " t cross join jsonb_to_recordset($2::jsonb) as d(day bigint, since bigint, until bigint) order by 1, 2) s), '[]'))::text",
+    " t cross join jsonb_to_recordset($2::jsonb) as d(day bigint, since bigint, until bigint) order by 1, 2) s),
+        '[]'))::text",
     live_reports!(),
 );
 
 /// Who can be reached with a template; parameters: template, four moments as JSON, newest first. Ledgers and bindings are two
 /// read models; the answer stands where the slower one does.
-pub(crate) const REACH: &str = "select least(p.position, pb.position), jsonb_build_object('bound_users', (select count(*) from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
-            'known', exists (select 1 from ledgers l where l.log = p.log and l.generation = p.generation and l.template = $2),
-            'bands', coalesce((select jsonb_agg(to_jsonb(s)) from (select case when l.last_grant_at >= ($3::jsonb ->> 0)::bigint then 0
+pub(crate) const REACH: &str = "select least(p.position, pb.position), jsonb_build_object('bound_users',
+    (select count(*) from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
+            'known', exists (select 1 from ledgers l where l.log = p.log and l.generation = p.generation
+                and l.template = $2),
+            'bands', coalesce((select jsonb_agg(to_jsonb(s))
+                from (select case when l.last_grant_at >= ($3::jsonb ->> 0)::bigint then 0
                 when l.last_grant_at >= ($3::jsonb ->> 1)::bigint then 1
                 when l.last_grant_at >= ($3::jsonb ->> 2)::bigint then 2
-                when l.last_grant_at >= ($3::jsonb ->> 3)::bigint then 3 else 4 end as age, l.suspended_since is not null as suspended, b.users is not null as bound,
-                coalesce(sum(b.users), 0)::bigint as users, count(*) as openids, coalesce(sum(l.balance), 0)::bigint as grants
+                when l.last_grant_at >= ($3::jsonb ->> 3)::bigint then 3 else 4 end as age,
+                l.suspended_since is not null as suspended, b.users is not null as bound,
+                coalesce(sum(b.users), 0)::bigint as users, count(*) as openids, coalesce(sum(l.balance),
+                0)::bigint as grants
             from ledgers l left join (
                 select subject, count(*) as users from bindings
                 where log = p.log and generation = pb.generation and subject is not null group by subject) b
@@ -174,12 +182,13 @@ pub(crate) const REACH: &str = "select least(p.position, pb.position), jsonb_bui
     where p.log = $1 and p.name = 'ledgers' and p.purpose = 'live'";
 
 /// What became of the recipients of a message, by where they were lost; parameter: message.
-pub(crate) const LOSS: &str = concat!(
-    "select p.position, json_build_object('message', (select json_build_object('template', m.template, 'targeted', m.targeted)
-            from messages m where m.log = p.log and m.generation = p.generation and m.id = $2), 'groups', coalesce((select json_agg(row_to_json(s)) from (select d.state, d.reason, (d.lot is not null or d.basis is not null) as let_in, d.attempts > 0 as handed_over,
+pub(crate) const LOSS: &str = "select p.position, json_build_object('message',
+    (select json_build_object('template', m.template, 'targeted', m.targeted)
+            from messages m where m.log = p.log and m.generation = p.generation and m.id = $2), 'groups',
+                coalesce((select json_agg(row_to_json(s)) from (select d.state, d.reason,
+                (d.lot is not null or d.basis is not null) as let_in, d.attempts > 0 as handed_over,
                 coalesce(d.settled_by = 'wechat_push', false) as confirmed, count(*) as deliveries
             from deliveries d
             where d.log = p.log and d.generation = p.generation and d.message = $2
             group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5) s), '[]'))::text
-    from projection p where p.log = $1 and p.name = 'messages' and p.purpose = 'live'",
-);
+    from projection p where p.log = $1 and p.name = 'messages' and p.purpose = 'live'";

@@ -156,7 +156,8 @@ pub(crate) const COUNTS: TableSql = TableSql {
         "select ",
         count!(),
         " from json_each(?3) k cross join report_counts t on t.log = ?1 and t.generation = ?2
-            and t.template = k.value ->> 'template' and t.bucket = k.value ->> 'bucket' and t.measure = k.value ->> 'measure' and t.class = k.value ->> 'class'"
+            and t.template = k.value ->> 'template' and t.bucket = k.value ->> 'bucket'
+                and t.measure = k.value ->> 'measure' and t.class = k.value ->> 'class'"
     ),
     upsert: "insert into report_counts (log, generation,
             template, bucket, measure, class, amount)
@@ -169,7 +170,8 @@ pub(crate) const COUNTS: TableSql = TableSql {
     scan: concat!(
         "select ",
         count!(),
-        " from report_counts t where t.log = ?1 and t.generation = ?2 order by t.template, t.bucket, t.measure, t.class"
+        " from report_counts t where t.log = ?1 and t.generation = ?2 order by t.template, t.bucket, t.measure,
+            t.class"
     ),
     drop: "delete from report_counts where (log, generation, template, bucket, measure, class) in (
             select log, generation, template, bucket, measure, class from report_counts
@@ -222,7 +224,8 @@ pub(crate) const STOCK: &str = concat!(
     page!(),
     "), 'cells', (select json_group_array(json_array(s.template, s.day, json(s.closing))) from (
         select t.template, d.value ->> 'day' as day, (
-            select json_object('granted', c.granted, 'open', c.open, 'reserved', c.reserved, 'in_doubt', c.in_doubt, 'consumed', c.consumed, 'voided', c.voided) from report_closings c
+            select json_object('granted', c.granted, 'open', c.open, 'reserved', c.reserved, 'in_doubt',
+                c.in_doubt, 'consumed', c.consumed, 'voided', c.voided) from report_closings c
             where c.log = p.log and c.generation = p.generation and c.template = t.template
                 and c.bucket < d.value ->> 'until'
             order by c.bucket desc limit 1) as closing from ",
@@ -233,30 +236,37 @@ pub(crate) const STOCK: &str = concat!(
 
 /// Who can be reached with a template; parameters: template, four moments as JSON, newest first. Ledgers and bindings are two
 /// read models; the answer stands where the slower one does.
-pub(crate) const REACH: &str = "select min(p.position, pb.position), json_object('bound_users', (select count(*) from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
-            'known', exists (select 1 from ledgers l where l.log = p.log and l.generation = p.generation and l.template = ?2),
+pub(crate) const REACH: &str = "select min(p.position, pb.position), json_object('bound_users', (select count(*)
+    from bindings b where b.log = p.log and b.generation = pb.generation and b.subject is not null),
+            'known', exists (select 1 from ledgers l where l.log = p.log and l.generation = p.generation
+                and l.template = ?2),
             'bands', (select json_group_array(json_object('age', s.age, 'suspended', s.suspended, 'bound', s.bound,
-                'users', s.users, 'openids', s.openids, 'grants', s.grants)) from (select x.age, x.suspended, x.users > 0 as bound, sum(x.users) as users, count(*) as openids, sum(x.balance) as grants from (
+                'users', s.users, 'openids', s.openids, 'grants', s.grants)) from (select x.age, x.suspended,
+                x.users > 0 as bound, sum(x.users) as users, count(*) as openids, sum(x.balance) as grants from (
                 select case when l.last_grant_at >= ?3 ->> 0 then 0
                 when l.last_grant_at >= ?3 ->> 1 then 1
                 when l.last_grant_at >= ?3 ->> 2 then 2
-                when l.last_grant_at >= ?3 ->> 3 then 3 else 4 end as age, l.suspended_since is not null as suspended, l.balance,
+                when l.last_grant_at >= ?3 ->> 3 then 3 else 4 end as age,
+                l.suspended_since is not null as suspended, l.balance,
                     (select count(*) from bindings b
                     where b.log = p.log and b.generation = pb.generation and b.subject = l.subject) as users
                 from ledgers l
-                where l.log = p.log and l.generation = p.generation and l.template = ?2 and (l.balance > 0 or l.consented)) x
+                where l.log = p.log and l.generation = p.generation and l.template = ?2
+                and (l.balance > 0 or l.consented)) x
             group by 1, 2, 3 order by 1, 2, 3) s))
     from projection p join projection pb on pb.log = p.log and pb.name = 'bindings' and pb.purpose = 'live'
     where p.log = ?1 and p.name = 'ledgers' and p.purpose = 'live'";
 
 /// What became of the recipients of a message, by where they were lost; parameter: message.
-pub(crate) const LOSS: &str = concat!(
-    "select p.position, json_object('message', json((select json_object('template', m.template, 'targeted', m.targeted)
-            from messages m where m.log = p.log and m.generation = p.generation and m.id = ?2)), 'groups', (select json_group_array(json_object('state', s.state, 'reason', s.reason, 'let_in', s.let_in,
-                'handed_over', s.handed_over, 'confirmed', s.confirmed, 'deliveries', s.deliveries)) from (select d.state, d.reason, (d.lot is not null or d.basis is not null) as let_in, d.attempts > 0 as handed_over,
+pub(crate) const LOSS: &str = "select p.position, json_object('message', json((select json_object('template',
+    m.template, 'targeted', m.targeted)
+            from messages m where m.log = p.log and m.generation = p.generation and m.id = ?2)), 'groups',
+                (select json_group_array(json_object('state', s.state, 'reason', s.reason, 'let_in', s.let_in,
+                'handed_over', s.handed_over, 'confirmed', s.confirmed, 'deliveries', s.deliveries))
+                from (select d.state, d.reason, (d.lot is not null or d.basis is not null) as let_in,
+                d.attempts > 0 as handed_over,
                 coalesce(d.settled_by = 'wechat_push', 0) as confirmed, count(*) as deliveries
             from deliveries d
             where d.log = p.log and d.generation = p.generation and d.message = ?2
             group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5) s))
-    from projection p where p.log = ?1 and p.name = 'messages' and p.purpose = 'live'",
-);
+    from projection p where p.log = ?1 and p.name = 'messages' and p.purpose = 'live'";
