@@ -10,4 +10,5 @@ mod kill;
 mod main_job;
 mod past;
 mod proof;
+mod reports;
 mod support;
