@@ -61,6 +61,14 @@ pub(crate) struct HeadWrite {
     pub(crate) recorded_at: i64,
 }
 
+/// A head that is not written, but on which answers rest that write nothing.
+#[derive(Debug)]
+pub(crate) struct HeadCheck {
+    pub(crate) id: i64,
+    pub(crate) position: i64,
+    pub(crate) epoch: i64,
+}
+
 /// A stream row that was found, with its snapshot if there is one.
 #[derive(Debug)]
 pub(crate) struct StreamFound {
@@ -187,6 +195,7 @@ pub(crate) struct Writes {
     /// The time of the batch, for rows that only remember when they were kept.
     pub(crate) now: i64,
     pub(crate) heads: Vec<HeadWrite>,
+    pub(crate) checks: Vec<HeadCheck>,
     pub(crate) new_streams: Vec<StreamWrite>,
     pub(crate) events: Vec<EventWrite>,
     pub(crate) receipts: Vec<ReceiptRow>,
@@ -201,6 +210,20 @@ pub(crate) struct Writes {
 impl Writes {
     /// Whether only the log proper is written: heads, streams, events, receipts.
     pub(crate) fn is_log_only(&self) -> bool {
+        self.checks.is_empty() && self.has_no_rows_beside()
+    }
+
+    /// Whether nothing is written, and heads are only looked at.
+    pub(crate) fn is_check_only(&self) -> bool {
+        self.heads.is_empty() && self.receipts.is_empty() && self.has_no_rows_beside()
+    }
+
+    /// Whether there is nothing to write and nothing to check.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.checks.is_empty() && self.is_check_only()
+    }
+
+    fn has_no_rows_beside(&self) -> bool {
         let queue = &self.queue;
         self.snapshots.is_empty()
             && self.identities.is_empty()
@@ -211,11 +234,6 @@ impl Writes {
             && queue.idle.is_empty()
             && queue.insert.is_empty()
             && queue.start.is_empty()
-    }
-
-    /// Whether there is nothing to write.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.heads.is_empty() && self.receipts.is_empty() && self.is_log_only()
     }
 }
 

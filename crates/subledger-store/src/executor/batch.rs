@@ -107,6 +107,7 @@ impl Batch {
             }
             endings.push(desk.decide(job.as_mut(), means).await?);
         }
+        desk.repeat_refused(first, jobs, endings, means).await?;
         // Without the lock a stream may have moved between two reads.
         if !means.reads.are_locked() && desk.books.iter().any(|book| !book.broken.is_empty()) {
             return Err(Setback::Lock);
@@ -131,6 +132,11 @@ impl Batch {
             book.collect(&mut writes);
         }
         writes
+    }
+
+    /// The same with heads that are locked and need no second look.
+    pub(super) fn collect_locked(&mut self) -> Writes {
+        Writes { checks: Vec::new(), ..self.collect() }
     }
 
     /// The head of a log as this batch leaves it and how it found it, if events were appended.
@@ -191,6 +197,14 @@ impl Desk {
                 None => {}
             }
         }
+        self.look_up_receipts(ids, means).await
+    }
+
+    async fn look_up_receipts(
+        &mut self,
+        mut ids: Vec<(i64, &str)>,
+        means: &mut Means<'_>,
+    ) -> Result<(), Setback> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -202,6 +216,17 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// How a command ends that has a receipt.
+    fn answered(&self, job: &dyn Job) -> Option<Ending> {
+        let book = &self.books[*self.by_log.get(job.log())?];
+        let key = job.receipt()?;
+        let known = book.receipts.get(&key.id)?;
+        Some(match known.fingerprint == key.fingerprint {
+            true => Ending::Replayed(known.outcome.to_string(), Position(known.position)),
+            false => Ending::Conflict,
+        })
     }
 
     /// Loads the streams that jobs name, as far as they can tell now.
@@ -328,13 +353,8 @@ impl Desk {
         let Some(&at) = self.by_log.get(job.log()) else {
             return Ok(Ending::Fault("the log is not open".to_owned()));
         };
-        if let Some(key) = job.receipt()
-            && let Some(known) = self.books[at].receipts.get(&key.id)
-        {
-            return Ok(match known.fingerprint == key.fingerprint {
-                true => Ending::Replayed(known.outcome.to_string(), Position(known.position)),
-                false => Ending::Conflict,
-            });
+        if let Some(ending) = self.answered(job) {
+            return Ok(ending);
         }
         for _ in 0..=MAX_NEED_ROUNDS {
             let book = &mut self.books[at];
@@ -349,8 +369,14 @@ impl Desk {
                         Err(what) => Ending::Fault(what),
                     });
                 }
-                Verdict::Refused => return Ok(Ending::Decided(Position(book.position()))),
-                Verdict::Fault(what) => return Ok(Ending::Fault(what)),
+                Verdict::Refused => {
+                    book.silent = true;
+                    return Ok(Ending::Refused);
+                }
+                Verdict::Fault(what) => {
+                    book.silent = true;
+                    return Ok(Ending::Fault(what));
+                }
                 Verdict::Need(streams) => {
                     if let Some(what) = streams.iter().find_map(|stream| book.broken.get(&stream.name)) {
                         return Ok(Ending::Fault(what.clone()));
@@ -360,6 +386,38 @@ impl Desk {
             }
         }
         Ok(Ending::Fault(format!("the command asked for more streams more than {MAX_NEED_ROUNDS} times")))
+    }
+
+    /// A refusal writes no receipt, so no write finds out that the command was answered before. Unless all receipts were
+    /// looked up, those of refused commands are looked up here.
+    async fn repeat_refused(
+        &mut self,
+        first: usize,
+        jobs: &[Box<dyn Job>],
+        endings: &mut [Ending],
+        means: &mut Means<'_>,
+    ) -> Result<(), Setback> {
+        if means.look_up {
+            return Ok(());
+        }
+        let mut refused = Vec::new();
+        let mut ids = Vec::new();
+        for (at, (job, ending)) in jobs.iter().zip(endings.iter()).enumerate().skip(first) {
+            let (Ending::Refused | Ending::Fault(_)) = ending else { continue };
+            let (Some(&book), Some(key)) = (self.by_log.get(job.log()), job.receipt()) else { continue };
+            let book = &self.books[book];
+            if !book.receipts.contains_key(&key.id) {
+                refused.push(at);
+                ids.push((book.log_id(), key.id.as_str()));
+            }
+        }
+        self.look_up_receipts(ids, means).await?;
+        for at in refused {
+            if let Some(ending) = self.answered(jobs[at].as_ref()) {
+                endings[at] = ending;
+            }
+        }
+        Ok(())
     }
 }
 

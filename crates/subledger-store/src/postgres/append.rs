@@ -3,7 +3,12 @@
 use sqlx::{PgConnection, postgres::PgDatabaseError};
 
 use super::column;
-use crate::{StoreError, database::NotWritten, error::while_doing, rows::Writes};
+use crate::{
+    StoreError,
+    database::NotWritten,
+    error::while_doing,
+    rows::{HeadCheck, Writes},
+};
 
 /// What PostgreSQL says to a division by zero: how the statement below takes itself back.
 const DIVISION_BY_ZERO: &str = "22012";
@@ -81,6 +86,25 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
         Err(error) if is(&error, UNIQUE_VIOLATION, Some("receipt_pkey")) => Err(NotWritten::Repeated),
         Err(error) => Err(while_doing("writing a batch")(error).into()),
     }
+}
+
+/// Fails if a head has moved on.
+pub(crate) async fn check_heads(
+    connection: &mut PgConnection,
+    checks: &[HeadCheck],
+) -> Result<(), NotWritten> {
+    let standing: i64 = sqlx::query_scalar(
+        "select count(*) from head h
+         join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as w (id, position, epoch)
+           on h.id = w.id and h.position = w.position and h.epoch = w.epoch",
+    )
+    .bind(column(checks, |check| check.id))
+    .bind(column(checks, |check| check.position))
+    .bind(column(checks, |check| check.epoch))
+    .fetch_one(connection)
+    .await
+    .map_err(while_doing("checking heads"))?;
+    if usize::try_from(standing) == Ok(checks.len()) { Ok(()) } else { Err(NotWritten::Displaced) }
 }
 
 fn is(error: &sqlx::Error, code: &str, constraint: Option<&str>) -> bool {

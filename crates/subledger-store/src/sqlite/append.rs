@@ -7,7 +7,7 @@ use crate::{
     StoreError,
     database::NotWritten,
     error::while_doing,
-    rows::{EventWrite, HeadWrite, StreamWrite, Writes},
+    rows::{EventWrite, HeadCheck, HeadWrite, StreamWrite, Writes},
 };
 
 /// Writes heads, streams, events and receipts, if every head stands where it is believed to and no receipt is there yet. On
@@ -20,6 +20,20 @@ pub(crate) fn write_log(connection: &Connection, writes: &Writes) -> Result<(), 
     insert_events(connection, &writes.events)?;
     if !insert_receipts(connection, &writes.receipts)? {
         return Err(NotWritten::Repeated);
+    }
+    Ok(())
+}
+
+/// Fails if a head has moved on.
+pub(crate) fn check_heads(connection: &Connection, checks: &[HeadCheck]) -> Result<(), NotWritten> {
+    let failed = while_doing("checking heads");
+    let mut statement = connection
+        .prepare_cached("select 1 from head where id = ?1 and position = ?2 and epoch = ?3")
+        .map_err(failed)?;
+    for check in checks {
+        if !statement.exists(params![check.id, check.position, check.epoch]).map_err(failed)? {
+            return Err(NotWritten::Displaced);
+        }
     }
     Ok(())
 }

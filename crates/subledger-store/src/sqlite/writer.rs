@@ -122,6 +122,7 @@ fn open(database: &SqliteDatabase) -> Result<Connection, StoreError> {
 fn write(connection: &Connection, writes: &Writes) -> Result<(), NotWritten> {
     let now = writes.now;
     append::write_log(connection, writes)?;
+    append::check_heads(connection, &writes.checks)?;
     if writes.is_log_only() {
         return Ok(());
     }
