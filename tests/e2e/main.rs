@@ -8,4 +8,5 @@ mod commands;
 mod degraded;
 mod kill;
 mod main_job;
+mod nodes;
 mod support;

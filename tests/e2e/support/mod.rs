@@ -1,11 +1,13 @@
 //! What every end-to-end test needs: processes, a database, a client, a world at WeChat.
 
 mod client;
+mod cluster;
 mod database;
 mod process;
 mod wechat;
 
 pub use client::Client;
+pub use cluster::{Cluster, Roster};
 pub use database::Database;
 pub use process::{Process, run_cli, run_cli_with};
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};
