@@ -21,13 +21,17 @@ const COMMANDS: &[&[&str]] = &[
     &["audit", "ledger"],
     &["audit", "message"],
     &["audit", "user"],
+    &["audit", "verify"],
+    &["audit", "templates"],
     &["events", "list"],
     &["events", "tail"],
+    &["events", "export"],
     &["projections", "status"],
     &["projections", "rebuild"],
     &["projections", "verify"],
     &["admin", "master-key"],
     &["admin", "settings"],
+    &["admin", "signing-key"],
     &["admin", "openapi"],
 ];
 
@@ -83,6 +87,10 @@ fn wrong_use_is_said_with_the_rule() {
         (&["app", "create", "shop", "--rights", "everything"][..], "manage"),
         (&["app", "create", "a b"][..], "letters"),
         (&["audit", "message", "--channel", "wechatmp123", "xyz"][..], "hexadecimal"),
+        (&["audit", "templates", "--channel", "wechatmp123", "--at", "yesterday"][..], "2026-03-01"),
+        (&["audit", "templates", "--channel", "wechatmp123", "--at", "7"][..], "stands at 0"),
+        (&["audit", "templates", "--channel", "wechatmp123", "--zone", "Mars"][..], "Asia/Shanghai"),
+        (&["audit", "templates", "--channel", "wechatmp123", "--lang", "fr"][..], "zh"),
         (&["serve", "--config", "/no/such/file.toml"][..], "file.toml"),
     ] {
         let output = run_cli(&database, arguments);

@@ -183,6 +183,8 @@ async fn check(stage: &Stage, requests: Books, openids: &[String]) -> String {
     compare_balances(stage, openids).await;
     let verified = run_cli(&stage.database, &["projections", "verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    let proved = run_cli(&stage.database, &["audit", "verify"]);
+    assert_eq!(proved.status.code(), Some(0), "{}", String::from_utf8_lossy(&proved.stdout));
     format!(
         "{total} requests, {unanswered} cut off and repeated; {accepted} recipients accepted, 0 lost: {sent} sent, {unsent} found \
          not sent; {} had been in doubt, each after its start; WeChat accepted {sent}, 0 twice",

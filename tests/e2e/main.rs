@@ -9,4 +9,6 @@ mod degraded;
 mod kill;
 mod main_job;
 mod nodes;
+mod past;
+mod proof;
 mod support;

@@ -76,6 +76,8 @@ struct Shared {
     keys: KeyCache,
     refresh_times: RefreshTimes,
     stop: CancellationToken,
+    /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
+    closing: CancellationToken,
     /// The dispatcher, until it is waited for.
     dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
@@ -107,6 +109,7 @@ impl Engine {
             keys: KeyCache::default(),
             refresh_times: RefreshTimes::default(),
             stop: CancellationToken::new(),
+            closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
@@ -123,6 +126,7 @@ impl Engine {
     /// Stops cleanly: claims nothing more, waits for the calls under way and their outcomes, then for every accepted
     /// command, then for the projections.
     pub async fn shutdown(&self) {
+        self.close_streams();
         self.shared.stop.cancel();
         let dispatcher = self.shared.dispatcher.lock().await.take();
         if let Some(dispatcher) = dispatcher
@@ -133,6 +137,16 @@ impl Engine {
         self.shared.executor.shutdown().await;
         self.shared.projections.shutdown().await;
         self.shared.store.close().await;
+    }
+
+    /// Asks everything that streams to callers to end: the first step of a stop, while requests are still answered.
+    pub fn close_streams(&self) {
+        self.shared.closing.cancel();
+    }
+
+    /// Resolves once streams must end.
+    pub async fn streams_closed(&self) {
+        self.shared.closing.cancelled().await;
     }
 
     /// The log, the queue and the vaults.

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use subledger_engine::Engine;
 use tokio::sync::Semaphore;
 
-use crate::{HttpSettings, rate_limit::RateLimiter};
+use crate::{HttpSettings, feed::Streams, rate_limit::RateLimiter};
 
 /// Shared by all requests. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +21,7 @@ struct Shared {
     metrics: PrometheusHandle,
     limiter: Option<RateLimiter>,
     slots: Arc<Semaphore>,
+    streams: Streams,
 }
 
 impl Context {
@@ -28,7 +29,8 @@ impl Context {
         let limiter = (settings.requests_per_second > 0)
             .then(|| RateLimiter::new(settings.requests_per_second, settings.burst));
         let slots = Arc::new(Semaphore::new(settings.max_in_flight));
-        Self { shared: Arc::new(Shared { engine, settings, metrics, limiter, slots }) }
+        let streams = Streams::new(settings.max_streams_per_key, settings.max_streams);
+        Self { shared: Arc::new(Shared { engine, settings, metrics, limiter, slots, streams }) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -45,6 +47,11 @@ impl Context {
 
     pub(crate) fn limiter(&self) -> Option<&RateLimiter> {
         self.shared.limiter.as_ref()
+    }
+
+    /// The event streams that are open.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.shared.streams
     }
 
     /// One permit per request to the API under way.

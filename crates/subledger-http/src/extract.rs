@@ -5,11 +5,13 @@
 
 mod faults;
 mod json;
+mod past;
 mod query;
 mod scope;
 
 pub(crate) use faults::escape;
 pub(crate) use json::{Json, NoBody};
+pub(crate) use past::{ExplanationQuery, PastPageQuery, PastReadQuery, Then, refused};
 pub(crate) use query::{
     ChannelsQuery, DeliveriesQuery, LedgersQuery, MessagesQuery, PageQuery, Query, ReadQuery, limit, page,
     position,

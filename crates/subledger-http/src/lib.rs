@@ -12,6 +12,7 @@
 mod context;
 mod cursor;
 mod extract;
+mod feed;
 mod metric_definitions;
 mod middleware;
 mod moment;

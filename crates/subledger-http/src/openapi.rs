@@ -24,6 +24,9 @@ pub(crate) const PREFIX: &str = "/api/v1";
             微信小程序订阅消息发送与授权账本服务。\n\n\
             * Every answer of a channel says the `position` of the channel's log. Hand the position of a write to the next \
             read as `min_position` to read your own write, on any node.\n\
+            * Templates, users, ledgers, messages and deliveries take `at`: what was known then, at a position of the log or a \
+            time. The answer has the same shape and names the point it stands at; `known` is false where nothing had been \
+            recorded yet.\n\
             * Refusals are problem documents (RFC 9457) with a stable `code`, the field and the rule. Nothing is recorded \
             when a request is refused.\n\
             * Times are RFC 3339 with microseconds in UTC; any offset is accepted.\n\
@@ -38,6 +41,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
         (name = "ledgers", description = "Subscription quotas, grants and entries. 授权账本：额度、批次与流水。"),
         (name = "messages", description = "Send requests. 消息：发送请求。"),
         (name = "deliveries", description = "What became of each recipient; doubts. 投递：每个接收人的结果与待定处理。"),
+        (name = "events", description = "The event log, to follow. 事件日志：供下游系统订阅。"),
         (name = "keys", description = "API keys. 密钥。"),
         (name = "service", description = "Health and metrics. 服务健康与指标。"),
     ),
@@ -62,7 +66,10 @@ impl Modify for ApiKey {
 /// Refusals that any operation of the API may answer.
 const COMMON: &[(&str, &str)] = &[
     ("401", "No key, or one that is not known: `missing_key`, `bad_key`."),
-    ("429", "This key is used more often than allowed: `rate_limited`, with `Retry-After`."),
+    (
+        "429",
+        "This key is used more often than allowed: `rate_limited`, with `Retry-After`. For event streams also `too_many_streams`.",
+    ),
     ("500", "A defect of ours: `internal`."),
     (
         "503",
@@ -107,7 +114,7 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
     if id != "whoami" {
         list.extend([WITH_RIGHT, WITH_INPUT]);
     }
-    if has_channel {
+    if has_channel || id == "read_events" {
         list.push(WITH_CHANNEL);
     }
     if write {

@@ -3,6 +3,8 @@
 //! All of them say the position of the channel's log, in the body and in the header `Subledger-Position`, so that a caller
 //! can wait for its own write (`min_position`) wherever it reads next.
 
+mod past;
+
 use axum::{
     Json,
     http::{HeaderName, HeaderValue},
@@ -12,6 +14,8 @@ use serde::Serialize;
 use subledger_projection::Page as Rows;
 use subledger_store::{Done, Position};
 use utoipa::ToSchema;
+
+pub(crate) use self::past::Past;
 
 /// The position of the log that an answer rests on.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("subledger-position");

@@ -19,7 +19,9 @@ use crate::{
     middleware::{auth, limits, request},
     openapi::{self, Document, PREFIX},
     problem::ApiError,
-    routes::{channels, client_reports, deliveries, health, ledgers, messages, templates, users, whoami},
+    routes::{
+        channels, client_reports, deliveries, events, health, ledgers, messages, templates, users, whoami,
+    },
 };
 
 /// The native API, under [`PREFIX`].
@@ -43,6 +45,7 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(client_reports::report_tap))
         .routes(routes!(ledgers::list_ledgers))
         .routes(routes!(ledgers::show_ledger))
+        .routes(routes!(ledgers::explain_ledger))
         .routes(routes!(ledgers::list_lots))
         .routes(routes!(ledgers::list_entries))
         .routes(routes!(messages::list_messages, messages::send_message))
@@ -52,6 +55,7 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(deliveries::show_delivery))
         .routes(routes!(deliveries::settle_delivery))
         .routes(routes!(deliveries::list_in_doubt))
+        .routes(routes!(events::read_events))
 }
 
 /// What needs no key.

@@ -16,6 +16,12 @@ pub struct HttpSettings {
     pub requests_per_second: u32,
     /// Requests of one API key at once after a pause, from 1. Default 2,000.
     pub burst: u32,
+    /// Event streams of one API key at once. Default 8.
+    pub max_streams_per_key: usize,
+    /// Event streams of all keys at once. Default 1,024.
+    pub max_streams: usize,
+    /// How long an event stream may be silent before it sends a comment, and looks whether its key still holds. Default 15 s.
+    pub heartbeat: Duration,
 }
 
 impl Default for HttpSettings {
@@ -26,6 +32,9 @@ impl Default for HttpSettings {
             max_in_flight: 1_024,
             requests_per_second: 1_000,
             burst: 2_000,
+            max_streams_per_key: 8,
+            max_streams: 1_024,
+            heartbeat: Duration::from_secs(15),
         }
     }
 }

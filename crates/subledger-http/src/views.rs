@@ -1,6 +1,8 @@
 //! What the API shows: one view per thing, with its own words, independent of how rows and events are stored.
 
 mod channels;
+mod events;
+mod explanation;
 mod ledgers;
 mod messages;
 mod templates;
@@ -8,6 +10,8 @@ mod users;
 mod words;
 
 pub(crate) use channels::{ChannelView, PolicyView, QueueView};
+pub(crate) use events::EventView;
+pub(crate) use explanation::ExplanationView;
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView};
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};

@@ -159,7 +159,12 @@ pub(crate) enum Snapshot {
 impl Snapshot {
     /// Takes a snapshot. SQLite's begins with the first question.
     pub(crate) async fn take(store: &Store, doing: &'static str) -> Result<Self, StoreError> {
-        let taken = match store.database() {
+        Self::of(store.database(), doing).await
+    }
+
+    /// The same of a database that is no store, because it is only looked at.
+    pub(crate) async fn of(database: &Database, doing: &'static str) -> Result<Self, StoreError> {
+        let taken = match database {
             Database::Sqlite(db) => db.readers.begin().await.map(Self::Sqlite),
             Database::Postgres(pool) => {
                 pool.begin_with("begin isolation level repeatable read read only").await.map(Self::Postgres)

@@ -13,6 +13,7 @@
 
 mod batch;
 mod checkpoint;
+mod compare;
 mod database;
 mod error;
 mod fold;
@@ -22,6 +23,7 @@ mod page;
 mod postgres;
 mod queries;
 mod rebuild;
+mod replay;
 mod rows;
 mod runner;
 mod sqlite;
@@ -30,12 +32,14 @@ mod table;
 mod verify;
 
 pub use checkpoint::Pause;
+pub use compare::{Comparison, LiveDigest, live_digests};
 pub use error::{NotYet, ProjectionError, QueryError};
 pub use metric_definitions::describe_metrics;
 pub use names::ProjectionName;
 pub use page::{Answer, MAX_PAGE, Page, PageRequest};
 pub use queries::{AppKeyAnswer, MessageFilter, Queries};
 pub use rebuild::{Progress, rebuild};
+pub use replay::{Replay, ReplayError};
 pub use rows::{
     AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState, LedgerRow, LotRow,
     LotState, MessageRow, TemplateRow,

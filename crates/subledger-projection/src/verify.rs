@@ -100,7 +100,11 @@ async fn verify_one(
     })
 }
 
-async fn digest_at(store: &Store, log: &LogName, built: &Checkpoint) -> Result<Digest, ProjectionError> {
+pub(crate) async fn digest_at(
+    store: &Store,
+    log: &LogName,
+    built: &Checkpoint,
+) -> Result<Digest, ProjectionError> {
     let mut snapshot = Snapshot::take(store, "reading rows of a projection").await?;
     let stands = checkpoint::one_in(&mut snapshot, log, built.projection, built.generation).await?;
     match stands {
@@ -110,7 +114,11 @@ async fn digest_at(store: &Store, log: &LogName, built: &Checkpoint) -> Result<D
 }
 
 /// Each table by name, each row by its length and its canonical encoding, so that no two sets of rows run together alike.
-async fn digest_of(snapshot: &mut Snapshot, log: &LogName, of: &Checkpoint) -> Result<Digest, StoreError> {
+pub(crate) async fn digest_of(
+    snapshot: &mut Snapshot,
+    log: &LogName,
+    of: &Checkpoint,
+) -> Result<Digest, StoreError> {
     let mut hasher = blake3::Hasher::new();
     let mut rows = 0;
     let params = [log.as_str().into(), of.generation.into()];

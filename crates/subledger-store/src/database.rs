@@ -14,6 +14,7 @@ use crate::{
     postgres,
     rows::{EventColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes},
     sqlite,
+    store::inspect::{RawColumns, RawHead, RawQueue},
 };
 
 /// Which database a store stands on, for crates that keep their own tables in it.
@@ -220,4 +221,15 @@ forward! {
     queue::stats(log: &LogName) -> Vec<(i64, i64)>;
     queue::next_due(log: &LogName) -> Option<i64>;
     connect::check() -> ();
+    inspect::schema_version() -> Option<i64>;
+    inspect::raw_heads() -> Vec<RawHead>;
+    inspect::headless() -> Vec<i64>;
+    inspect::event_beyond(log: i64, position: i64) -> Option<i64>;
+    inspect::stream_beyond(log: i64, streams: i64) -> Option<i64>;
+    inspect::count_receipts(log: i64, position: i64) -> (i64, i64);
+    inspect::stray_receipts(log: i64, position: i64, limit: i64) -> Vec<(String, i64)>;
+    inspect::raw_queue(log: i64) -> Vec<RawQueue>;
+    inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
+    inspect::raw_events_by_stream(log: i64, up_to: i64, stream: i64, version: i64, limit: i64) -> Vec<RawColumns>;
+    inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
 }

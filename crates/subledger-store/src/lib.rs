@@ -4,6 +4,7 @@
 //! in one transaction. Only the executor appends; a position, once read, never gains a neighbour below it; positions are
 //! dense, so a hole is tampering. The log holds no personal data and no secret: those are sealed in side tables.
 
+mod attest;
 mod chain;
 mod config;
 mod cqrs;
@@ -23,6 +24,7 @@ mod tail;
 mod vault;
 mod work;
 
+pub use attest::{AttestError, Attestation, SigningKey};
 pub use chain::{ChainCheck, ChainError, verify_chain};
 pub use config::{MasterKey, MasterKeyError, StoreConfig};
 pub use cqrs::{LogContext, LogEventStore};
@@ -31,5 +33,8 @@ pub use effects::{Effect, QueueRow, QueueState};
 pub use error::{DriverError, OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
-pub use store::{Claimed, Clock, QueueEntry, QueueStats, Store, StoredReceipt, Swept, SystemClock};
+pub use store::{
+    Claimed, Clock, Inspector, LogSnapshot, QueueEntry, QueueStats, RawEvent, RawQueueRow, Snapshot, Store,
+    StoredReceipt, StrayReceipt, Swept, SystemClock,
+};
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -7,7 +7,9 @@
 pub(crate) mod append;
 pub(crate) mod connect;
 pub(crate) mod head;
+pub(crate) mod inspect;
 pub(crate) mod migrate;
+pub(crate) mod past;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;

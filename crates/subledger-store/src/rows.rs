@@ -61,7 +61,7 @@ pub(crate) struct HeadWrite {
     pub(crate) recorded_at: i64,
 }
 
-/// A head that is not written, but on which answers rest that write nothing.
+/// A head that was decided on and is not moved: what must still stand there, or the decision rested on old news.
 #[derive(Debug)]
 pub(crate) struct HeadCheck {
     pub(crate) id: i64,
@@ -128,6 +128,16 @@ pub(crate) struct StreamTail {
     pub(crate) number: i64,
     pub(crate) after: i64,
 }
+
+/// A stream whose past is read: the events after a version.
+#[derive(Debug, Clone)]
+pub(crate) struct PastStream {
+    pub(crate) stream: StreamName,
+    pub(crate) after: i64,
+}
+
+/// Takes events one after another.
+pub(crate) type EachEvent<'a> = &'a mut (dyn FnMut(EventColumns) -> Result<(), StoreError> + Send);
 
 /// A receipt.
 #[derive(Debug)]
@@ -210,20 +220,6 @@ pub(crate) struct Writes {
 impl Writes {
     /// Whether only the log proper is written: heads, streams, events, receipts.
     pub(crate) fn is_log_only(&self) -> bool {
-        self.checks.is_empty() && self.has_no_rows_beside()
-    }
-
-    /// Whether nothing is written, and heads are only looked at.
-    pub(crate) fn is_check_only(&self) -> bool {
-        self.heads.is_empty() && self.receipts.is_empty() && self.has_no_rows_beside()
-    }
-
-    /// Whether there is nothing to write and nothing to check.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.checks.is_empty() && self.is_check_only()
-    }
-
-    fn has_no_rows_beside(&self) -> bool {
         let queue = &self.queue;
         self.snapshots.is_empty()
             && self.identities.is_empty()
@@ -234,6 +230,11 @@ impl Writes {
             && queue.idle.is_empty()
             && queue.insert.is_empty()
             && queue.start.is_empty()
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heads.is_empty() && self.checks.is_empty() && self.receipts.is_empty() && self.is_log_only()
     }
 }
 

@@ -8,8 +8,10 @@
 pub(crate) mod append;
 pub(crate) mod connect;
 pub(crate) mod head;
+pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod migrate;
+pub(crate) mod past;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;

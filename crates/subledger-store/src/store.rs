@@ -1,6 +1,9 @@
 //! The store: one handle to a database, its vaults and its reads.
 
+mod attest;
+pub(crate) mod inspect;
 mod open;
+mod past;
 mod queue;
 mod reads;
 mod vaults;
@@ -10,6 +13,7 @@ use std::{sync::Arc, time::SystemTime};
 use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
+pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, Snapshot, StrayReceipt};
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::StoredReceipt;
 pub(crate) use self::vaults::{SHARED, place};

@@ -9,6 +9,7 @@ use chacha20poly1305::{
     Key, XChaCha20Poly1305, XNonce,
     aead::{Aead, KeyInit, Payload},
 };
+use ring::signature::Ed25519KeyPair;
 use subledger_domain::{ChannelCode, Openid, SubjectId, UserId, UserRef};
 
 use crate::{MasterKey, StoreError};
@@ -22,6 +23,7 @@ const CANARY_TEXT: &[u8] = b"the vault of a subledger";
 pub(crate) struct Vault {
     seal: XChaCha20Poly1305,
     hash: [u8; 32],
+    sign: [u8; 32],
 }
 
 /// A deployment's secret as it is stored.
@@ -63,7 +65,8 @@ impl Vault {
     fn derive(secret: &[u8; 32]) -> Self {
         let seal = blake3::derive_key("subledger 2026 vault sealing key", secret);
         let hash = blake3::derive_key("subledger 2026 identity hash key", secret);
-        Self { seal: XChaCha20Poly1305::new(&Key::from(seal)), hash }
+        let sign = blake3::derive_key("subledger 2026 head signing seed", secret);
+        Self { seal: XChaCha20Poly1305::new(&Key::from(seal)), hash, sign }
     }
 
     /// Seals a value for the row that `place` names: the table, then the parts of the key.
@@ -91,6 +94,12 @@ impl Vault {
     /// The hash that stands for a userid.
     pub(crate) fn user_ref_of(&self, userid: &UserId) -> UserRef {
         UserRef::from_bytes(self.hash(&[b"user", userid.as_str().as_bytes()]))
+    }
+
+    /// The key pair that signs the ends of logs. It is derived, so there is one per deployment and nothing to store.
+    pub(crate) fn signer(&self) -> Result<Ed25519KeyPair, StoreError> {
+        Ed25519KeyPair::from_seed_unchecked(&self.sign)
+            .map_err(|_| StoreError::Corrupt("the signing seed is not one".to_owned()))
     }
 
     fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {

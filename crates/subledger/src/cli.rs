@@ -17,7 +17,7 @@ const EXAMPLES: &str = "Examples:
   subledger demo                       a service to play with, WeChat simulated
   subledger serve --database sqlite://subledger.db
 
-Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database.";
+Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` has its own.";
 
 /// Settings every command shares that opens a database.
 #[derive(Debug, Clone, Args)]
@@ -253,11 +253,35 @@ pub(crate) struct Who {
     pub(crate) subject: Option<String>,
 }
 
+/// When, and told how.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Past {
+    /// What was known then: a position (42), a time (2026-03-01T16:00:00+08:00, or without an offset in --zone), or a
+    /// date (its first moment) [default: now]
+    #[arg(long, value_name = "POSITION|TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
+    /// The time zone of times without an offset and of times shown; an IANA name or an offset such as +08:00
+    #[arg(long, value_name = "ZONE", default_value = subledger_audit::history::DEFAULT_ZONE, allow_hyphen_values = true)]
+    pub(crate) zone: String,
+    /// The language of what is told to people [default: from LC_ALL, LC_MESSAGES or LANG, else en]
+    #[arg(long, value_name = "zh|en")]
+    pub(crate) lang: Option<Lang>,
+}
+
+/// A language of answers for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Lang {
+    /// 中文
+    Zh,
+    /// English
+    En,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// One ledger: where every grant is, and every event that led there
     #[command(
-        after_help = "Example:\n  subledger audit ledger --channel wechatmp123 --userid zhangsan --template TPL_…"
+        after_help = "Examples:\n  subledger audit ledger --channel wechatmp123 --userid zhangsan --template TPL_…\n  subledger audit ledger … --at 2026-03-01T16:00 --explain --lang zh"
     )]
     Ledger {
         /// The channel
@@ -268,6 +292,11 @@ pub(crate) enum Audit {
         /// The template
         #[arg(long)]
         template: String,
+        /// Every number with the events behind it; which tap paid for which delivery; what does not agree
+        #[arg(long)]
+        explain: bool,
+        #[command(flatten)]
+        past: Past,
         #[command(flatten)]
         common: Common,
         /// Print JSON
@@ -283,13 +312,22 @@ pub(crate) enum Audit {
         /// Its msgid
         msgid: String,
         #[command(flatten)]
+        past: Past,
+        #[command(flatten)]
         common: Common,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Prove that the database, or an exported file, is what was written; names the first bad event
+    #[command(
+        after_help = "Examples:\n  subledger audit verify --database sqlite://subledger.db\n  subledger audit verify --file events.ndjson --key $KEY\n  subledger audit verify --against events.ndjson --key $KEY\n\nExit codes: 0 clean, 1 broken, 2 could not look. No master key is needed and nothing is changed."
+    )]
+    Verify(Verify),
     /// One user: bindings, and every ledger of the openid
-    #[command(after_help = "Example:\n  subledger audit user --channel wechatmp123 --userid zhangsan")]
+    #[command(
+        after_help = "Example:\n  subledger audit user --channel wechatmp123 --userid zhangsan --at 2026-03-01"
+    )]
     User {
         /// The channel
         #[arg(long)]
@@ -297,11 +335,53 @@ pub(crate) enum Audit {
         #[command(flatten)]
         who: Who,
         #[command(flatten)]
+        past: Past,
+        #[command(flatten)]
         common: Common,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// A channel's templates, and when its list was read from WeChat
+    #[command(
+        after_help = "Example:\n  subledger audit templates --channel wechatmp123 --at 2026-03-01T16:00"
+    )]
+    Templates {
+        /// The channel
+        #[arg(long)]
+        channel: String,
+        #[command(flatten)]
+        past: Past,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Only this log [default: all]
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) log: Option<String>,
+    /// Check this exported file instead, offline; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    pub(crate) file: Option<PathBuf>,
+    /// Prove besides that the database still holds everything in this exported file; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
+    /// The public key the file must be signed with, as `subledger admin signing-key` printed it
+    #[arg(long, value_name = "HEX")]
+    pub(crate) key: Option<String>,
+    /// Leave out the comparison of the read models with a rebuild
+    #[arg(long)]
+    pub(crate) skip_projections: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -328,6 +408,26 @@ pub(crate) enum Events {
         /// Print JSON, one event a line
         #[arg(long)]
         json: bool,
+    },
+    /// Write a log as lines of JSON with the hash chain and a signed end
+    #[command(
+        after_help = "Examples:\n  subledger events export --log wechatmp123 --out events.ndjson\n  subledger events export --all | subledger audit verify --file -"
+    )]
+    Export {
+        /// The log: a channel's code, or main
+        #[arg(long, required_unless_present = "all", conflicts_with = "all")]
+        log: Option<String>,
+        /// Every log, one after the other
+        #[arg(long)]
+        all: bool,
+        /// Where to; the file appears when it is whole. - writes standard output
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+        /// Only events after this position
+        #[arg(long, default_value_t = 0, conflicts_with = "all")]
+        after: u64,
+        #[command(flatten)]
+        common: Common,
     },
     /// Follow a log as events are recorded; end with Ctrl-C
     #[command(after_help = "Example:\n  subledger events tail --log wechatmp123")]
@@ -388,6 +488,12 @@ pub(crate) enum Admin {
     /// Print a new master key for SUBLEDGER_MASTER_KEY
     #[command(after_help = "Example:\n  export SUBLEDGER_MASTER_KEY=$(subledger admin master-key)")]
     MasterKey,
+    /// Print the public key that exports of this deployment are signed with
+    #[command(after_help = "Example:\n  subledger admin signing-key > subledger.pub")]
+    SigningKey {
+        #[command(flatten)]
+        common: Common,
+    },
     /// Print every setting with its default, as a TOML file to start from
     #[command(after_help = "Example:\n  subledger admin settings > subledger.toml")]
     Settings,

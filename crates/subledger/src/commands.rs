@@ -6,11 +6,12 @@ mod audit;
 mod channel;
 mod demo;
 mod events;
+mod export;
 mod migrate;
 mod projections;
 mod sandbox;
 mod serve;
-mod timeline;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -38,7 +39,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => audit::run(audit).await,
         Command::Events(events) => events::run(events).await,
         Command::Projections(projections) => projections::run(projections).await,
-        Command::Admin(admin) => admin::run(&admin),
+        Command::Admin(admin) => admin::run(admin).await,
     }
 }
 

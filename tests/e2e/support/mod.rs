@@ -9,7 +9,7 @@ mod wechat;
 pub use client::Client;
 pub use cluster::{Cluster, Roster};
 pub use database::Database;
-pub use process::{Process, run_cli, run_cli_with};
+pub use process::{Process, binary, run_cli, run_cli_with};
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};
 
 use std::time::{Duration, Instant};

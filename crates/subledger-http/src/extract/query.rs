@@ -126,8 +126,12 @@ pub(crate) struct DeliveriesQuery {
     /// Rows wanted, 50 by default.
     #[param(minimum = 1, maximum = 200, default = 50)]
     pub(crate) limit: Option<u32>,
-    /// Read your own write: answer only once this position of the channel's log is shown.
+    /// Read your own write: answer only once this position of the channel's log is shown. Not together with `at`.
     pub(crate) min_position: Option<u64>,
+    /// What was known then: a position of the channel's log, an RFC 3339 time (write `+` as `%2B`), or a date or time
+    /// without an offset, meant in Asia/Shanghai. Ask for all pages with the same `at`.
+    #[param(example = "2026-03-01T16:00:00+08:00")]
+    pub(crate) at: Option<String>,
 }
 
 /// The limit asked for, checked.

@@ -38,8 +38,7 @@ async fn admit(context: &Context, headers: &HeaderMap) -> Result<Arc<KeyRights>,
     let rights = context.engine().authenticate(&key).await?;
     if let Some(limiter) = context.limiter() {
         // The public part names the key; the secret part is never kept.
-        let public = key.expose_secret().split('_').nth(1).unwrap_or_default();
-        limiter.take(public, Instant::now()).map_err(|wait| {
+        limiter.take(public_part(&key), Instant::now()).map_err(|wait| {
             let detail = "this key is used more often than allowed; slow down";
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(wait)
         })?;
@@ -47,8 +46,13 @@ async fn admit(context: &Context, headers: &HeaderMap) -> Result<Arc<KeyRights>,
     Ok(rights)
 }
 
+/// The public part of a key, which names it.
+pub(crate) fn public_part(key: &SecretString) -> &str {
+    key.expose_secret().split('_').nth(1).unwrap_or_default()
+}
+
 /// The key of `Authorization: Bearer …`.
-fn bearer(headers: &HeaderMap) -> Option<SecretString> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<SecretString> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     let key = key.trim();

@@ -160,3 +160,19 @@ async fn a_panic_becomes_a_problem_without_its_message() {
     assert_eq!((&problem["code"], &problem["request_id"]), (&"internal".into(), &"r-1".into()));
     assert!(!problem.to_string().contains("hunter2"));
 }
+
+#[test]
+fn the_past_of_a_thing_is_described_as_that_thing() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mut found = 0;
+    for (name, schema) in schemas.iter().filter(|(name, _)| name.starts_with("Past_")) {
+        let thing = name.rsplit('_').next().unwrap();
+        let then = schema["oneOf"][1].to_string();
+        let named = format!("\"#/components/schemas/{thing}\"");
+        assert!(then.contains(&named) && then.contains("\"known\""), "{name}: {then}");
+        assert!(schemas.contains_key(thing), "{name} refers to a schema that is not there");
+        found += 1;
+    }
+    assert!(found >= 9, "{found}");
+}

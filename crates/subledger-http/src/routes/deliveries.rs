@@ -4,21 +4,22 @@ use axum::extract::State;
 use serde::Deserialize;
 use subledger_domain::{DeliveryId, MessageId};
 use subledger_engine::{Engine, EngineError};
-use subledger_projection::{DeliveryRow, Page as Rows};
+use subledger_projection::{DeliveryRow, DeliveryState, Page as Rows};
 use utoipa::ToSchema;
 
 use super::{
-    messages::find,
+    messages::{find, find_then},
     paths::{ChannelPath, DeliveryPath, Idempotent, MessagePath},
 };
 use crate::{
+    cursor,
     extract::{
-        DeliveriesQuery, IdempotencyKey, Json, PageQuery, Query, Read, ReadQuery, Scope, Settle, page,
+        DeliveriesQuery, IdempotencyKey, Json, PageQuery, PastReadQuery, Query, Read, Scope, Settle, page,
         position,
     },
     people::People,
     problem::ApiError,
-    reply::{Acknowledged, At, Page, Written, acknowledged},
+    reply::{Acknowledged, At, Page, Past, Written, acknowledged},
     views::{DeliveryView, VerdictWord},
 };
 
@@ -36,39 +37,67 @@ pub(crate) struct SettleBody {
 /// List the deliveries of a message.
 #[utoipa::path(get, path = "/channels/{code}/messages/{msgid}/deliveries", tag = "deliveries",
     params(MessagePath, DeliveriesQuery), security(("api_key" = ["read"])),
-    responses((status = 200, body = Page<DeliveryView>)))]
+    responses((status = 200, body = Past<Page<DeliveryView>>)))]
 pub(crate) async fn list_deliveries(
     scope: Scope<Read>,
     Query(query): Query<DeliveriesQuery>,
     State(engine): State<Engine>,
-) -> Result<Page<DeliveryView>, ApiError> {
+) -> Result<Past<Page<DeliveryView>>, ApiError> {
     let id: MessageId = scope.id("msgid", "bad_msgid")?;
     let request = page(query.cursor, query.limit)?;
-    scope.ready(&engine, position(query.min_position)).await?;
-    find(&scope, &engine, id).await?;
-    let state = query.state.map(Into::into);
-    let rows = engine.queries().deliveries(&scope.code, id, state, &request).await?;
-    show(&scope, &engine, rows).await
+    let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let state: Option<DeliveryState> = query.state.map(Into::into);
+    let Some(then) = then else {
+        find(&scope, &engine, id).await?;
+        let rows = engine.queries().deliveries(&scope.code, id, state, &request).await?;
+        return Ok(Past::Now(show(&scope, &engine, rows).await?));
+    };
+    let Some(past) = find_then(&scope, &then, id).await? else { return Ok(Past::not_yet(then.point)) };
+    let mut rows = past.deliveries;
+    rows.retain(|row| state.is_none_or(|state| row.state == state));
+    let (cursor, limit) = (request.after.as_deref(), request.limit as usize);
+    let (items, next) = cursor::cut("past_deliveries", rows, |row| row.index, cursor, limit)?;
+    let page = show(&scope, &engine, Rows { items, next, position: then.point.position }).await?;
+    Ok(Past::then(then.point, page))
 }
 
 /// Show a delivery.
 #[utoipa::path(get, path = "/channels/{code}/messages/{msgid}/deliveries/{index}", tag = "deliveries",
-    params(DeliveryPath, ReadQuery), security(("api_key" = ["read"])),
-    responses((status = 200, body = At<DeliveryView>)))]
+    params(DeliveryPath, PastReadQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = Past<At<DeliveryView>>)))]
 pub(crate) async fn show_delivery(
     scope: Scope<Read>,
-    Query(query): Query<ReadQuery>,
+    Query(query): Query<PastReadQuery>,
     State(engine): State<Engine>,
-) -> Result<At<DeliveryView>, ApiError> {
+) -> Result<Past<At<DeliveryView>>, ApiError> {
     let id = DeliveryId::new(scope.id("msgid", "bad_msgid")?, scope.index()?);
-    scope.ready(&engine, position(query.min_position)).await?;
-    find(&scope, &engine, id.message).await?;
-    let answer = engine.queries().delivery(&scope.code, id).await?;
-    let row = answer.value.ok_or_else(|| {
-        EngineError::not_found("unknown_delivery", "the message has no recipient with this index")
-    })?;
+    let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let unknown =
+        || EngineError::not_found("unknown_delivery", "the message has no recipient with this index");
+    let (row, position) = match &then {
+        None => {
+            find(&scope, &engine, id.message).await?;
+            let answer = engine.queries().delivery(&scope.code, id).await?;
+            (answer.value.ok_or_else(unknown)?, answer.position)
+        }
+        Some(then) => {
+            let Some(past) = find_then(&scope, then, id.message).await? else {
+                return Ok(Past::not_yet(then.point));
+            };
+            let found = past.deliveries.into_iter().find(|row| row.index == id.index);
+            match found {
+                Some(row) => (row, then.point.position),
+                None if id.index < past.row.targeted => return Ok(Past::not_yet(then.point)),
+                None => return Err(unknown().into()),
+            }
+        }
+    };
     let people = People::behind(&engine, &scope.log, row.subject, row.user_ref).await?;
-    Ok(At::new(answer.position, DeliveryView::new(row, &people)))
+    let answer = At::new(position, DeliveryView::new(row, &people));
+    Ok(match then {
+        Some(then) => Past::then(then.point, answer),
+        None => Past::Now(answer),
+    })
 }
 
 /// List the deliveries in doubt, longest in doubt first.

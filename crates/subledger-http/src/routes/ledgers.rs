@@ -1,6 +1,7 @@
 //! Ledgers: balances, the grants behind them, and every entry that led to them.
 
 use axum::extract::State;
+use subledger_audit::history::{History, PastLedger};
 use subledger_domain::{StreamName, SubjectId, TemplateId};
 use subledger_engine::{Engine, EngineError};
 use subledger_projection::{Answer, LedgerRow};
@@ -12,12 +13,18 @@ use super::{
 };
 use crate::{
     cursor,
-    extract::{LedgersQuery, PageQuery, Query, Read, ReadQuery, Scope, limit, page, position},
+    extract::{
+        ExplanationQuery, LedgersQuery, PastPageQuery, PastReadQuery, Query, Read, Scope, Then, limit, page,
+        position, refused,
+    },
     people::People,
     problem::ApiError,
-    reply::{At, Page},
-    views::{EntryView, LedgerView, LotView},
+    reply::{At, Page, Past},
+    views::{EntryView, ExplanationView, LedgerView, LotView},
 };
+
+/// Entries of a ledger that one request explains: they are held in memory.
+const MAX_EXPLAINED: usize = 20_000;
 
 /// List ledgers: of the channel, of a template, of a user or of an openid.
 #[utoipa::path(get, path = "/channels/{code}/ledgers", tag = "ledgers", params(ChannelPath, LedgersQuery),
@@ -63,55 +70,123 @@ pub(crate) async fn list_ledgers(
 
 /// Show a ledger.
 #[utoipa::path(get, path = "/channels/{code}/ledgers/{subject}/{template_id}", tag = "ledgers",
-    params(LedgerPath, ReadQuery), security(("api_key" = ["read"])),
-    responses((status = 200, body = At<LedgerView>)))]
+    params(LedgerPath, PastReadQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = Past<At<LedgerView>>)))]
 pub(crate) async fn show_ledger(
     scope: Scope<Read>,
-    Query(query): Query<ReadQuery>,
+    Query(query): Query<PastReadQuery>,
     State(engine): State<Engine>,
-) -> Result<At<LedgerView>, ApiError> {
+) -> Result<Past<At<LedgerView>>, ApiError> {
     let key = Key::of(&scope)?;
-    let Answer { value, position } = key.find(&scope, &engine, query.min_position).await?;
-    let people = People::behind(&engine, &scope.log, [value.subject], []).await?;
-    Ok(At::new(position, LedgerView::new(value, &people)))
+    let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let people = People::behind(&engine, &scope.log, [key.subject], []).await?;
+    let Some(then) = then else {
+        let Answer { value, position } = key.find(&scope, &engine).await?;
+        return Ok(Past::Now(At::new(position, LedgerView::new(value, &people))));
+    };
+    Ok(match key.find_then(&scope, &then).await? {
+        Some(past) => {
+            Past::then(then.point, At::new(then.point.position, LedgerView::new(past.row, &people)))
+        }
+        None => Past::not_yet(then.point),
+    })
+}
+
+/// Explain a ledger: every number with the events behind it.
+///
+/// For each delivery the tap that paid for it, for each tap what it paid for, the sum, and what does not agree. Covers
+/// ledgers with up to 20,000 entries; beyond that ask for an earlier `at`.
+#[utoipa::path(get, path = "/channels/{code}/ledgers/{subject}/{template_id}/explanation", tag = "ledgers",
+    params(LedgerPath, ExplanationQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = Past<At<ExplanationView>>)))]
+pub(crate) async fn explain_ledger(
+    scope: Scope<Read>,
+    Query(query): Query<ExplanationQuery>,
+    State(engine): State<Engine>,
+) -> Result<Past<At<ExplanationView>>, ApiError> {
+    let key = Key::of(&scope)?;
+    let limit = limit(query.limit)? as usize;
+    let asked = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let is_now = asked.is_none();
+    let then = match asked {
+        Some(then) => then,
+        None => {
+            let history = History::new(engine.store().clone());
+            let point = history.now(&scope.log).await.map_err(refused)?;
+            Then { history, point }
+        }
+    };
+    let at = then.point.position;
+    let explained = then
+        .history
+        .explain(&scope.code, key.subject, &key.template, at, MAX_EXPLAINED)
+        .await
+        .map_err(refused)?;
+    let Some((_, explanation)) = explained else {
+        scope.not_yet(&then, &key.stream(), unknown_ledger()).await?;
+        return Ok(Past::not_yet(then.point));
+    };
+    let people = People::behind(&engine, &scope.log, [key.subject], []).await?;
+    let (subject, template) = (key.subject.to_string(), key.template.to_string());
+    let view = ExplanationView::new(subject, people.openid(key.subject), template, explanation.cut(limit));
+    let answer = At::new(at, view);
+    Ok(if is_now { Past::Now(answer) } else { Past::then(then.point, answer) })
 }
 
 /// List the grants of a ledger, oldest first.
 #[utoipa::path(get, path = "/channels/{code}/ledgers/{subject}/{template_id}/lots", tag = "ledgers",
-    params(LedgerPath, PageQuery), security(("api_key" = ["read"])),
-    responses((status = 200, body = Page<LotView>)))]
+    params(LedgerPath, PastPageQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = Past<Page<LotView>>)))]
 pub(crate) async fn list_lots(
     scope: Scope<Read>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<PastPageQuery>,
     State(engine): State<Engine>,
-) -> Result<Page<LotView>, ApiError> {
+) -> Result<Past<Page<LotView>>, ApiError> {
     let key = Key::of(&scope)?;
     let request = page(query.cursor, query.limit)?;
-    key.find(&scope, &engine, query.min_position).await?;
-    let rows = engine.queries().lots(&scope.code, key.subject, &key.template, &request).await?;
-    Ok(Page::of(rows, LotView::from))
+    let Some(then) = scope.then(&engine, query.at.as_deref(), query.min_position).await? else {
+        key.find(&scope, &engine).await?;
+        let rows = engine.queries().lots(&scope.code, key.subject, &key.template, &request).await?;
+        return Ok(Past::Now(Page::of(rows, LotView::from)));
+    };
+    let Some(past) = key.find_then(&scope, &then).await? else { return Ok(Past::not_yet(then.point)) };
+    let (cursor, limit) = (request.after.as_deref(), request.limit as usize);
+    let (rows, next_cursor) = cursor::cut("past_lots", past.lots, |row| row.lot, cursor, limit)?;
+    let items = rows.into_iter().map(LotView::from).collect();
+    Ok(Past::then(then.point, Page { items, next_cursor, position: then.point.position.0 }))
 }
 
 /// List the entries of a ledger, oldest first, as recorded.
 #[utoipa::path(get, path = "/channels/{code}/ledgers/{subject}/{template_id}/entries", tag = "ledgers",
-    params(LedgerPath, PageQuery), security(("api_key" = ["read"])),
-    responses((status = 200, body = Page<EntryView>)))]
+    params(LedgerPath, PastPageQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = Past<Page<EntryView>>)))]
 pub(crate) async fn list_entries(
     scope: Scope<Read>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<PastPageQuery>,
     State(engine): State<Engine>,
-) -> Result<Page<EntryView>, ApiError> {
+) -> Result<Past<Page<EntryView>>, ApiError> {
     const LIST: &str = "entries";
     let key = Key::of(&scope)?;
     let limit = limit(query.limit)?;
     let after: u64 = cursor::decode(LIST, query.cursor.as_deref())?.unwrap_or(0);
-    scope.ready(&engine, position(query.min_position)).await?;
-    // The head before the entries: they show at least what it says.
-    let head: Position = engine.store().head(&scope.log).await?.position;
-    let stream = StreamName::ledger(key.subject, &key.template);
-    let mut recorded = engine.store().read_stream(&scope.log, &stream, after, limit + 1).await?;
+    let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let stream = key.stream();
+    let (mut recorded, head) = match &then {
+        Some(Then { history, point }) => {
+            let at = point.position;
+            let events = history.events(&scope.log, &stream, after, at, limit + 1).await.map_err(refused)?;
+            (events, at)
+        }
+        None => {
+            // The head before the entries: they show at least what it says.
+            let head: Position = engine.store().head(&scope.log).await?.position;
+            (engine.store().read_stream(&scope.log, &stream, after, limit + 1).await?, head)
+        }
+    };
     if recorded.is_empty() && after == 0 {
-        return Err(unknown_ledger().into());
+        let Some(then) = &then else { return Err(unknown_ledger().into()) };
+        scope.not_yet(then, &stream, unknown_ledger()).await?;
+        return Ok(Past::not_yet(then.point));
     }
     let more = recorded.len() > limit as usize;
     recorded.truncate(limit as usize);
@@ -121,7 +196,11 @@ pub(crate) async fn list_entries(
     };
     let items: Result<Vec<EntryView>, _> = recorded.iter().map(EntryView::new).collect();
     let items = items.map_err(|error| ApiError::internal(format!("a stored entry is not JSON: {error}")))?;
-    Ok(Page { items, next_cursor, position: head.0 })
+    let page = Page { items, next_cursor, position: head.0 };
+    Ok(match then {
+        Some(then) => Past::then(then.point, page),
+        None => Past::Now(page),
+    })
 }
 
 fn unknown_ledger() -> EngineError {
@@ -141,15 +220,24 @@ impl Key {
         Ok(Self { subject, template })
     }
 
-    async fn find(
-        &self,
-        scope: &Scope<Read>,
-        engine: &Engine,
-        min_position: Option<u64>,
-    ) -> Result<Answer<LedgerRow>, ApiError> {
-        scope.ready(engine, position(min_position)).await?;
+    async fn find(&self, scope: &Scope<Read>, engine: &Engine) -> Result<Answer<LedgerRow>, ApiError> {
         let Answer { value, position } =
             engine.queries().ledger(&scope.code, self.subject, &self.template).await?;
         Ok(Answer { value: value.ok_or_else(unknown_ledger)?, position })
+    }
+
+    /// The ledger as it was; none where nothing had been recorded yet.
+    async fn find_then(&self, scope: &Scope<Read>, then: &Then) -> Result<Option<PastLedger>, ApiError> {
+        let at = then.point.position;
+        let found =
+            then.history.ledger(&scope.log, self.subject, &self.template, at).await.map_err(refused)?;
+        if found.is_none() {
+            scope.not_yet(then, &self.stream(), unknown_ledger()).await?;
+        }
+        Ok(found)
+    }
+
+    fn stream(&self) -> StreamName {
+        StreamName::ledger(self.subject, &self.template)
     }
 }

@@ -6,7 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use subledger_domain::{AppId, MessageId, TemplateId};
+use subledger_audit::history::PastMessage;
+use subledger_domain::{AppId, MessageId, StreamName, TemplateId};
 use subledger_engine::{
     Engine, EngineError, FieldError, Language, ProgramState, limits,
     messages::RetractAnswer,
@@ -22,12 +23,12 @@ use super::{
 };
 use crate::{
     extract::{
-        IdempotencyKey, Json, MessagesQuery, NoBody, Query, Read, ReadQuery, Scope, Send, page, parse_id,
-        position,
+        IdempotencyKey, Json, MessagesQuery, NoBody, PastReadQuery, Query, Read, Scope, Send, Then, page,
+        parse_id, position, refused,
     },
     moment::Moment,
     problem::ApiError,
-    reply::{At, Page, Written},
+    reply::{At, Page, Past, Written},
     views::{LanguageWord, MessageView, ProgramStateWord, SkipReasonWord},
 };
 
@@ -195,17 +196,22 @@ pub(crate) async fn list_messages(
 
 /// Show a message.
 #[utoipa::path(get, path = "/channels/{code}/messages/{msgid}", tag = "messages",
-    params(MessagePath, ReadQuery), security(("api_key" = ["read"])),
-    responses((status = 200, body = At<MessageView>)))]
+    params(MessagePath, PastReadQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = Past<At<MessageView>>)))]
 pub(crate) async fn show_message(
     scope: Scope<Read>,
-    Query(query): Query<ReadQuery>,
+    Query(query): Query<PastReadQuery>,
     State(engine): State<Engine>,
-) -> Result<At<MessageView>, ApiError> {
+) -> Result<Past<At<MessageView>>, ApiError> {
     let id: MessageId = scope.id("msgid", "bad_msgid")?;
-    scope.ready(&engine, position(query.min_position)).await?;
-    let Answer { value, position } = find(&scope, &engine, id).await?;
-    Ok(At::new(position, value.into()))
+    let Some(then) = scope.then(&engine, query.at.as_deref(), query.min_position).await? else {
+        let Answer { value, position } = find(&scope, &engine, id).await?;
+        return Ok(Past::Now(At::new(position, value.into())));
+    };
+    Ok(match find_then(&scope, &then, id).await? {
+        Some(past) => Past::then(then.point, At::new(then.point.position, past.row.into())),
+        None => Past::not_yet(then.point),
+    })
 }
 
 /// Retract a message.
@@ -235,9 +241,24 @@ pub(super) async fn find(
     id: MessageId,
 ) -> Result<Answer<MessageRow>, ApiError> {
     let Answer { value, position } = engine.queries().message(&scope.code, id).await?;
-    let detail = "there is no message with this id in this channel";
-    let value = value.ok_or_else(|| EngineError::not_found("unknown_message", detail))?;
-    Ok(Answer { value, position })
+    Ok(Answer { value: value.ok_or_else(unknown_message)?, position })
+}
+
+/// A message of the channel as it was, with its deliveries; none for one that was accepted later.
+pub(super) async fn find_then(
+    scope: &Scope<Read>,
+    then: &Then,
+    id: MessageId,
+) -> Result<Option<PastMessage>, ApiError> {
+    let found = then.history.message(&scope.log, id, then.point.position).await.map_err(refused)?;
+    if found.is_none() {
+        scope.not_yet(then, &StreamName::message(id), unknown_message()).await?;
+    }
+    Ok(found)
+}
+
+fn unknown_message() -> EngineError {
+    EngineError::not_found("unknown_message", "there is no message with this id in this channel")
 }
 
 /// The recipients for the engine, and as they were named, to be said again in the answer.

@@ -13,9 +13,12 @@ use super::{
 };
 use crate::{
     cursor,
-    extract::{Json, Manage, NoBody, PageQuery, Query, Read, ReadQuery, Scope, limit, position},
+    extract::{
+        Json, Manage, NoBody, PastPageQuery, PastReadQuery, Query, Read, ReadQuery, Scope, limit, position,
+        refused,
+    },
     problem::ApiError,
-    reply::{At, Page, Written},
+    reply::{At, Page, Past, Written},
     views::{FindingView, RefreshView, TemplateView},
 };
 
@@ -48,38 +51,62 @@ pub(crate) async fn refresh_templates(
 }
 
 /// List the templates of a channel, vanished ones included.
-#[utoipa::path(get, path = "/channels/{code}/templates", tag = "templates", params(ChannelPath, PageQuery),
-    security(("api_key" = ["read"])), responses((status = 200, body = Page<TemplateView>)))]
+#[utoipa::path(get, path = "/channels/{code}/templates", tag = "templates", params(ChannelPath, PastPageQuery),
+    security(("api_key" = ["read"])), responses((status = 200, body = Past<Page<TemplateView>>)))]
 pub(crate) async fn list_templates(
     scope: Scope<Read>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<PastPageQuery>,
     State(engine): State<Engine>,
-) -> Result<Page<TemplateView>, ApiError> {
+) -> Result<Past<Page<TemplateView>>, ApiError> {
     let limit = limit(query.limit)?;
-    scope.ready(&engine, position(query.min_position)).await?;
-    let answer = engine.queries().templates(&scope.code).await?;
+    let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let answer = match &then {
+        Some(then) => {
+            let position = then.point.position;
+            let past = then.history.templates(&scope.code, position).await.map_err(refused)?;
+            if past.channel.is_none() {
+                return Ok(Past::not_yet(then.point));
+            }
+            Answer { value: past.templates, position }
+        }
+        None => engine.queries().templates(&scope.code).await?,
+    };
     let id = |row: &TemplateRow| row.id.clone();
     let mut rows = answer.value;
     rows.sort_by_key(id);
     let (rows, next_cursor) = cursor::cut("templates", rows, id, query.cursor.as_deref(), limit as usize)?;
-    Ok(Page {
+    let page = Page {
         items: rows.into_iter().map(TemplateView::from).collect(),
         next_cursor,
         position: answer.position.0,
+    };
+    Ok(match then {
+        Some(then) => Past::then(then.point, page),
+        None => Past::Now(page),
     })
 }
 
 /// Show a template.
 #[utoipa::path(get, path = "/channels/{code}/templates/{template_id}", tag = "templates",
-    params(TemplatePath, ReadQuery), security(("api_key" = ["read"])),
-    responses((status = 200, body = At<TemplateView>)))]
+    params(TemplatePath, PastReadQuery), security(("api_key" = ["read"])),
+    responses((status = 200, body = Past<At<TemplateView>>)))]
 pub(crate) async fn show_template(
     scope: Scope<Read>,
-    Query(query): Query<ReadQuery>,
+    Query(query): Query<PastReadQuery>,
     State(engine): State<Engine>,
-) -> Result<At<TemplateView>, ApiError> {
-    let answer = find(&scope, &engine, query.min_position).await?;
-    Ok(At::new(answer.position, answer.value.into()))
+) -> Result<Past<At<TemplateView>>, ApiError> {
+    let Some(then) = scope.then(&engine, query.at.as_deref(), query.min_position).await? else {
+        let answer = find(&scope, &engine, None).await?;
+        return Ok(Past::Now(At::new(answer.position, answer.value.into())));
+    };
+    let id: TemplateId = scope.id("template_id", "bad_template_id")?;
+    let position = then.point.position;
+    let past = then.history.templates(&scope.code, position).await.map_err(refused)?;
+    match past.templates.into_iter().find(|row| row.id == id) {
+        Some(row) => Ok(Past::then(then.point, At::new(position, row.into()))),
+        // One that is known now was listed later; any other never was.
+        None => find(&scope, &engine, None).await.map(|_| Past::not_yet(then.point)),
+    }
 }
 
 /// Check values without sending.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use subledger_domain::{SubjectId, UserId};
+use subledger_domain::{StreamName, SubjectId, UserId};
 use subledger_engine::{Engine, EngineError, users::BindBy};
 use subledger_projection::{Answer, BindingRow, LedgerRow};
 use utoipa::ToSchema;
@@ -12,12 +12,12 @@ use super::paths::{ChannelPath, Idempotent, UserPath};
 use crate::{
     cursor,
     extract::{
-        Bind, IdempotencyKey, Json, NoBody, PageQuery, Query, Read, ReadQuery, Scope, limit, page, parse_id,
-        position,
+        Bind, IdempotencyKey, Json, NoBody, PageQuery, PastPageQuery, PastReadQuery, Query, Read, Scope,
+        Then, limit, page, parse_id, position, refused,
     },
     people::People,
     problem::ApiError,
-    reply::{Acknowledged, At, Page, Written, acknowledged},
+    reply::{Acknowledged, At, Page, Past, Written, acknowledged},
     views::{BindResultWord, LedgerView, UserDetailView, UserView},
 };
 
@@ -97,23 +97,36 @@ fn login_code(code: SecretString) -> Result<SecretString, ApiError> {
 }
 
 /// Show a user with the balances of its ledgers.
-#[utoipa::path(get, path = "/channels/{code}/users/{userid}", tag = "users", params(UserPath, ReadQuery),
-    security(("api_key" = ["read"])), responses((status = 200, body = At<UserDetailView>)))]
+#[utoipa::path(get, path = "/channels/{code}/users/{userid}", tag = "users", params(UserPath, PastReadQuery),
+    security(("api_key" = ["read"])), responses((status = 200, body = Past<At<UserDetailView>>)))]
 pub(crate) async fn show_user(
     scope: Scope<Read>,
-    Query(query): Query<ReadQuery>,
+    Query(query): Query<PastReadQuery>,
     State(engine): State<Engine>,
-) -> Result<At<UserDetailView>, ApiError> {
+) -> Result<Past<At<UserDetailView>>, ApiError> {
     let userid: UserId = scope.id("userid", "bad_userid")?;
-    scope.ready(&engine, position(query.min_position)).await?;
-    let binding = binding(&scope, &engine, &userid).await?;
-    let ledgers = ledgers_of(&scope, &engine, binding.value.subject).await?;
+    let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let (binding, ledgers) = match &then {
+        Some(then) => match user_then(&scope, &engine, then, &userid).await? {
+            Some(found) => found,
+            None => return Ok(Past::not_yet(then.point)),
+        },
+        None => {
+            let binding = binding(&scope, &engine, &userid).await?;
+            let ledgers = ledgers_of(&scope, &engine, binding.value.subject).await?;
+            (binding, ledgers)
+        }
+    };
     let people = People::behind(&engine, &scope.log, binding.value.subject, [binding.value.user_ref]).await?;
     let detail = UserDetailView {
         user: UserView::new(&binding.value, &people),
         ledgers: ledgers.into_iter().map(|row| LedgerView::new(row, &people)).collect(),
     };
-    Ok(At::new(binding.position, detail))
+    let answer = At::new(binding.position, detail);
+    Ok(match then {
+        Some(then) => Past::then(then.point, answer),
+        None => Past::Now(answer),
+    })
 }
 
 /// Take the binding of a user away.
@@ -131,24 +144,60 @@ pub(crate) async fn unbind_user(
 }
 
 /// List the ledgers of a user's openid.
-#[utoipa::path(get, path = "/channels/{code}/users/{userid}/ledgers", tag = "users", params(UserPath, PageQuery),
-    security(("api_key" = ["read"])), responses((status = 200, body = Page<LedgerView>)))]
+#[utoipa::path(get, path = "/channels/{code}/users/{userid}/ledgers", tag = "users", params(UserPath, PastPageQuery),
+    security(("api_key" = ["read"])), responses((status = 200, body = Past<Page<LedgerView>>)))]
 pub(crate) async fn list_user_ledgers(
     scope: Scope<Read>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<PastPageQuery>,
     State(engine): State<Engine>,
-) -> Result<Page<LedgerView>, ApiError> {
+) -> Result<Past<Page<LedgerView>>, ApiError> {
     let userid: UserId = scope.id("userid", "bad_userid")?;
     let limit = limit(query.limit)?;
-    scope.ready(&engine, position(query.min_position)).await?;
-    let binding = binding(&scope, &engine, &userid).await?;
-    let rows = ledgers_of(&scope, &engine, binding.value.subject).await?;
+    let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    let (binding, rows) = match &then {
+        Some(then) => match user_then(&scope, &engine, then, &userid).await? {
+            Some(found) => found,
+            None => return Ok(Past::not_yet(then.point)),
+        },
+        None => {
+            let binding = binding(&scope, &engine, &userid).await?;
+            let rows = ledgers_of(&scope, &engine, binding.value.subject).await?;
+            (binding, rows)
+        }
+    };
     let template = |row: &LedgerRow| row.template.clone();
     let (rows, next_cursor) =
         cursor::cut("user_ledgers", rows, template, query.cursor.as_deref(), limit as usize)?;
     let people = People::behind(&engine, &scope.log, binding.value.subject, []).await?;
     let items = rows.into_iter().map(|row| LedgerView::new(row, &people)).collect();
-    Ok(Page { items, next_cursor, position: binding.position.0 })
+    let page = Page { items, next_cursor, position: binding.position.0 };
+    Ok(match then {
+        Some(then) => Past::then(then.point, page),
+        None => Past::Now(page),
+    })
+}
+
+/// A user and the ledgers of the openid that the user had then; none for a user who was bound only later.
+async fn user_then(
+    scope: &Scope<Read>,
+    engine: &Engine,
+    then: &Then,
+    userid: &UserId,
+) -> Result<Option<(Answer<BindingRow>, Vec<LedgerRow>)>, ApiError> {
+    let (user, position) = (engine.store().user_ref_of(userid), then.point.position);
+    let Some(value) = then.history.binding(&scope.log, user, position).await.map_err(refused)? else {
+        scope.not_yet(then, &StreamName::binding(user), unknown_user()).await?;
+        return Ok(None);
+    };
+    let ledgers = match value.subject {
+        Some(subject) => then.history.ledgers_of(&scope.log, subject, position).await.map_err(refused)?,
+        None => Vec::new(),
+    };
+    Ok(Some((Answer { value, position }, ledgers)))
+}
+
+fn unknown_user() -> EngineError {
+    EngineError::not_found("unknown_user", "no user with this userid was ever bound in this channel")
 }
 
 /// The binding of a user who was ever bound here.
@@ -159,8 +208,7 @@ pub(super) async fn binding(
 ) -> Result<Answer<BindingRow>, ApiError> {
     let user = engine.store().user_ref_of(userid);
     let Answer { value, position } = engine.queries().binding(&scope.code, user).await?;
-    let detail = "no user with this userid was ever bound in this channel";
-    let value = value.ok_or_else(|| EngineError::not_found("unknown_user", detail))?;
+    let value = value.ok_or_else(unknown_user)?;
     Ok(Answer { value, position })
 }
 

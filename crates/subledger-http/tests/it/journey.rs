@@ -28,6 +28,8 @@ async fn every_documented_operation_works() {
         app.outside(path).await.ok(200);
     }
 
+    app.get(&format!("/events?log={CHANNEL}")).await.ok(200);
+
     let document = app.outside("/openapi.json").await.ok(200);
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
@@ -188,6 +190,8 @@ async fn ledgers(app: &TestApp, openid: &str, msgid: &str) {
         "the delivery names the tap that paid for it"
     );
     assert_eq!(lots["items"][0]["granted_at"], "2026-03-01T08:00:00.000000Z");
+    let explained = app.get(&format!("{ledger}/explanation")).await.ok(200);
+    assert_eq!((&explained["findings"], &explained["sum"]["consumed"]), (&json!([]), &json!(1)));
     let entries = app.get(&format!("{ledger}/entries")).await.ok(200);
     let kinds: Vec<&str> =
         entries["items"].as_array().unwrap().iter().map(|entry| entry["kind"].as_str().unwrap()).collect();

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod feed;
 mod idempotency;
 mod journey;
 mod limits;
 mod paging;
+mod past;
 mod people;
 mod reader;
 mod rights;

@@ -125,18 +125,14 @@ impl Batch {
         self.jobs.split_off(self.endings.len())
     }
 
-    /// What to write. To be called once, when no more is added.
-    pub(super) fn collect(&mut self) -> Writes {
+    /// What to write. To be called once, when no more is added. A refusal rests on what is known of the log as much as an event
+    /// does, so unless the heads are `locked`, those that are not moved are checked.
+    pub(super) fn collect(&mut self, locked: bool) -> Writes {
         let mut writes = Writes { now: self.desk.now.micros(), ..Writes::default() };
         for book in &mut self.desk.books {
-            book.collect(&mut writes);
+            book.collect(&mut writes, locked);
         }
         writes
-    }
-
-    /// The same with heads that are locked and need no second look.
-    pub(super) fn collect_locked(&mut self) -> Writes {
-        Writes { checks: Vec::new(), ..self.collect() }
     }
 
     /// The head of a log as this batch leaves it and how it found it, if events were appended.
@@ -247,7 +243,8 @@ impl Desk {
 
     /// Brings streams into their books: from the batch before, from the cache if that is current, else from the database.
     async fn load(&mut self, wanted: Vec<(usize, StreamRef)>, means: &mut Means<'_>) -> Result<(), Setback> {
-        let mut stale = Vec::new();
+        // By stream, because several commands may want the same one: read twice it would seem to hold each event twice.
+        let mut stale: BTreeMap<(usize, StreamName), Loading> = BTreeMap::new();
         let mut unknown: BTreeMap<(usize, StreamName), StreamRef> = BTreeMap::new();
         for (at, stream) in wanted {
             let book = &mut self.books[at];
@@ -264,17 +261,19 @@ impl Desk {
                 Lookup::Stale(Cached { versioned, number: Some(number), bytes, .. }) => {
                     let Versioned { version, state } = versioned;
                     let base = Base { version, state: state.boxed_clone(), bytes };
-                    stale.push(Loading { at, stream, number, base });
+                    let loading = Loading { at, stream, number, base };
+                    stale.insert((at, loading.stream.name.clone()), loading);
                 }
                 Lookup::Stale(_) | Lookup::Unknown => {
                     unknown.insert((at, stream.name.clone()), stream);
                 }
             }
         }
+        let mut loading: Vec<Loading> = stale.into_values().collect();
         if !unknown.is_empty() {
-            self.find(unknown, &mut stale, means).await?;
+            self.find(unknown, &mut loading, means).await?;
         }
-        self.load_events(stale, means).await
+        self.load_events(loading, means).await
     }
 
     /// Looks unknown streams up; those that exist are left to be loaded from their snapshots on.
@@ -369,14 +368,8 @@ impl Desk {
                         Err(what) => Ending::Fault(what),
                     });
                 }
-                Verdict::Refused => {
-                    book.silent = true;
-                    return Ok(Ending::Refused);
-                }
-                Verdict::Fault(what) => {
-                    book.silent = true;
-                    return Ok(Ending::Fault(what));
-                }
+                Verdict::Refused => return Ok(Ending::Refused),
+                Verdict::Fault(what) => return Ok(Ending::Fault(what)),
                 Verdict::Need(streams) => {
                     if let Some(what) = streams.iter().find_map(|stream| book.broken.get(&stream.name)) {
                         return Ok(Ending::Fault(what.clone()));

@@ -78,8 +78,6 @@ pub(super) struct Book {
     vaults: Vaults,
     /// Bytes of events and contents so far.
     pub(super) bytes: usize,
-    /// Commands were answered from these states without a word in the log. Their answers rest on the head all the same.
-    pub(super) silent: bool,
 }
 
 #[derive(Default)]
@@ -110,7 +108,6 @@ impl Book {
             queue_order: Vec::new(),
             vaults: Vaults::default(),
             bytes: 0,
-            silent: false,
         }
     }
 
@@ -183,7 +180,6 @@ impl Book {
             self.seal(vault, effect, &mut sealed, &mut queue).map_err(|error| error.to_string())?;
         }
         // From here on nothing fails.
-        self.silent |= drafts.is_empty() && receipt.is_none();
         for draft in drafts {
             self.append(draft, cause);
         }
@@ -326,8 +322,8 @@ impl Book {
         }
     }
 
-    /// Adds what this log needs written. The events leave the book, the rest stays for [`Self::close`].
-    pub(super) fn collect(&mut self, writes: &mut Writes) {
+    /// Adds what this log needs written, and unless its head is locked, checked. The events leave the book, the rest stays for [`Self::close`].
+    pub(super) fn collect(&mut self, writes: &mut Writes, locked: bool) {
         let log = self.before.id;
         let receipts = self.receipts.values().any(|receipt| receipt.fresh);
         if self.events.is_empty() && receipts {
@@ -347,9 +343,12 @@ impl Book {
             });
         } else {
             self.after = self.before.clone();
-            if self.silent {
-                let position = signed(self.before.position);
-                writes.checks.push(HeadCheck { id: log, position, epoch: self.before.epoch });
+            if !locked {
+                writes.checks.push(HeadCheck {
+                    id: log,
+                    position: signed(self.before.position),
+                    epoch: self.before.epoch,
+                });
             }
         }
         writes.events.append(&mut self.events);

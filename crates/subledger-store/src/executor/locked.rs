@@ -128,7 +128,7 @@ impl Worker {
             Attempt::Done(batch) => batch,
             again @ Attempt::Again(_) => return Ok(again),
         };
-        let writes = batch.collect_locked();
+        let writes = batch.collect(true);
         if writes.is_empty() {
             return Ok(Attempt::Done(batch));
         }
@@ -155,7 +155,7 @@ impl Worker {
             Attempt::Done(batch) => batch,
             again @ Attempt::Again(_) => return Ok(again),
         };
-        let writes = batch.collect_locked();
+        let writes = batch.collect(true);
         let written = if writes.is_empty() {
             transaction.rollback().await.map_err(rollback).map_err(NotWritten::from)
         } else {

@@ -189,7 +189,7 @@ impl Worker {
         self.reader.let_go(false);
         self.look_up = self.look_up.saturating_sub(1);
         let started = Instant::now();
-        let writes = batch.collect();
+        let writes = batch.collect(false);
         let written = if writes.is_empty() { None } else { Some(self.writer.commit(writes, None)) };
         Flight { batch, written, started }
     }

@@ -3,12 +3,7 @@
 use sqlx::{PgConnection, postgres::PgDatabaseError};
 
 use super::column;
-use crate::{
-    StoreError,
-    database::NotWritten,
-    error::while_doing,
-    rows::{HeadCheck, Writes},
-};
+use crate::{StoreError, database::NotWritten, error::while_doing, rows::Writes};
 
 /// What PostgreSQL says to a division by zero: how the statement below takes itself back.
 const DIVISION_BY_ZERO: &str = "22012";
@@ -21,7 +16,7 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// The heads are locked in order of id before they are moved, so that two nodes that write to the same logs never wait for
 /// each other in a circle.
 pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) -> Result<(), NotWritten> {
-    let Writes { heads, new_streams: streams, events, receipts, .. } = writes;
+    let Writes { heads, checks, new_streams: streams, events, receipts, .. } = writes;
     let written = sqlx::query(
         "with w as (
              select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
@@ -48,7 +43,10 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
              insert into receipt (log, id, fingerprint, outcome, position, recorded_at)
              select * from unnest($22::bigint[], $23::text[], $24::bytea[], $25::text[], $26::bigint[],
                                   $27::bigint[]))
-         select 1 / case when (select count(*) from moved) = $28 then 1 else 0 end",
+         select 1 / case when (select count(*) from moved) = $28
+             and (select count(*) from unnest($29::bigint[], $30::bigint[], $31::bigint[]) as c (id, position, epoch)
+                  join head h on h.id = c.id and h.position = c.position and h.epoch = c.epoch) = $32
+             then 1 else 0 end",
     )
     .bind(column(heads, |head| head.id))
     .bind(column(heads, |head| head.position_before))
@@ -78,6 +76,10 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
     .bind(column(receipts, |receipt| receipt.position))
     .bind(column(receipts, |receipt| receipt.recorded_at))
     .bind(i64::try_from(heads.len()).unwrap_or(i64::MAX))
+    .bind(column(checks, |check| check.id))
+    .bind(column(checks, |check| check.position))
+    .bind(column(checks, |check| check.epoch))
+    .bind(i64::try_from(checks.len()).unwrap_or(i64::MAX))
     .fetch_one(connection)
     .await;
     match written {
@@ -86,25 +88,6 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
         Err(error) if is(&error, UNIQUE_VIOLATION, Some("receipt_pkey")) => Err(NotWritten::Repeated),
         Err(error) => Err(while_doing("writing a batch")(error).into()),
     }
-}
-
-/// Fails if a head has moved on.
-pub(crate) async fn check_heads(
-    connection: &mut PgConnection,
-    checks: &[HeadCheck],
-) -> Result<(), NotWritten> {
-    let standing: i64 = sqlx::query_scalar(
-        "select count(*) from head h
-         join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as w (id, position, epoch)
-           on h.id = w.id and h.position = w.position and h.epoch = w.epoch",
-    )
-    .bind(column(checks, |check| check.id))
-    .bind(column(checks, |check| check.position))
-    .bind(column(checks, |check| check.epoch))
-    .fetch_one(connection)
-    .await
-    .map_err(while_doing("checking heads"))?;
-    if usize::try_from(standing) == Ok(checks.len()) { Ok(()) } else { Err(NotWritten::Displaced) }
 }
 
 fn is(error: &sqlx::Error, code: &str, constraint: Option<&str>) -> bool {

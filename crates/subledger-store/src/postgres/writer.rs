@@ -105,9 +105,6 @@ impl Line {
                 displaced => displaced,
             });
         }
-        if writes.is_check_only() {
-            return append::check_heads(connection, &writes.checks).await;
-        }
         let begin = while_doing("beginning a batch");
         let mut transaction = connection.begin().await.map_err(begin)?;
         write(&mut transaction, writes).await?;
@@ -122,11 +119,8 @@ impl Line {
 /// Writes a batch, within a transaction.
 pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes) -> Result<(), NotWritten> {
     let now = writes.now;
-    if !(writes.heads.is_empty() && writes.receipts.is_empty()) {
+    if !(writes.heads.is_empty() && writes.checks.is_empty() && writes.receipts.is_empty()) {
         append::write_log(connection, writes).await?;
-    }
-    if !writes.checks.is_empty() {
-        append::check_heads(connection, &writes.checks).await?;
     }
     macro_rules! write_if_any {
         ($rows:expr, $module:ident::$name:ident($($arg:expr),*)) => {

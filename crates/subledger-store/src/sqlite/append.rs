@@ -13,27 +13,15 @@ use crate::{
 /// Writes heads, streams, events and receipts, if every head stands where it is believed to and no receipt is there yet. On
 /// an error the transaction must be taken back.
 pub(crate) fn write_log(connection: &Connection, writes: &Writes) -> Result<(), NotWritten> {
-    if move_heads(connection, &writes.heads)? != writes.heads.len() {
+    if move_heads(connection, &writes.heads)? != writes.heads.len()
+        || !heads_stand(connection, &writes.checks)?
+    {
         return Err(NotWritten::Displaced);
     }
     insert_streams(connection, &writes.new_streams)?;
     insert_events(connection, &writes.events)?;
     if !insert_receipts(connection, &writes.receipts)? {
         return Err(NotWritten::Repeated);
-    }
-    Ok(())
-}
-
-/// Fails if a head has moved on.
-pub(crate) fn check_heads(connection: &Connection, checks: &[HeadCheck]) -> Result<(), NotWritten> {
-    let failed = while_doing("checking heads");
-    let mut statement = connection
-        .prepare_cached("select 1 from head where id = ?1 and position = ?2 and epoch = ?3")
-        .map_err(failed)?;
-    for check in checks {
-        if !statement.exists(params![check.id, check.position, check.epoch]).map_err(failed)? {
-            return Err(NotWritten::Displaced);
-        }
     }
     Ok(())
 }
@@ -63,6 +51,20 @@ fn move_heads(connection: &Connection, heads: &[HeadWrite]) -> Result<usize, Sto
             .map_err(failed)?;
     }
     Ok(moved)
+}
+
+/// Whether heads that are not moved stand where they are believed to.
+fn heads_stand(connection: &Connection, checks: &[HeadCheck]) -> Result<bool, StoreError> {
+    let failed = while_doing("checking heads");
+    let mut statement = connection
+        .prepare_cached("select 1 from head where id = ?1 and position = ?2 and epoch = ?3")
+        .map_err(failed)?;
+    for check in checks {
+        if !statement.exists(params![check.id, check.position, check.epoch]).map_err(failed)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Adds streams.

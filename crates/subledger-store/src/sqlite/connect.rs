@@ -107,6 +107,11 @@ impl SqliteDatabase {
     pub fn claim(&self) -> Result<(), StoreError> {
         self.file.claim()
     }
+
+    /// A file that is only looked at: the connection in the writer's place cannot write either.
+    pub(crate) fn read_only(path: &Path, writer: Arc<Mutex<SqliteConnection>>, readers: SqlitePool) -> Self {
+        Self { writer, readers, file: DatabaseFile::new(path) }
+    }
 }
 
 /// Opens the file, making it if missing. Answers with the database and a connection for [`checkpoint`].

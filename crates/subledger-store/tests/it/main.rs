@@ -87,6 +87,8 @@ on_both! {
         readers_by_position_miss_nothing_under_concurrent_writers,
         two_executors_on_one_log_agree,
         an_answer_that_writes_nothing_is_not_older_than_the_log,
+        commands_of_one_batch_share_what_another_node_wrote,
+        no_executor_refuses_on_old_news,
     };
     recovery::{
         executors_go_on_after_their_connections_are_cut,

@@ -6,11 +6,16 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 use subledger_store::MasterKey;
 
-use crate::{cli::Admin, settings};
+use crate::{cli::Admin, node, settings};
 
-pub(super) fn run(admin: &Admin) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
     match admin {
         Admin::MasterKey => println!("{}", MasterKey::generate().encode().expose_secret()),
+        Admin::SigningKey { common } => {
+            let store = node::open_store(&super::settings(&common)?.store()?).await?;
+            println!("{}", store.signing_key()?);
+            store.close().await;
+        }
         Admin::Settings => print!("{}", settings::DEFAULTS),
         Admin::Openapi => {
             let document = subledger_http::openapi().to_pretty_json();

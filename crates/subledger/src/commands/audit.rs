@@ -1,215 +1,124 @@
 //! `subledger audit`: numbers and the events behind them, read from the log and from nothing else.
+//!
+//! Every question can be asked about now or about the past; "now" is the newest position of the log.
+
+mod ledger;
+mod message;
+mod templates;
+mod user;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use serde_json::{Value, json};
-use subledger_domain::{
-    ChannelCode, DeliveryId, LogName, MessageId, Openid, StreamName, SubjectId, TemplateId, UserId,
-    binding::Binding,
-    ledger::{Ledger, LedgerEvent},
-    message::Message,
-};
-use subledger_projection::{PageRequest, Queries};
+use subledger_audit::history::{At, History, HistoryError, Language, Point, Speaker, zone};
+use subledger_domain::{ChannelCode, LogName, Openid, SubjectId, Timestamp, UserId};
+use subledger_projection::QueryError;
 use subledger_store::{Recorded, Store};
 
-use super::{channel_code, settings, timeline::sentence};
+use super::{channel_code, settings};
 use crate::{
-    cli::{Audit, Common, Who},
+    cli::{Audit, Common, Lang, Past, Who},
     exit::SettingsError,
     node, output,
 };
 
-/// Events of one stream read in one go.
-const CHUNK: u32 = 1_000;
-
 pub(super) async fn run(audit: Audit) -> anyhow::Result<ExitCode> {
     match audit {
-        Audit::Ledger { channel, who, template, common, json } => {
-            let audit = Auditor::open(&common, &channel, json).await?;
+        Audit::Ledger { channel, who, template, explain, past, common, json } => {
             let template = template.parse().map_err(|error| SettingsError(format!("--template: {error}")))?;
-            audit.ledger(audit.subject(&who).await?, &template).await?;
+            let audit = Auditor::open(&common, &channel, &past, json).await?;
+            audit.ledger(&who, &template, explain).await?;
             audit.store.close().await;
         }
-        Audit::Message { channel, msgid, common, json } => {
-            let audit = Auditor::open(&common, &channel, json).await?;
+        Audit::Message { channel, msgid, past, common, json } => {
             let msgid = msgid.parse().map_err(|error| SettingsError(format!("the message: {error}")))?;
+            let audit = Auditor::open(&common, &channel, &past, json).await?;
             audit.message(msgid).await?;
             audit.store.close().await;
         }
-        Audit::User { channel, who, common, json } => {
-            let audit = Auditor::open(&common, &channel, json).await?;
+        Audit::Verify(verify) => return super::verify::run(verify).await,
+        Audit::User { channel, who, past, common, json } => {
+            let audit = Auditor::open(&common, &channel, &past, json).await?;
             audit.user(&who).await?;
+            audit.store.close().await;
+        }
+        Audit::Templates { channel, past, common, json } => {
+            let audit = Auditor::open(&common, &channel, &past, json).await?;
+            audit.templates().await?;
             audit.store.close().await;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// One question about one channel at one point in time.
 struct Auditor {
     store: Store,
+    history: History,
     channel: ChannelCode,
     log: LogName,
+    at: Point,
+    /// Whether the point was asked for; then "not known yet" is an answer.
+    asked: bool,
+    speaker: Speaker,
     json: bool,
 }
 
 impl Auditor {
-    async fn open(common: &Common, channel: &str, json: bool) -> anyhow::Result<Self> {
+    async fn open(common: &Common, channel: &str, past: &Past, json: bool) -> anyhow::Result<Self> {
         let channel = channel_code(channel)?;
-        let store = node::open_store(&settings(common)?.store()?).await?;
         let log = LogName::channel(&channel);
-        Ok(Self { store, channel, log, json })
+        let wrong = |name: &str, error: &dyn std::fmt::Display| SettingsError(format!("--{name}: {error}"));
+        let zone = zone(&past.zone).map_err(|error| wrong("zone", &error))?;
+        let at = past.at.as_deref().map(|text| At::parse(text, &zone)).transpose();
+        let at = at.map_err(|error| wrong("at", &error))?;
+        let speaker = Speaker { language: language(past.lang), zone };
+        let store = node::open_store(&settings(common)?.store()?).await?;
+        let history = History::new(store.clone());
+        let point = match at {
+            Some(at) => history.point(&log, at).await,
+            None => history.now(&log).await,
+        };
+        let at_point = point.map_err(told)?;
+        Ok(Self { store, history, channel, log, at: at_point, asked: at.is_some(), speaker, json })
     }
 
-    async fn subject(&self, who: &Who) -> anyhow::Result<SubjectId> {
+    /// Whose ledger is meant: for a userid, the openid that it had then.
+    async fn subject(&self, who: &Who) -> anyhow::Result<Option<SubjectId>> {
         if let Some(subject) = &who.subject {
-            return subject.parse().map_err(|error| SettingsError(format!("--subject: {error}")).into());
+            let subject = subject.parse().map_err(|error| SettingsError(format!("--subject: {error}")))?;
+            return Ok(Some(subject));
         }
         if let Some(openid) = &who.openid {
             let openid: Openid =
                 openid.parse().map_err(|error| SettingsError(format!("--openid: {error}")))?;
-            return Ok(self.store.subject_of(&self.channel, &openid));
+            return Ok(Some(self.store.subject_of(&self.channel, &openid)));
         }
-        let stream = StreamName::binding(self.store.user_ref_of(&userid(who)?));
-        let (binding, _) = self.store.load::<Binding>(&self.log, &stream).await?;
-        binding.subject().context("this user is not bound in this channel")
+        let user = self.store.user_ref_of(&userid(who)?);
+        let binding = self.history.binding(&self.log, user, self.at.position).await.map_err(told)?;
+        Ok(binding.and_then(|row| row.subject))
     }
 
-    async fn stream(&self, stream: &StreamName) -> anyhow::Result<Vec<Recorded>> {
-        let mut events = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event: &Recorded| event.version);
-            let more = self.store.read_stream(&self.log, stream, after, CHUNK).await?;
-            if more.is_empty() {
-                return Ok(events);
-            }
-            events.extend(more);
-        }
+    /// The openid behind a subject; none if it was erased.
+    async fn openid(&self, subject: SubjectId) -> anyhow::Result<Option<Openid>> {
+        Ok(self.store.openids(&self.log, &[subject]).await?.remove(&subject))
     }
 
-    async fn ledger(&self, subject: SubjectId, template: &TemplateId) -> anyhow::Result<()> {
-        let stream = StreamName::ledger(subject, template);
-        let events = self.stream(&stream).await?;
-        let (ledger, version) = self.store.load::<Ledger>(&self.log, &stream).await?;
-        let totals = ledger.totals();
-        if self.json {
-            let lots: Vec<u64> = ledger.lots().iter().map(|lot| lot.id).collect();
-            return output::json(&json!({
-                "channel": self.channel, "subject": subject, "template_id": template, "version": version,
-                "balance": totals.open, "reserved": totals.reserved, "in_doubt": totals.in_doubt,
-                "granted": totals.granted, "consumed": totals.consumed, "voided": totals.voided,
-                "suspended_since": ledger.suspension().map(|suspension| output::time(suspension.since)),
-                "open_lots": lots, "entries": events.iter().map(entry).collect::<Vec<_>>(),
-            }));
-        }
-        println!("Ledger of subject {subject}, template {template}, channel {}", self.channel);
-        println!(
-            "balance {}   reserved {}   in doubt {}   |   granted {} = consumed {} + void {} + held {}",
-            totals.open,
-            totals.reserved,
-            totals.in_doubt,
-            totals.granted,
-            totals.consumed,
-            totals.voided,
-            totals.open + totals.reserved + totals.in_doubt
-        );
-        if let Some(suspension) = ledger.suspension() {
-            println!(
-                "suspended since {}: sends are refused until a newer accept",
-                output::time(suspension.since)
-            );
-        }
-        if events.is_empty() {
-            println!("No event yet: no tap was reported and nothing was sent.");
-        }
-        print_events(&events);
-        Ok(())
+    fn point(&self) -> Value {
+        json!({ "position": self.at.position, "time": self.at.time.map(output::time) })
     }
 
-    async fn message(&self, msgid: MessageId) -> anyhow::Result<()> {
-        let stream = StreamName::message(msgid);
-        let events = self.stream(&stream).await?;
-        let (message, _) = self.store.load::<Message>(&self.log, &stream).await?;
-        let Some(accepted) = message.accepted() else {
-            bail!("there is no message {msgid} in channel {}", self.channel);
-        };
-        let deliveries = self.deliveries(msgid).await?;
-        if self.json {
-            return output::json(&json!({
-                "channel": self.channel, "msgid": msgid, "app": accepted.app, "template_id": accepted.template,
-                "targeted": accepted.targeted, "reserved": message.reserved(), "skipped": message.skipped(),
-                "expires_at": output::time(accepted.expires_at),
-                "entries": events.iter().map(entry).collect::<Vec<_>>(), "deliveries": deliveries,
-            }));
-        }
-        println!("Message {msgid}, template {}, channel {}", accepted.template, self.channel);
-        println!(
-            "targeted {} = reserved {} + skipped {}",
-            accepted.targeted,
-            message.reserved(),
-            message.skipped()
-        );
-        print_events(&events);
-        for delivery in &deliveries {
-            let text = |key: &str| delivery.get(key).and_then(Value::as_str).unwrap_or_default();
-            println!("\nRecipient {}: {} {}", delivery["index"], text("state"), text("reason"));
-            for entry in delivery["entries"].as_array().into_iter().flatten() {
-                let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
-                println!("{:>8}  {}  {}", entry["position"], text("recorded_at"), text("text"));
-            }
-        }
-        Ok(())
+    fn entry(&self, event: &Recorded) -> Value {
+        let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or(Value::Null);
+        json!({
+            "position": event.position, "version": event.version, "recorded_at": output::time(event.recorded_at),
+            "kind": event.kind_name(), "text": self.speaker.sentence(event), "data": parse(&event.data),
+            "cause": parse(&event.cause),
+        })
     }
 
-    /// Every delivery with the events of its ledger that name it.
-    async fn deliveries(&self, msgid: MessageId) -> anyhow::Result<Vec<Value>> {
-        let queries = Queries::new(self.store.clone());
-        let mut page = PageRequest::first(subledger_projection::MAX_PAGE);
-        let mut deliveries = Vec::new();
-        loop {
-            let answer = queries.deliveries(&self.channel, msgid, None, &page).await?;
-            for row in answer.items {
-                let mut entries = Vec::new();
-                if let Some(subject) = row.subject {
-                    let events = self.stream(&StreamName::ledger(subject, &row.template)).await?;
-                    entries.extend(events.iter().filter(|event| names(event, row.id())).map(entry));
-                }
-                deliveries.push(json!({
-                    "index": row.id().index, "state": row.state.as_str(), "reason": row.reason, "subject": row.subject,
-                    "entries": entries,
-                }));
-            }
-            match answer.next {
-                Some(next) => page.after = Some(next),
-                None => return Ok(deliveries),
-            }
-        }
-    }
-
-    async fn user(&self, who: &Who) -> anyhow::Result<()> {
-        let mut bindings = Vec::new();
-        if who.userid.is_some() {
-            bindings = self.stream(&StreamName::binding(self.store.user_ref_of(&userid(who)?))).await?;
-        }
-        let subject = self.subject(who).await?;
-        let queries = Queries::new(self.store.clone());
-        let ledgers = queries.ledgers_of(&self.channel, subject).await?.value;
-        if self.json {
-            return output::json(&json!({
-                "channel": self.channel, "subject": subject,
-                "bindings": bindings.iter().map(entry).collect::<Vec<_>>(), "ledgers": ledgers,
-            }));
-        }
-        println!("Subject {subject}, channel {}", self.channel);
-        print_events(&bindings);
-        if ledgers.is_empty() {
-            println!("No ledger yet: no tap was reported and nothing was sent.");
-        }
-        for ledger in ledgers {
-            println!();
-            self.ledger(subject, &ledger.template).await?;
-        }
-        Ok(())
+    fn entries(&self, events: &[Recorded]) -> Vec<Value> {
+        events.iter().map(|event| self.entry(event)).collect()
     }
 }
 
@@ -218,20 +127,28 @@ fn userid(who: &Who) -> anyhow::Result<UserId> {
     text.parse().map_err(|error| SettingsError(format!("--userid: {error}")).into())
 }
 
-fn names(event: &Recorded, delivery: DeliveryId) -> bool {
-    event.decode::<LedgerEvent>().is_ok_and(|event| event.delivery() == Some(delivery))
-}
-
-fn entry(event: &Recorded) -> Value {
-    let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap_or(Value::Null);
-    json!({
-        "position": event.position, "version": event.version, "recorded_at": output::time(event.recorded_at),
-        "kind": event.kind_name(), "text": sentence(event), "data": parse(&event.data), "cause": parse(&event.cause),
-    })
-}
-
-fn print_events(events: &[Recorded]) {
-    for event in events {
-        println!("{:>8}  {}  {}", event.position.0, output::time(event.recorded_at), sentence(event));
+/// The language asked for, or that of the environment, as POSIX has it.
+fn language(asked: Option<Lang>) -> Language {
+    let variable = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match asked {
+        Some(Lang::Zh) => Language::Zh,
+        Some(Lang::En) => Language::En,
+        None => ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .iter()
+            .find_map(variable)
+            .map_or(Language::En, |locale| Language::of_locale(&locale)),
     }
+}
+
+/// What kept the past from being told, as the error that decides the exit code.
+fn told(error: HistoryError) -> anyhow::Error {
+    match error {
+        HistoryError::BeyondHead { .. } => SettingsError(format!("--at: {error}")).into(),
+        HistoryError::Store(error) | HistoryError::Query(QueryError::Store(error)) => error.into(),
+        other => other.into(),
+    }
+}
+
+fn maybe_time(at: Option<Timestamp>) -> Option<String> {
+    at.map(output::time)
 }

@@ -23,6 +23,9 @@ pub(super) async fn run(events: Events) -> anyhow::Result<ExitCode> {
             }
             store.close().await;
         }
+        Events::Export { log, all: _, out, after, common } => {
+            super::export::run(log, &out, after, &common).await?;
+        }
         Events::Tail { log, after, common, json } => {
             let store = node::open_store(&settings(&common)?.store()?).await?;
             tail(&store, &LogName::new(log), after, json).await?;

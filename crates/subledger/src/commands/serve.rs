@@ -57,9 +57,11 @@ pub(super) async fn serve_http(
     };
     let router = subledger_http::router(engine.clone(), http, metrics);
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let streams = engine.clone();
     let signal = async move {
         stop.await;
         tracing::info!("stopping: no new connections");
+        streams.close_streams();
         let _ = stopping.send(true);
     };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

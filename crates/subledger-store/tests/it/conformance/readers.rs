@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     fixture::Db,
-    works::{Bind, Grant, Reserve, all, delivery, ledger, log, replay, subject, submit, user},
+    works::{Bind, Grant, Reserve, all, delivery, in_one_batch, ledger, log, replay, subject, submit, user},
 };
 
 /// Far more than any wait here takes; reached only by a defect.
@@ -99,6 +99,19 @@ pub async fn two_executors_on_one_log_agree(db: Db) {
     assert_eq!(state.outstanding().len(), 40);
 }
 
+/// A refusal rests on the state of the log as much as an event does: what another executor wrote a moment ago must count.
+pub async fn no_executor_refuses_on_old_news(db: Db) {
+    let ((_, one), (_, two)) = (db.node().await, db.node().await);
+    let reserve = |n| Reserve(ledger(1), delivery(n, 0));
+    for n in 0..60 {
+        // Both know the log and the ledger now, each thinks that it wrote last.
+        assert!(submit(&two, "mp", reserve(2 * n)).await.is_err(), "there is no grant");
+        submit(&one, "mp", Grant(ledger(2))).await.unwrap();
+        submit(&two, "mp", Grant(ledger(1))).await.unwrap();
+        submit(&one, "mp", reserve(2 * n + 1)).await.unwrap();
+    }
+}
+
 /// A refusal, or an answer that changes nothing, rests on what is in the log, not on what this node knew of it.
 pub async fn an_answer_that_writes_nothing_is_not_older_than_the_log(db: Db) {
     let (store, one) = db.node().await;
@@ -123,4 +136,22 @@ pub async fn an_answer_that_writes_nothing_is_not_older_than_the_log(db: Db) {
         submit(&two, "mp", Grant(ledger(1))).await.unwrap();
         submit(&one, "mp", Reserve(ledger(1), delivery(n, 0))).await.expect("granted on the other node");
     }
+}
+
+/// A stream that moved on elsewhere is read once, however many commands of a batch want it.
+pub async fn commands_of_one_batch_share_what_another_node_wrote(db: Db) {
+    let ((store, one), (_, two)) = (db.node().await, db.node().await);
+    for n in 0..20 {
+        // Refused with the heads locked, once the first rounds have told each of the other: the state stays cached.
+        let refused = submit(&one, "mp", Reserve(ledger(1), delivery(10 * n, 0))).await;
+        assert!(matches!(refused, Err(SubmitError::Refused(_))), "{refused:?}");
+        for _ in 0..2 {
+            submit(&two, "mp", Grant(ledger(1))).await.unwrap();
+        }
+        let reserve = |m| submit(&one, "mp", Reserve(ledger(1), delivery(10 * n + m, 0)));
+        for reserved in in_one_batch(&one, "mp", vec![reserve(1), reserve(2)]).await {
+            reserved.expect("both were granted on the other node");
+        }
+    }
+    assert_eq!(verify_chain(&all(&store, "mp").await).unwrap().0, Position(80));
 }

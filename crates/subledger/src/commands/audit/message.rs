@@ -1,0 +1,94 @@
+//! `subledger audit message`: what was asked, who was skipped and why, what became of each delivery.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+use subledger_audit::history::PastMessage;
+use subledger_domain::{MessageId, StreamName, ledger::LedgerEvent, message::MessageEvent};
+use subledger_projection::DeliveryState;
+use subledger_store::Recorded;
+
+use super::{Auditor, maybe_time, told};
+use crate::output::{self, time};
+
+/// The events behind a message: its own, and those of each delivery by its index.
+#[derive(Default)]
+struct Events {
+    own: Vec<Recorded>,
+    deliveries: BTreeMap<u32, Vec<Recorded>>,
+}
+
+impl Events {
+    fn of(past: &PastMessage) -> Self {
+        let mut events = Self::default();
+        for event in &past.events {
+            match event.decode::<LedgerEvent>().ok().and_then(|event| event.delivery()) {
+                Some(delivery) => {
+                    events.deliveries.entry(delivery.index).or_default().push(event.clone());
+                }
+                None => events.own.push(event.clone()),
+            }
+        }
+        events
+    }
+
+    fn delivery(&self, index: u32) -> &[Recorded] {
+        self.deliveries.get(&index).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+impl Auditor {
+    pub(super) async fn message(&self, msgid: MessageId) -> anyhow::Result<()> {
+        let past = self.history.message(&self.log, msgid, self.at.position).await.map_err(told)?;
+        let never = past.is_none()
+            && !self.history.exists(&self.log, &StreamName::message(msgid)).await.map_err(told)?;
+        if never {
+            bail!("there is no message {msgid} in channel {}", self.channel);
+        }
+        let events = past.as_ref().map(Events::of).unwrap_or_default();
+        if self.json {
+            return output::json(&self.message_json(msgid, past.as_ref(), &events));
+        }
+        let entries = |index: u32| events.delivery(index);
+        let text = self.speaker.message(
+            self.channel.as_str(),
+            msgid,
+            self.at,
+            past.as_ref(),
+            &events.own,
+            |delivery| entries(delivery.index),
+        );
+        print!("{text}");
+        Ok(())
+    }
+
+    fn message_json(&self, msgid: MessageId, past: Option<&PastMessage>, events: &Events) -> Value {
+        let Some(past) = past else {
+            return json!({ "channel": self.channel, "at": self.point(), "known": false, "msgid": msgid });
+        };
+        let row = &past.row;
+        let plans = events.own.iter().filter_map(|event| match event.decode() {
+            Ok(MessageEvent::Planned(planned)) => Some((planned.reserved as usize, planned.skipped.len())),
+            _ => None,
+        });
+        let (reserved, skipped) = plans.fold((0, 0), |sum, plan| (sum.0 + plan.0, sum.1 + plan.1));
+        let counts: BTreeMap<&str, u32> =
+            DeliveryState::ALL.into_iter().map(|state| (state.as_str(), row.counts.of(state))).collect();
+        let delivery = |row: &subledger_projection::DeliveryRow| {
+            json!({
+                "index": row.index, "state": row.state.as_str(), "reason": row.reason, "subject": row.subject,
+                "lot": row.lot, "attempts": row.attempts, "wechat_msgid": row.wechat_msgid,
+                "entries": self.entries(events.delivery(row.index)),
+            })
+        };
+        json!({
+            "channel": self.channel, "at": self.point(), "known": true, "msgid": msgid, "app": row.app,
+            "template_id": row.template, "targeted": row.targeted, "reserved": reserved, "skipped": skipped,
+            "counts": counts, "complete": row.is_complete(), "accepted_at": time(row.accepted_at),
+            "expires_at": time(row.expires_at), "retracted_at": maybe_time(row.retracted_at),
+            "entries": self.entries(&events.own),
+            "deliveries": past.deliveries.iter().map(delivery).collect::<Vec<_>>(),
+        })
+    }
+}
