@@ -22,17 +22,20 @@ pub struct Reckoning {
     pub sent: u64,
     pub not_sent: u64,
     pub skipped: u64,
+    /// Deliveries that were in doubt at some time.
+    pub doubts: u64,
+    /// Those of them that no answer of WeChat's settled.
     pub doubted: u64,
     pub events: u64,
 }
 
 impl fmt::Display for Reckoning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { taps, requests, sent, not_sent, skipped, doubted, events } = self;
+        let Self { taps, requests, sent, not_sent, skipped, doubts, doubted, events } = self;
         write!(
             f,
             "{taps} taps counted once; {requests} messages: {sent} sent, {not_sent} found not sent, {skipped} skipped, 0 lost, 0 \
-             twice; {doubted} doubts settled by the journal; {events} events, dense and whole"
+             twice; {doubts} doubts, {doubted} of them settled by the journal; {events} events, dense and whole"
         )
     }
 }
@@ -82,7 +85,7 @@ pub async fn reckon(cluster: &Cluster, traffic: &Traffic) -> Reckoning {
     assert_eq!(found.sent, committed.values().sum::<u64>(), "WeChat accepted what nobody asked for");
     found.taps = taps.values().sum();
     balances(cluster, &client, traffic, &taps, position).await;
-    found.events = log_is_whole(cluster, &found);
+    log_is_whole(cluster, &mut found);
     prove(cluster);
     found
 }
@@ -108,7 +111,7 @@ async fn balances(
 }
 
 /// The log as the command line prints it: positions dense, one event per key.
-fn log_is_whole(cluster: &Cluster, found: &Reckoning) -> u64 {
+fn log_is_whole(cluster: &Cluster, found: &mut Reckoning) {
     let (mut position, mut counts) = (0, HashMap::<String, u64>::new());
     let mut versions = HashMap::<String, u64>::new();
     loop {
@@ -134,7 +137,7 @@ fn log_is_whole(cluster: &Cluster, found: &Reckoning) -> u64 {
     assert_eq!(count("ledger.granted"), found.taps, "one grant per tap: {counts:?}");
     assert_eq!(count("message.accepted"), found.requests, "one message per key: {counts:?}");
     assert_eq!(count("ledger.reserved"), found.sent + found.not_sent, "{counts:?}");
-    position
+    (found.doubts, found.events) = (count("ledger.doubted"), position);
 }
 
 /// The service's own proof.
