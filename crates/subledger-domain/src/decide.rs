@@ -28,6 +28,11 @@ impl<C> At<C> {
 pub trait Decide:
     Aggregate<Services = (), Command = At<Self::Ask>, Event: StoredEvent, Error: Send> + Clone + 'static
 {
+    /// Which meaning the state has, from 1: what a stored state (a snapshot) is marked with. Raise it whenever the state
+    /// begins to remember or to mean something else; stored states with another mark are not used, and the events are
+    /// folded anew. That is what keeps a snapshot a mere baseline.
+    const STATE: u16 = 1;
+
     /// The command, without the time.
     type Ask: Send;
 

@@ -1,10 +1,16 @@
 //! What it takes for an event to be stored for ever.
 //!
 //! On disk an event is a small kind number, a schema number and the JSON of its payload. Numbers and names are
-//! never reused; a changed payload gets a new schema number and an upcaster in `decode`. The registry
-//! [`ALL_KINDS`] is what the golden-file test walks, so a kind cannot be added without a stored example.
+//! never reused; a changed payload gets a new schema number and one more [`Upcaster`] in the kind's chain, so that every
+//! schema ever written stays readable. The registry [`ALL_KINDS`] is what the golden-file test walks, so a kind cannot be
+//! added without a stored example.
+
+mod upcast;
 
 use thiserror::Error;
+
+pub use upcast::Upcaster;
+pub(crate) use upcast::payload;
 
 /// One kind of event, as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +24,32 @@ pub struct EventKind {
 }
 
 /// Why stored bytes are not an event.
+///
+/// What [`Self::is_newer`] says is the one distinction readers act on: an event of a newer version is sound and waits for
+/// an upgrade; anything else means that the stored bytes are not what any version wrote.
 #[derive(Debug, Error)]
 pub enum DecodeError {
-    /// The number belongs to no kind this version knows for this aggregate.
-    #[error("event kind {number} is unknown to this version for aggregate {aggregate}")]
+    /// The number belongs to no kind of any aggregate this version knows.
+    #[error(
+        "event kind {number} is unknown to this version, found in a stream of aggregate {aggregate}; a newer version wrote it"
+    )]
     UnknownKind {
         /// The kind number found.
         number: u16,
         /// The aggregate that was being read.
         aggregate: &'static str,
     },
+    /// The kind is known, but belongs to another aggregate.
+    #[error("event {kind} cannot stand in a stream of aggregate {aggregate}")]
+    ForeignKind {
+        /// The kind's name.
+        kind: &'static str,
+        /// The aggregate that was being read.
+        aggregate: &'static str,
+    },
     /// The schema is newer than this version.
     #[error("event {kind} has schema {found}; this version reads up to {newest}")]
-    UnknownSchema {
+    NewerSchema {
         /// The kind's name.
         kind: &'static str,
         /// The schema found.
@@ -38,15 +57,49 @@ pub enum DecodeError {
         /// The newest schema this version reads.
         newest: u16,
     },
-    /// The payload does not parse.
-    #[error("payload of event {kind} does not parse")]
+    /// Schemas are counted from 1.
+    #[error("event {kind} has schema 0; schemas are counted from 1")]
+    NoSchema {
+        /// The kind's name.
+        kind: &'static str,
+    },
+    /// The payload is not what its schema says.
+    #[error("payload of event {kind}, schema {schema}, does not parse")]
     Payload {
         /// The kind's name.
         kind: &'static str,
+        /// The schema found.
+        schema: u16,
         /// What the parser said.
         #[source]
         source: serde_json::Error,
     },
+    /// The payload cannot be brought to the next schema.
+    #[error("payload of event {kind} cannot be brought from schema {schema} to the next: {reason}")]
+    Upcast {
+        /// The kind's name.
+        kind: &'static str,
+        /// The schema whose upcaster refused.
+        schema: u16,
+        /// What it missed.
+        reason: String,
+    },
+}
+
+impl DecodeError {
+    /// Whether a newer version of the program wrote this, so that an upgrade would make it readable. Otherwise the stored
+    /// bytes are broken.
+    pub const fn is_newer(&self) -> bool {
+        matches!(self, Self::UnknownKind { .. } | Self::NewerSchema { .. })
+    }
+
+    /// The number belongs to no kind of `aggregate`.
+    pub(crate) fn no_kind_of(aggregate: &'static str, number: u16) -> Self {
+        match kind_by_number(number) {
+            Some(kind) => Self::ForeignKind { kind: kind.name, aggregate },
+            None => Self::UnknownKind { number, aggregate },
+        }
+    }
 }
 
 /// An event that can be written to and read from the log.
@@ -60,7 +113,7 @@ pub trait StoredEvent: cqrs_es::DomainEvent {
     /// The payload as JSON, without the kind.
     fn encode(&self) -> Result<Vec<u8>, serde_json::Error>;
 
-    /// The event stored under `number` and `schema`.
+    /// The event stored under `number` and `schema`, which may be any schema from 1 to the newest.
     fn decode(number: u16, schema: u16, payload: &[u8]) -> Result<Self, DecodeError>;
 }
 
@@ -71,6 +124,7 @@ pub const ALL_KINDS: &[&[EventKind]] = &[
     crate::ledger::LedgerEvent::KINDS,
     crate::message::MessageEvent::KINDS,
     crate::app::AppEvent::KINDS,
+    crate::person::PersonEvent::KINDS,
 ];
 
 /// The kind with this number, if this version knows it.
@@ -83,12 +137,16 @@ pub fn kind_by_name(name: &str) -> Option<EventKind> {
     ALL_KINDS.iter().flat_map(|kinds| kinds.iter()).find(|kind| kind.name == name).copied()
 }
 
-/// Declares an aggregate's events: one variant per kind, each with its number, name and schema.
+/// Declares an aggregate's events: one variant per kind, each with its number, name and newest schema.
+///
+/// A kind whose schema is not 1 lists the upcasters that lead there, oldest first:
+/// `Granted = 30, "ledger.granted", 3, from [granted_1, granted_2];` reads schemas 1, 2 and 3.
 macro_rules! stored_events {
     (
         $(#[$meta:meta])*
         $name:ident of $aggregate:literal {
-            $( $(#[$variant_meta:meta])* $variant:ident = $number:literal, $kind:literal, $schema:literal; )*
+            $( $(#[$variant_meta:meta])* $variant:ident = $number:literal, $kind:literal, $schema:literal
+               $(, from [$($upcaster:path),+ $(,)?])?; )*
         }
     ) => {
         $(#[$meta])*
@@ -118,14 +176,11 @@ macro_rules! stored_events {
             fn decode(number: u16, schema: u16, payload: &[u8]) -> Result<Self, $crate::DecodeError> {
                 match number {
                     $( $number => {
-                        if schema != $schema {
-                            return Err($crate::DecodeError::UnknownSchema { kind: $kind, found: schema, newest: $schema });
-                        }
-                        serde_json::from_slice(payload)
-                            .map(Self::$variant)
-                            .map_err(|source| $crate::DecodeError::Payload { kind: $kind, source })
+                        const OLDER: &[$crate::Upcaster] = &[$($($upcaster),+)?];
+                        const { assert!(OLDER.len() + 1 == $schema, "one upcaster for each schema before the newest") };
+                        $crate::event::payload($kind, OLDER, schema, payload).map(Self::$variant)
                     } )*
-                    _ => Err($crate::DecodeError::UnknownKind { number, aggregate: $aggregate }),
+                    _ => Err($crate::DecodeError::no_kind_of($aggregate, number)),
                 }
             }
         }
@@ -142,3 +197,6 @@ macro_rules! stored_events {
     };
 }
 pub(crate) use stored_events;
+
+#[cfg(test)]
+mod tests;

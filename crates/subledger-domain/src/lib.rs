@@ -4,8 +4,8 @@
 //! no SQL and no HTTP type in this crate, and none may come in: the same decision must fall out of the same
 //! history on every node and in every replay.
 //!
-//! Four aggregates live in a channel's log ([`channel`], [`binding`], [`ledger`], [`message`]) and one in the log
-//! `main` ([`app`]). Each is a [`Decide`]: a [`cqrs_es::Aggregate`] whose decision is synchronous and pure.
+//! Four aggregates live in a channel's log ([`channel`], [`binding`], [`ledger`], [`message`]) and two in the log
+//! `main` ([`app`], [`person`]). Each is a [`Decide`]: a [`cqrs_es::Aggregate`] whose decision is synchronous and pure.
 //! [`template_values`] holds WeChat's rules for the values of a template.
 
 pub mod app;
@@ -17,13 +17,14 @@ mod evidence;
 mod ids;
 pub mod ledger;
 pub mod message;
+pub mod person;
 mod stream;
 mod template;
 pub mod template_values;
 mod time;
 
 pub use decide::{At, Decide};
-pub use event::{ALL_KINDS, DecodeError, EventKind, StoredEvent, kind_by_name, kind_by_number};
+pub use event::{ALL_KINDS, DecodeError, EventKind, StoredEvent, Upcaster, kind_by_name, kind_by_number};
 pub use evidence::{Evidence, EvidenceSource};
 pub use ids::{
     AppId, ChannelCode, DeliveryId, IdError, LotId, MessageId, Openid, ReportId, SubjectId, TemplateId,

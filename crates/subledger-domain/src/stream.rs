@@ -87,6 +87,21 @@ impl StreamName {
         Self(format!("app/{id}"))
     }
 
+    /// What concerns a user as a person: erasures (log `main`).
+    pub fn user(user: UserRef) -> Self {
+        Self(format!("user/{user}"))
+    }
+
+    /// What concerns the person behind an openid (log `main`; a subject is of one channel, so the name is unique).
+    pub fn subject(subject: SubjectId) -> Self {
+        Self(format!("subject/{subject}"))
+    }
+
+    /// What the names of all ledgers of an openid begin with.
+    pub fn ledgers_of(subject: SubjectId) -> String {
+        format!("ledger/{subject}/")
+    }
+
     /// The aggregate type before the first slash.
     pub fn aggregate_type(&self) -> &str {
         self.0.split_once('/').map_or(self.0.as_str(), |(kind, _)| kind)

@@ -14,6 +14,7 @@ use crate::{
     channels::RefreshTimes,
     dispatch::{self, DispatchSettings, Signals},
     gateway::Gateway,
+    retention::{self, RetentionSettings, Turn},
 };
 
 /// Settings of the engine.
@@ -80,6 +81,8 @@ struct Shared {
     closing: CancellationToken,
     /// The dispatcher, until it is waited for.
     dispatcher: Mutex<Option<JoinHandle<()>>>,
+    /// The retention sweeper, until it is waited for.
+    sweeper: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Everything a node runs. Cheap to clone.
@@ -111,6 +114,7 @@ impl Engine {
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
+            sweeper: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -120,6 +124,15 @@ impl Engine {
         let mut dispatcher = self.shared.dispatcher.lock().await;
         if dispatcher.is_none() {
             *dispatcher = Some(tokio::spawn(dispatch::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
+    /// Starts deleting what was kept long enough, whenever it is this node's `turn`.
+    pub async fn start_retention(&self, settings: RetentionSettings, turn: Arc<dyn Turn>) {
+        let mut sweeper = self.shared.sweeper.lock().await;
+        if sweeper.is_none() {
+            let stop = self.shared.stop.clone();
+            *sweeper = Some(tokio::spawn(retention::run(self.clone(), settings, turn, stop)));
         }
     }
 
@@ -133,6 +146,12 @@ impl Engine {
             && let Err(error) = dispatcher.await
         {
             tracing::error!(error = %error, "the dispatcher ended badly");
+        }
+        let sweeper = self.shared.sweeper.lock().await.take();
+        if let Some(sweeper) = sweeper
+            && let Err(error) = sweeper.await
+        {
+            tracing::error!(error = %error, "the retention sweeper ended badly");
         }
         self.shared.executor.shutdown().await;
         self.shared.projections.shutdown().await;

@@ -19,6 +19,13 @@ pub(crate) const QUEUE_ROWS: &str = "subledger_queue_rows";
 /// Age in seconds of the oldest delivery that is due. Label: `channel`.
 pub(crate) const OLDEST_UNDONE_SECONDS: &str = "subledger_oldest_undone_seconds";
 
+/// Persons erased. No label: nothing about whom.
+pub(crate) const ERASURES: &str = "subledger_erasures_total";
+/// Rows deleted because they were kept long enough. Label: `class`.
+pub(crate) const RETENTION_ROWS: &str = "subledger_retention_deleted_rows_total";
+/// Bytes of their values. Label: `class`.
+pub(crate) const RETENTION_BYTES: &str = "subledger_retention_deleted_bytes_total";
+
 /// Registers units and help texts with the installed recorder.
 pub fn describe_metrics() {
     describe_counter!(ATTEMPTS, Unit::Count, "Attempts to hand a delivery to WeChat, by outcome");
@@ -28,5 +35,12 @@ pub fn describe_metrics() {
     describe_counter!(RECIPIENTS, Unit::Count, "Recipients of accepted messages, by result");
     describe_counter!(SWEPT, Unit::Count, "Leases of lost nodes found and resolved");
     describe_gauge!(QUEUE_ROWS, Unit::Count, "Deliveries not ended, by state");
+    describe_counter!(ERASURES, Unit::Count, "Persons erased");
+    describe_counter!(
+        RETENTION_ROWS,
+        Unit::Count,
+        "Rows deleted because they were kept long enough, by class"
+    );
+    describe_counter!(RETENTION_BYTES, Unit::Bytes, "Bytes of the rows deleted by retention, by class");
     describe_gauge!(OLDEST_UNDONE_SECONDS, Unit::Seconds, "Age of the oldest delivery that is due");
 }

@@ -65,8 +65,9 @@ impl Work for Bind {
         let result = match events.first() {
             Some(BindingEvent::Bound(_)) => BindResult::Bound,
             Some(BindingEvent::Moved(_)) => BindResult::Moved,
-            _ => return Ok(BindResult::Unchanged),
+            _ => BindResult::Unchanged,
         };
+        // Also where nothing changed: what is kept stays, and what an erasure took a moment ago comes back.
         stage.effect(Effect::KeepOpenid { subject: self.subject, openid: self.openid.clone() });
         stage.effect(Effect::KeepUserId { user: self.user, userid: self.userid.clone() });
         Ok(result)

@@ -27,5 +27,7 @@ mod settings;
 mod views;
 
 pub use metric_definitions::describe_metrics;
+#[cfg(feature = "noop")]
+pub use router::noop_router;
 pub use router::{openapi, router};
 pub use settings::HttpSettings;

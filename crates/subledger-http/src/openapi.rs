@@ -114,7 +114,8 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
     if id != "whoami" {
         list.extend([WITH_RIGHT, WITH_INPUT]);
     }
-    if has_channel || id == "read_events" {
+    // A person to be erased may be unknown, or looked for in a channel that does not exist.
+    if has_channel || matches!(id.as_str(), "read_events" | "erase_user") {
         list.push(WITH_CHANNEL);
     }
     if write {

@@ -20,7 +20,8 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        channels, client_reports, deliveries, events, health, ledgers, messages, templates, users, whoami,
+        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, templates, users,
+        whoami,
     },
 };
 
@@ -42,6 +43,7 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(users::list_users, users::bind_user))
         .routes(routes!(users::show_user, users::unbind_user))
         .routes(routes!(users::list_user_ledgers))
+        .routes(routes!(erasures::erase_user))
         .routes(routes!(client_reports::report_tap))
         .routes(routes!(ledgers::list_ledgers))
         .routes(routes!(ledgers::show_ledger))
@@ -78,8 +80,21 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 ///
 /// `metrics` is rendered at `/metrics`; whoever installed the recorder runs its upkeep.
 pub fn router(engine: Engine, settings: HttpSettings, metrics: PrometheusHandle) -> Router {
-    let context = Context::new(engine, settings, metrics);
     let (api, _) = api().split_for_parts();
+    assemble(Context::new(engine, settings, metrics), api)
+}
+
+/// The same with the log switched for a no-op: beside the route that reports a tap stands one, ending in `-noop`, that does
+/// everything the first one does but decide and record. What the benchmark measures the log against.
+#[cfg(feature = "noop")]
+pub fn noop_router(engine: Engine, settings: HttpSettings, metrics: PrometheusHandle) -> Router {
+    let (api, _) = api().split_for_parts();
+    let noop = axum::routing::post(client_reports::report_tap_noop);
+    let api = api.route("/channels/{code}/client-reports-noop", noop);
+    assemble(Context::new(engine, settings, metrics), api)
+}
+
+fn assemble(context: Context, api: Router<Context>) -> Router {
     let (service, _) = service().split_for_parts();
     // The last layer added is the first to see a request.
     let api = api

@@ -7,6 +7,7 @@ pub(crate) mod channels;
 pub(crate) mod client_reports;
 mod data;
 pub(crate) mod deliveries;
+pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod ledgers;

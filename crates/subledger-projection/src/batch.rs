@@ -4,7 +4,7 @@
 //! whoever loses a race changes nothing and learns where things stand; holding no lock while it folds, it never makes the
 //! writer of the log wait for more than the write itself.
 
-use subledger_domain::LogName;
+use subledger_domain::{LogName, kind_by_number};
 use subledger_store::{Position, Recorded, Store, StoreError};
 
 use crate::{
@@ -53,13 +53,7 @@ async fn isolate(
         let rest = after(events, target.position);
         return match rest {
             [] => Ok(Applied::Moved(targets.to_vec())),
-            [poison] => {
-                let reason = match std::error::Error::source(refusal) {
-                    Some(source) => format!("{refusal}: {source}"),
-                    None => refusal.to_string(),
-                };
-                pause(store, log, target, poison.position, reason).await
-            }
+            [poison] => stop(store, log, target, poison, with_causes(refusal)).await,
             _ => Box::pin(apply(store, log, targets, &rest[..rest.len().div_ceil(2)])).await,
         };
     }
@@ -73,14 +67,14 @@ async fn isolate(
     Ok(Applied::Moved(moved))
 }
 
-async fn pause(
+async fn stop(
     store: &Store,
     log: &LogName,
     target: &Checkpoint,
-    position: Position,
+    event: &Recorded,
     error: String,
 ) -> Result<Applied, StoreError> {
-    let to = Checkpoint { pause: Some(Pause { position, error }), ..target.clone() };
+    let to = Checkpoint { pause: Some(pause_at(event, error)), ..target.clone() };
     let steps = [checkpoint::advance(log, target, &to, store.clock().now())];
     match write(store, "pausing a projection", &steps).await? {
         Some(_) => Ok(Applied::Moved(vec![to])),
@@ -143,8 +137,8 @@ async fn fold(
             // What was folded before the poison is lost with the model; fold again without it.
             Err(poison) => {
                 let sound = events.partition_point(|event| event.position < poison.position);
+                pause = events.get(sound).map(|event| pause_at(event, with_causes(&poison.error)));
                 events = &events[..sound];
-                pause = Some(Pause { position: poison.position, error: poison.error.to_string() });
             }
         }
     };
@@ -152,7 +146,8 @@ async fn fold(
     if events.is_empty() && pause.is_none() {
         pause.clone_from(&target.pause);
     }
-    let to = Checkpoint { position, pause, ..target.clone() };
+    let passed = events.iter().filter(|event| kind_by_number(event.kind).is_none()).count() as u64;
+    let to = Checkpoint { position, pause, unknown: target.unknown + passed, ..target.clone() };
     let mut steps = vec![checkpoint::advance(log, target, &to, store.clock().now())];
     for change in model.changes().map_err(|error| unreadable(target.projection, &error))? {
         let params = vec![log.as_str().into(), target.generation.into(), change.rows.into()];
@@ -169,7 +164,7 @@ async fn build(
 ) -> Result<Result<Box<dyn Model>, Poison>, StoreError> {
     let mut model = model(target.projection);
     for event in events {
-        if let Err(error) = model.take(event) {
+        if let Err(error) = model.take(&event.into()) {
             return Ok(Err(Poison { position: event.position, error }));
         }
     }
@@ -184,7 +179,22 @@ async fn build(
     Ok(model.fold().map(|()| model))
 }
 
+fn pause_at(event: &Recorded, error: String) -> Pause {
+    Pause { position: event.position, stream: event.stream.to_string(), kind: event.kind_name(), error }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
 /// Rows that are not what this version writes: tampered with, or left by another version. A rebuild cures it.
-fn unreadable(projection: ProjectionName, error: &serde_json::Error) -> StoreError {
+pub(crate) fn unreadable(projection: ProjectionName, error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt(format!("rows of projection {projection} cannot be read; rebuild it: {error}"))
 }

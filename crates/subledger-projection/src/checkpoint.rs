@@ -18,6 +18,10 @@ use crate::{
 pub struct Pause {
     /// The event.
     pub position: Position,
+    /// Its stream; empty if it was not noted.
+    pub stream: String,
+    /// The name of its kind, or `unknown.<number>`; empty if it was not noted.
+    pub kind: String,
     /// Why it cannot be applied.
     pub error: String,
 }
@@ -29,9 +33,19 @@ pub(crate) struct Checkpoint {
     pub(crate) generation: i64,
     pub(crate) position: Position,
     pub(crate) pause: Option<Pause>,
+    /// Events of kinds that this version does not know and that were passed over.
+    pub(crate) unknown: u64,
 }
 
-type CheckpointTuple = (String, i64, i64, Option<i64>, Option<String>);
+impl Checkpoint {
+    /// A generation without rows.
+    pub(crate) const fn empty(projection: ProjectionName, generation: i64) -> Self {
+        Self { projection, generation, position: Position(0), pause: None, unknown: 0 }
+    }
+}
+
+type Text = Option<String>;
+type CheckpointTuple = (String, i64, i64, Option<i64>, Text, Text, Text, i64);
 
 /// Why a generation is under construction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +59,7 @@ pub(crate) enum Purpose {
 /// Rows deleted in one transaction when a generation is dropped: enough to be quick, few enough not to hold up others.
 const DROP_CHUNK: i64 = 5_000;
 
-/// A generation under construction that made no progress for this long was left behind by a process that ended.
+/// A generation under verification that made no progress for this long was left behind by a process that ended.
 const ABANDONED_AFTER_SECONDS: i64 = 15 * 60;
 
 /// Makes sure that every projection of a log has a live generation.
@@ -66,6 +80,19 @@ pub(crate) async fn live(store: &Store, log: &LogName) -> Result<Vec<Checkpoint>
     let rows =
         ask(store, "reading checkpoints", statement!(checkpoints::LIVE), &[log.as_str().into()]).await?;
     known(log, rows)
+}
+
+/// The live generations of every log.
+pub(crate) async fn all_live(store: &Store) -> Result<Vec<(LogName, Checkpoint)>, StoreError> {
+    type Row = (String, String, i64, i64, Option<i64>, Text, Text, Text, i64);
+    let rows: Vec<Row> = ask(store, "reading checkpoints", statement!(checkpoints::ALL_LIVE), &[]).await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for (log, name, generation, position, at, stream, kind, error, unknown) in rows {
+        let log = LogName::new(log);
+        let one = known(&log, vec![(name, generation, position, at, stream, kind, error, unknown)])?;
+        all.extend(one.into_iter().map(|one| (log.clone(), one)));
+    }
+    Ok(all)
 }
 
 /// The live generations of a log, by name, as of a snapshot.
@@ -90,17 +117,20 @@ pub(crate) async fn one_in(
 /// Projections of a newer version are none of our business; their rows are left alone.
 fn known(log: &LogName, rows: Vec<CheckpointTuple>) -> Result<Vec<Checkpoint>, StoreError> {
     let mut checkpoints = Vec::with_capacity(rows.len());
-    for (name, generation, position, paused_position, paused_error) in rows {
+    for (name, generation, position, paused_position, stream, kind, error, unknown) in rows {
         let Some(projection) = ProjectionName::from_name(&name) else { continue };
         let pause = match paused_position {
             Some(at) => Some(Pause {
                 position: positive(log, projection, at)?,
-                error: paused_error.unwrap_or_default(),
+                stream: stream.unwrap_or_default(),
+                kind: kind.unwrap_or_default(),
+                error: error.unwrap_or_default(),
             }),
             None => None,
         };
         let position = positive(log, projection, position)?;
-        checkpoints.push(Checkpoint { projection, generation, position, pause });
+        let unknown = u64::try_from(unknown).unwrap_or_default();
+        checkpoints.push(Checkpoint { projection, generation, position, pause, unknown });
     }
     Ok(checkpoints)
 }
@@ -121,8 +151,10 @@ pub(crate) fn advance(log: &LogName, from: &Checkpoint, to: &Checkpoint, now: Ti
     params.push(int(from.position.0).into());
     params.push(int(to.position.0).into());
     params.push(Param::MaybeInt(to.pause.as_ref().map(|pause| int(pause.position.0))));
-    params.push(Param::MaybeText(to.pause.as_ref().map(|pause| pause.error.clone())));
+    let text = |of: fn(&Pause) -> &String| Param::MaybeText(to.pause.as_ref().map(of).cloned());
+    params.extend([text(|pause| &pause.stream), text(|pause| &pause.kind), text(|pause| &pause.error)]);
     params.push(now.micros().into());
+    params.push(int(to.unknown).into());
     Step::guard(statement!(checkpoints::ADVANCE), params)
 }
 
@@ -145,11 +177,53 @@ pub(crate) async fn begin(
         let mut params = key(log, projection, free);
         params.push(purpose.into());
         params.push(store.clock().now().micros().into());
+        params.push(projection.schema().into());
         let steps = [Step::guard(statement!(checkpoints::BEGIN), params)];
         if write(store, "beginning a generation", &steps).await?.is_some() {
-            return Ok(Checkpoint { projection, generation: free, position: Position(0), pause: None });
+            return Ok(Checkpoint::empty(projection, free));
         }
     }
+}
+
+/// The furthest generation that a rebuild left unfinished and that this version can go on with; every other unfinished one
+/// is dropped. Only for whoever holds the lease of rebuilding this log.
+pub(crate) async fn resume(
+    store: &Store,
+    log: &LogName,
+    projection: ProjectionName,
+    head: Position,
+) -> Result<Option<Checkpoint>, StoreError> {
+    let params = [log.as_str().into(), projection.as_str().into()];
+    let unfinished: Vec<(i64, i64, i64)> =
+        ask(store, "looking for unfinished rebuilds", statement!(checkpoints::UNFINISHED), &params).await?;
+    let mut found = None;
+    for (generation, position, schema) in unfinished {
+        let position = positive(log, projection, position)?;
+        let usable = schema == projection.schema() && position <= head;
+        if usable && found.is_none() {
+            found = Some(Checkpoint { position, ..Checkpoint::empty(projection, generation) });
+        } else {
+            give_up(store, log, &Checkpoint::empty(projection, generation)).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// Keeps the live generations of a log where they stand for `micros`, so that a rebuild can become as far as they are. Whoever
+/// wants to move them meanwhile is told that they do not stand where he believed, and looks again.
+pub(crate) async fn hold_live(
+    store: &Store,
+    log: &LogName,
+    projections: &[ProjectionName],
+    micros: i64,
+) -> Result<(), StoreError> {
+    let now = store.clock().now().micros();
+    let hold = |projection: &ProjectionName| {
+        let params = vec![log.as_str().into(), projection.as_str().into(), now.into(), micros.into()];
+        Step::new(statement!(checkpoints::HOLD_LIVE), params)
+    };
+    let steps: Vec<_> = projections.iter().map(hold).collect();
+    write(store, "holding projections", &steps).await.map(|_| ())
 }
 
 /// Makes a rebuilt generation the live one, unless the live one is further. The old one is left to be dropped.
@@ -169,7 +243,8 @@ pub(crate) async fn give_up(store: &Store, log: &LogName, built: &Checkpoint) ->
     drop_rows(store, log, built.projection, built.generation).await
 }
 
-/// Drops every generation that was replaced, given up, or left behind by a process that ended.
+/// Drops every generation that was replaced, given up, or left behind by a verification that ended badly. Unfinished
+/// rebuilds are kept: see [`resume`].
 pub(crate) async fn sweep(
     store: &Store,
     log: &LogName,

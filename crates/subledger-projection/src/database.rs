@@ -132,7 +132,7 @@ fn sqlite_step(step: &Step) -> Query<'_, Sqlite, SqliteArguments> {
     bind_all!(sqlx::query(step.statement.sqlite), &step.params)
 }
 
-fn pg_step(step: &Step) -> Query<'_, Postgres, PgArguments> {
+pub(crate) fn pg_step(step: &Step) -> Query<'_, Postgres, PgArguments> {
     bind_all!(sqlx::query(step.statement.postgres), &step.params)
 }
 
@@ -144,7 +144,7 @@ pub(crate) async fn ask<T: Tuple>(
     params: &[Param],
 ) -> Result<Vec<T>, StoreError> {
     let rows = match store.database() {
-        Database::Sqlite(db) => sqlite_rows(statement, params).fetch_all(&db.readers).await,
+        Database::Sqlite(db) => sqlite_rows(statement, params).fetch_all(&db.views_readers).await,
         Database::Postgres(pool) => pg_rows(statement, params).fetch_all(pool).await,
     };
     rows.map_err(|source| StoreError::sort(doing, source))
@@ -165,7 +165,7 @@ impl Snapshot {
     /// The same of a database that is no store, because it is only looked at.
     pub(crate) async fn of(database: &Database, doing: &'static str) -> Result<Self, StoreError> {
         let taken = match database {
-            Database::Sqlite(db) => db.readers.begin().await.map(Self::Sqlite),
+            Database::Sqlite(db) => db.views_readers.begin().await.map(Self::Sqlite),
             Database::Postgres(pool) => {
                 pool.begin_with("begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 60000").await.map(Self::Postgres)
             }
@@ -225,7 +225,7 @@ pub(crate) async fn write(
     steps: &[Step],
 ) -> Result<Option<Vec<u64>>, StoreError> {
     let written = match store.database() {
-        Database::Sqlite(db) => write_sqlite(&mut *db.unclaimed().await, steps).await,
+        Database::Sqlite(db) => write_sqlite(&mut *db.views_writer().await, steps).await,
         Database::Postgres(pool) => match pool.acquire().await {
             Ok(mut connection) => write_postgres(&mut connection, steps).await,
             Err(error) => Err(error),
@@ -272,14 +272,20 @@ async fn write_postgres(
 
 /// Whether the database refused a value: the same write will be refused for ever.
 pub(crate) fn is_refusal_of_data(error: &StoreError) -> bool {
-    let StoreError::Database { source: DriverError::Sqlx(sqlx::Error::Database(error)), .. } = error else {
-        return false;
-    };
-    match error.code().as_deref() {
-        // PostgreSQL: data exception, integrity constraint violation.
-        Some(code) if code.len() == 5 => code.starts_with("22") || code.starts_with("23"),
-        // SQLite: too big, constraint, mismatch; extended codes carry the primary one in the low byte.
-        Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20)),
-        None => false,
+    // SQLite: too big, constraint, mismatch; extended codes carry the primary one in the low byte.
+    let sqlite = |code: i32| matches!(code & 0xff, 18..=20);
+    match error {
+        StoreError::Database { source: DriverError::Sqlx(sqlx::Error::Database(error)), .. } => {
+            match error.code().as_deref() {
+                // PostgreSQL: data exception, integrity constraint violation.
+                Some(code) if code.len() == 5 => code.starts_with("22") || code.starts_with("23"),
+                Some(code) => code.parse().is_ok_and(sqlite),
+                None => false,
+            }
+        }
+        StoreError::Database { source: DriverError::Rusqlite(error), .. } => {
+            error.sqlite_error().is_some_and(|error| sqlite(error.extended_code))
+        }
+        _ => false,
     }
 }

@@ -4,7 +4,7 @@ use subledger_domain::LogName;
 use subledger_store::{Position, StoreError};
 use thiserror::Error;
 
-use crate::ProjectionName;
+use crate::{Pause, ProjectionName};
 
 /// A query was not answered.
 #[derive(Debug, Error)]
@@ -24,7 +24,9 @@ pub enum QueryError {
 #[derive(Debug, Error)]
 pub enum ProjectionError {
     /// An event cannot be applied; the live rows are untouched.
-    #[error("projection {projection} of log {log} cannot apply the event at position {position}: {error}")]
+    #[error(
+        "projection {projection} of log {log} cannot apply the event at position {position} ({kind} of stream {stream}): {error}"
+    )]
     Poison {
         /// The log.
         log: LogName,
@@ -32,8 +34,33 @@ pub enum ProjectionError {
         projection: ProjectionName,
         /// The event.
         position: Position,
+        /// Its stream.
+        stream: String,
+        /// The name of its kind, or `unknown.<number>`.
+        kind: String,
         /// Why.
         error: String,
+    },
+    /// An event is of a kind that this version does not know: rows built by it would miss what the event says.
+    #[error(
+        "the event at position {position} of log {log} (stream {stream}) is of kind {kind}, which this version does not know; \
+         rebuild and verify with a version that does"
+    )]
+    UnknownKind {
+        /// The log.
+        log: LogName,
+        /// The event.
+        position: Position,
+        /// Its stream.
+        stream: String,
+        /// Its kind number.
+        kind: u16,
+    },
+    /// Another rebuild of the same log is under way.
+    #[error("another rebuild of log {log} is under way")]
+    Busy {
+        /// The log.
+        log: LogName,
     },
     /// The rows under construction changed under our hands: another rebuild of the same projection took them for
     /// abandoned. Start again.
@@ -47,6 +74,13 @@ pub enum ProjectionError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ProjectionError {
+    pub(crate) fn poison(log: &LogName, projection: ProjectionName, pause: Pause) -> Self {
+        let Pause { position, stream, kind, error } = pause;
+        Self::Poison { log: log.clone(), projection, position, stream, kind, error }
+    }
 }
 
 /// The position waited for is not applied yet.

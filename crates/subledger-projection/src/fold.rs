@@ -1,24 +1,27 @@
 //! Folds: how an event changes rows. Pure and in memory; the same code for both databases and for rebuilds.
 //!
-//! A [`Model`] lives for one batch: it takes the events, says which rows it needs (as often as it has to), folds, and
+//! A [`Model`] lives for one batch (in a rebuild, for all of them): it takes the events, says which rows it needs (as often as it has to), folds, and
 //! hands the changed rows back. It must never ask anything but the rows and the events: no clock, no database, no other
 //! projection, or a rebuild would come to another result.
 
 mod apps;
 mod bindings;
 mod channels;
+mod incoming;
 mod ledgers;
 mod messages;
 
 use subledger_domain::{DecodeError, Timestamp};
-use subledger_store::{Position, Recorded};
+use subledger_store::Position;
 use thiserror::Error;
 
 use crate::{
     ProjectionName,
+    cache::Held,
     table::{Change, Need, Table},
 };
 
+pub(crate) use incoming::{About, Incoming, LedgerKey};
 pub(crate) use ledgers::LedgerBook;
 
 /// When and where an event was recorded.
@@ -26,12 +29,6 @@ pub(crate) use ledgers::LedgerBook;
 pub(crate) struct Stamp {
     pub(crate) position: Position,
     pub(crate) at: Timestamp,
-}
-
-impl From<&Recorded> for Stamp {
-    fn from(recorded: &Recorded) -> Self {
-        Self { position: recorded.position, at: recorded.recorded_at }
-    }
 }
 
 /// Why an event cannot be applied.
@@ -55,10 +52,10 @@ pub(crate) struct Poison {
     pub(crate) error: FoldError,
 }
 
-/// One projection during one batch.
-pub(crate) trait Model: Send {
+/// One projection during one batch, or, in a rebuild, during many.
+pub(crate) trait Model: Send + Sync {
     /// Takes the next event, in order; events of no concern are passed over.
-    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError>;
+    fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError>;
     /// The rows it needs next. Asked again after each load, until it needs none.
     fn need(&mut self) -> Option<Need>;
     /// Takes rows it needed; those that do not exist are left out.
@@ -67,6 +64,8 @@ pub(crate) trait Model: Send {
     fn fold(&mut self) -> Result<(), Poison>;
     /// The rows to write.
     fn changes(&self) -> Result<Vec<Change>, serde_json::Error>;
+    /// The rows of its tables, for a rebuild, which keeps them from batch to batch.
+    fn tables(&mut self) -> Vec<&mut dyn Held>;
 }
 
 /// An empty model of a projection.

@@ -11,7 +11,11 @@
 //! memory, write the changed rows of each table in one statement and advance the checkpoint only if it still stands
 //! where the rows were read. So there is no statement per event, and several runners cannot apply a batch twice.
 
+mod balances;
 mod batch;
+mod builder;
+mod bulk;
+mod cache;
 mod checkpoint;
 mod compare;
 mod database;
@@ -26,11 +30,14 @@ mod rebuild;
 mod replay;
 mod rows;
 mod runner;
+mod sheet;
 mod sqlite;
 mod status;
 mod table;
 mod verify;
 
+pub use balances::{Balances, rebuild_balances};
+pub use builder::{Progress, RebuildLimits};
 pub use checkpoint::Pause;
 pub use compare::{Comparison, LiveDigest, live_digests};
 pub use error::{NotYet, ProjectionError, QueryError};
@@ -38,7 +45,7 @@ pub use metric_definitions::describe_metrics;
 pub use names::ProjectionName;
 pub use page::{Answer, MAX_PAGE, Page, PageRequest};
 pub use queries::{AppKeyAnswer, MessageFilter, Queries};
-pub use rebuild::{Progress, rebuild};
+pub use rebuild::{rebuild, rebuild_within};
 pub use replay::{Replay, ReplayError};
 pub use rows::{
     AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState, LedgerRow, LotRow,

@@ -39,6 +39,14 @@ impl ProjectionName {
         }
     }
 
+    /// The version of its fold and its rows. Raised whenever the same events lead to other rows than before: a rebuild that a
+    /// node of another version left unfinished then begins anew instead of going on.
+    pub(crate) const fn schema(self) -> i64 {
+        match self {
+            Self::Channels | Self::Bindings | Self::Ledgers | Self::Messages | Self::Apps => 1,
+        }
+    }
+
     /// The projection with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|projection| projection.as_str() == name)
@@ -48,6 +56,11 @@ impl ProjectionName {
     pub fn of_log(log: &LogName) -> &'static [Self] {
         if log.as_str() == LogName::MAIN { Self::OF_MAIN } else { Self::OF_CHANNEL }
     }
+}
+
+/// A name for a holder of leases that nobody else has.
+pub(crate) fn unique_holder() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 impl fmt::Display for ProjectionName {

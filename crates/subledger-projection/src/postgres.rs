@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod bindings;
+pub(crate) mod bulk;
 pub(crate) mod channels;
 pub(crate) mod checkpoints;
 pub(crate) mod ledgers;

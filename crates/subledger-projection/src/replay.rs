@@ -49,7 +49,9 @@ impl Replay {
             |error: serde_json::Error| ReplayError { position: last.position, reason: error.to_string() };
         let mut model = model(self.projection);
         for event in events {
-            model.take(event).map_err(|error| poisoned(Poison { position: event.position, error }))?;
+            model
+                .take(&event.into())
+                .map_err(|error| poisoned(Poison { position: event.position, error }))?;
         }
         while let Some(need) = model.need() {
             let keys: Vec<Value> = serde_json::from_str(&need.keys).map_err(defect)?;

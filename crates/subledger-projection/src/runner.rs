@@ -1,4 +1,4 @@
-//! Follows the logs: one task per log brings its projections up to date and keeps them there.
+//! Follows the logs: one task per log brings its projections up to date and keeps them there, on one node at a time.
 //!
 //! A node that loses its database only falls behind: every step starts from the checkpoint in the database, so nothing in
 //! memory has to survive. What this node knows of the checkpoints is published, and waiting for a position is waiting for
@@ -6,6 +6,7 @@
 //! node may be of a newer version that can read it.
 
 mod follow;
+mod keeper;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use subledger_domain::LogName;
+use metrics::gauge;
+use subledger_domain::{LogName, Timestamp};
 use subledger_store::{Position, Store};
 use tokio::{
     sync::watch,
@@ -21,7 +23,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{NotYet, Pause, ProjectionName, checkpoint::Checkpoint};
+use crate::{
+    NotYet, Pause, ProjectionName,
+    checkpoint::Checkpoint,
+    metric_definitions::{BEHIND, PAUSED, PAUSED_POSITION},
+    names::unique_holder,
+};
 
 /// Bounds of the runner.
 #[derive(Debug, Clone)]
@@ -31,11 +38,14 @@ pub struct ProjectionsConfig {
     pub batch: u32,
     /// The longest pause between two attempts while the database does not answer.
     pub max_backoff: Duration,
+    /// How long a node that died keeps the projections of its logs, on PostgreSQL; at least a second. It renews four times as
+    /// often.
+    pub lease: Duration,
 }
 
 impl Default for ProjectionsConfig {
     fn default() -> Self {
-        Self { batch: 500, max_backoff: Duration::from_secs(5) }
+        Self { batch: 500, max_backoff: Duration::from_secs(5), lease: Duration::from_secs(4) }
     }
 }
 
@@ -52,12 +62,22 @@ pub struct Lag {
     pub head: Position,
     /// Where and why it is stopped, if it is.
     pub paused: Option<Pause>,
+    /// Events of kinds that this version does not know and that it passed over.
+    pub unknown: u64,
+    /// When the oldest event was recorded that it has not applied, as of a moment ago; none if it is not behind.
+    pub oldest: Option<Timestamp>,
 }
 
 impl Lag {
     /// Events that are not applied yet.
     pub const fn behind(&self) -> u64 {
         self.head.0.saturating_sub(self.position.0)
+    }
+
+    /// How long the oldest event has waited that is not applied; none if there is none.
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        let micros = now.micros().saturating_sub(self.oldest?.micros());
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or_default()))
     }
 }
 
@@ -66,6 +86,8 @@ impl Lag {
 struct Standing {
     head: Position,
     checkpoints: BTreeMap<ProjectionName, Checkpoint>,
+    /// When the oldest event was recorded that a projection has not applied.
+    oldest: BTreeMap<ProjectionName, Timestamp>,
 }
 
 impl Standing {
@@ -79,24 +101,113 @@ impl Standing {
     }
 }
 
+/// A log that this node follows.
+#[derive(Clone, Default)]
+struct Followed {
+    standing: watch::Sender<Standing>,
+    /// Whether this node runs its projections; otherwise it only looks where they stand.
+    turn: watch::Sender<bool>,
+    /// How many callers wait for a position.
+    waiting: watch::Sender<usize>,
+}
+
+impl Followed {
+    fn has_turn(&self) -> bool {
+        *self.turn.borrow()
+    }
+
+    fn give_turn(&self, turn: bool) {
+        self.turn.send_if_modified(|now| std::mem::replace(now, turn) != turn);
+    }
+
+    fn note_oldest(&self, projection: ProjectionName, oldest: Option<Timestamp>) {
+        self.standing.send_if_modified(|standing| match oldest {
+            Some(at) => standing.oldest.insert(projection, at) != Some(at),
+            None => standing.oldest.remove(&projection).is_some(),
+        });
+    }
+
+    /// Tells whoever waits, and the metrics, where the projections stand.
+    fn publish(&self, log: &LogName, head: Position, checkpoints: &[Checkpoint]) {
+        for one in checkpoints {
+            let labels =
+                [("log", log.as_str().to_owned()), ("projection", one.projection.as_str().to_owned())];
+            gauge!(BEHIND, &labels).set(head.0.saturating_sub(one.position.0) as f64);
+            gauge!(PAUSED, &labels).set(if one.pause.is_some() { 1.0 } else { 0.0 });
+            let paused_at = one.pause.as_ref().map_or(0, |pause| pause.position.0);
+            gauge!(PAUSED_POSITION, &labels).set(paused_at as f64);
+        }
+        self.standing.send_if_modified(|standing| {
+            let changed = standing.head != head
+                || checkpoints.iter().any(|one| standing.checkpoints.get(&one.projection) != Some(one));
+            if changed {
+                standing.head = head;
+                standing.checkpoints = checkpoints.iter().map(|one| (one.projection, one.clone())).collect();
+            }
+            changed
+        });
+    }
+}
+
+/// Counts a caller that waits, for as long as it does.
+struct Waiting(watch::Sender<usize>);
+
+impl Waiting {
+    fn on(waiting: &watch::Sender<usize>) -> Self {
+        waiting.send_modify(|count| *count += 1);
+        Self(waiting.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 struct Shared {
     store: Store,
     config: ProjectionsConfig,
-    logs: Mutex<HashMap<LogName, watch::Sender<Standing>>>,
+    /// Who this runner is where leases are concerned.
+    holder: String,
+    logs: Mutex<HashMap<LogName, Followed>>,
     /// Counts the logs in `logs`; changes when one is added.
     known: watch::Sender<usize>,
     stop: CancellationToken,
+    /// It ends badly: leases are not given back.
+    abandoned: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Shared {
-    fn logs(&self) -> MutexGuard<'_, HashMap<LogName, watch::Sender<Standing>>> {
+    fn logs(&self) -> MutexGuard<'_, HashMap<LogName, Followed>> {
         // A map of senders is never half-changed, so a panic elsewhere leaves it usable.
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn subscribe(&self, log: &LogName) -> Option<watch::Receiver<Standing>> {
-        self.logs().get(log).map(watch::Sender::subscribe)
+    fn followed(&self, log: &LogName) -> Option<Followed> {
+        self.logs().get(log).cloned()
+    }
+
+    fn lag(&self) -> Vec<Lag> {
+        let mut lag = Vec::new();
+        for (log, followed) in self.logs().iter() {
+            let standing = followed.standing.borrow();
+            for one in standing.checkpoints.values() {
+                let behind = one.position < standing.head;
+                lag.push(Lag {
+                    log: log.clone(),
+                    projection: one.projection,
+                    position: one.position,
+                    head: standing.head.max(one.position),
+                    paused: one.pause.clone(),
+                    unknown: one.unknown,
+                    oldest: standing.oldest.get(&one.projection).copied().filter(|_| behind),
+                });
+            }
+        }
+        lag.sort_by(|a, b| (&a.log, a.projection).cmp(&(&b.log, b.projection)));
+        lag
     }
 }
 
@@ -112,12 +223,15 @@ impl Projections {
         let shared = Arc::new(Shared {
             store,
             config,
+            holder: unique_holder(),
             logs: Mutex::default(),
             known: watch::Sender::new(0),
             stop: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         shared.tasks.spawn(follow::every_log(Arc::clone(&shared)));
+        shared.tasks.spawn(keeper::keep(Arc::clone(&shared)));
         Self { shared }
     }
 
@@ -158,10 +272,10 @@ impl Projections {
         }
         let until = Instant::now() + deadline;
         let mut known = self.shared.known.subscribe();
-        let mut standing = loop {
+        let followed = loop {
             known.mark_unchanged();
-            match self.shared.subscribe(log) {
-                Some(standing) => break standing,
+            match self.shared.followed(log) {
+                Some(followed) => break followed,
                 // Not followed yet: the log may be so new that this node has not heard of it.
                 None => match timeout_at(until, known.changed()).await {
                     Ok(Ok(())) => {}
@@ -169,6 +283,12 @@ impl Projections {
                 },
             }
         };
+        let mut standing = followed.standing.subscribe();
+        if stands(&standing.borrow()) >= position {
+            return Ok(());
+        }
+        // Where another node runs the log, this one looks often while somebody waits.
+        let _waiting = Waiting::on(&followed.waiting);
         let reached = timeout_at(until, standing.wait_for(|now| stands(now) >= position)).await;
         let reached = reached.is_ok_and(|reached| reached.is_ok());
         if reached { Ok(()) } else { Err(NotYet { at: stands(&standing.borrow()) }) }
@@ -176,24 +296,16 @@ impl Projections {
 
     /// Where every projection this node follows stands, by log and name.
     pub fn lag(&self) -> Vec<Lag> {
-        let mut lag = Vec::new();
-        for (log, standing) in self.shared.logs().iter() {
-            let standing = standing.borrow();
-            for one in standing.checkpoints.values() {
-                lag.push(Lag {
-                    log: log.clone(),
-                    projection: one.projection,
-                    position: one.position,
-                    head: standing.head.max(one.position),
-                    paused: one.pause.clone(),
-                });
-            }
-        }
-        lag.sort_by(|a, b| (&a.log, a.projection).cmp(&(&b.log, b.projection)));
-        lag
+        self.shared.lag()
     }
 
-    /// Finishes the transactions under way and stops.
+    /// Stops as if the process had died: nothing is finished and no lease is given back. For tests of what others do then.
+    pub fn abandon(&self) {
+        self.shared.abandoned.cancel();
+        self.shared.stop.cancel();
+    }
+
+    /// Finishes the transactions under way, gives the leases back and stops.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();

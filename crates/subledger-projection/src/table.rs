@@ -1,6 +1,8 @@
 //! Tables as the folds see them: rows by key, loaded, changed and written in sets.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod columns;
+
+use std::hash::Hash;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -64,6 +66,20 @@ impl Table {
         }
     }
 
+    /// Its columns after the log and the generation; the first [`Self::key_columns`] of them are its key.
+    pub(crate) const fn columns(self) -> &'static [Column] {
+        columns::of(self)
+    }
+
+    /// How many columns make up its key, beside the log and the generation.
+    pub(crate) const fn key_columns(self) -> usize {
+        match self {
+            Self::Channels | Self::Templates | Self::Bindings | Self::Messages | Self::Apps => 1,
+            Self::Ledgers | Self::Deliveries | Self::AppKeys => 2,
+            Self::Lots => 3,
+        }
+    }
+
     /// Its statements for (SQLite, PostgreSQL).
     pub(crate) const fn sql(self) -> (&'static TableSql, &'static TableSql) {
         match self {
@@ -98,10 +114,48 @@ impl Table {
     }
 }
 
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `text` on both databases.
+    Text,
+    /// `integer` on SQLite, `bigint` on PostgreSQL.
+    Int,
+    /// `integer` 0 or 1 on SQLite, `boolean` on PostgreSQL.
+    Flag,
+    /// `text` on SQLite, `jsonb` on PostgreSQL.
+    Json,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+}
+
+const fn text(name: &'static str) -> Column {
+    Column { name, kind: Kind::Text }
+}
+
+const fn int(name: &'static str) -> Column {
+    Column { name, kind: Kind::Int }
+}
+
+const fn flag(name: &'static str) -> Column {
+    Column { name, kind: Kind::Flag }
+}
+
+const fn json(name: &'static str) -> Column {
+    Column { name, kind: Kind::Json }
+}
+
 /// A row with a key.
-pub(crate) trait Row: Serialize + DeserializeOwned + Send {
+pub(crate) trait Row: Serialize + DeserializeOwned + Send + Sync {
+    /// About how many bytes of texts and lists a row and its key own, to bound what is kept in memory.
+    const HEAP_BYTES: usize = 200;
     /// What identifies it within its log and generation, in the order of the primary key.
-    type Key: Ord + Clone + Send;
+    type Key: Ord + Hash + Clone + Send + Sync;
     /// Its table.
     const TABLE: Table;
     /// Its key.
@@ -156,70 +210,4 @@ pub(crate) struct Need {
 pub(crate) struct Change {
     pub(crate) table: Table,
     pub(crate) rows: String,
-}
-
-/// The rows of one table that a batch touches.
-pub(crate) struct Rows<R: Row> {
-    rows: BTreeMap<R::Key, R>,
-    wanted: BTreeSet<R::Key>,
-    changed: BTreeSet<R::Key>,
-}
-
-impl<R: Row> Default for Rows<R> {
-    fn default() -> Self {
-        Self { rows: BTreeMap::new(), wanted: BTreeSet::new(), changed: BTreeSet::new() }
-    }
-}
-
-impl<R: Row> Rows<R> {
-    /// The row with this key will be looked at.
-    pub(crate) fn want(&mut self, key: R::Key) {
-        self.wanted.insert(key);
-    }
-
-    /// What to load, once; nothing if no key is wanted.
-    pub(crate) fn need(&mut self) -> Option<Need> {
-        let wanted = std::mem::take(&mut self.wanted);
-        if wanted.is_empty() {
-            return None;
-        }
-        let keys = Value::Array(wanted.iter().map(R::columns).collect()).to_string();
-        Some(Need { table: R::TABLE, keys })
-    }
-
-    /// Takes loaded rows in.
-    pub(crate) fn load(&mut self, stored: Vec<String>) -> Result<(), serde_json::Error> {
-        for row in stored {
-            let row: R = serde_json::from_str(&row)?;
-            self.rows.insert(row.key(), row);
-        }
-        Ok(())
-    }
-
-    /// The row, to look at.
-    pub(crate) fn get(&self, key: &R::Key) -> Option<&R> {
-        self.rows.get(key)
-    }
-
-    /// The row, to change.
-    pub(crate) fn edit(&mut self, key: &R::Key) -> Option<&mut R> {
-        let row = self.rows.get_mut(key)?;
-        self.changed.insert(key.clone());
-        Some(row)
-    }
-
-    /// A new row, or another in place of the one with its key.
-    pub(crate) fn put(&mut self, row: R) {
-        self.changed.insert(row.key());
-        self.rows.insert(row.key(), row);
-    }
-
-    /// What to write; nothing if nothing changed.
-    pub(crate) fn change(&self) -> Result<Option<Change>, serde_json::Error> {
-        if self.changed.is_empty() {
-            return Ok(None);
-        }
-        let rows: Vec<&R> = self.changed.iter().filter_map(|key| self.rows.get(key)).collect();
-        Ok(Some(Change { table: R::TABLE, rows: serde_json::to_string(&rows)? }))
-    }
 }

@@ -8,10 +8,10 @@ use subledger_domain::LogName;
 use subledger_store::{Position, Store, StoreError};
 
 use crate::{
-    ProjectionError, ProjectionName,
+    Progress, ProjectionError, ProjectionName,
     checkpoint::{self, Checkpoint, Purpose},
     database::{Snapshot, of_table},
-    rebuild::{Progress, abandon, advance, named},
+    rebuild::{abandon, build_for_comparison, named},
     table::Table,
 };
 
@@ -54,11 +54,11 @@ pub async fn digest(
     let mut snapshot = Snapshot::take(store, "reading rows of a projection").await?;
     let live = checkpoint::live_in(&mut snapshot, log).await?;
     let live = live.into_iter().find(|one| one.projection == projection);
-    let none = Checkpoint { projection, generation: 0, position: Position(0), pause: None };
+    let none = Checkpoint::empty(projection, 0);
     Ok(digest_of(&mut snapshot, log, &live.unwrap_or(none)).await?)
 }
 
-/// Verifies the projections of `logs` (all, if none are named), one after the other, while the service runs.
+/// Verifies the projections of `logs` (all, if none are named), log by log, while the service runs.
 pub async fn verify(
     store: &Store,
     logs: Option<&[LogName]>,
@@ -67,37 +67,50 @@ pub async fn verify(
     let mut verified = Vec::new();
     for log in named(store, logs).await? {
         checkpoint::ensure(store, &log).await?;
-        for projection in ProjectionName::of_log(&log) {
-            verified.push(verify_one(store, &log, *projection, &mut progress).await?);
-        }
+        verified.extend(verify_log(store, &log, &mut progress).await?);
     }
     Ok(verified)
 }
 
-async fn verify_one(
+async fn verify_log(
     store: &Store,
     log: &LogName,
-    projection: ProjectionName,
     progress: &mut (impl FnMut(Progress) + Send),
-) -> Result<Verification, ProjectionError> {
-    checkpoint::sweep(store, log, projection).await?;
-    let live = digest(store, log, projection).await?;
-    let mut built = checkpoint::begin(store, log, projection, Purpose::Verify).await?;
-    let rebuilt = match advance(store, log, &mut built, live.position, progress).await {
-        Ok(()) => digest_at(store, log, &built).await,
+) -> Result<Vec<Verification>, ProjectionError> {
+    let mut compared = Vec::new();
+    for projection in ProjectionName::of_log(log) {
+        checkpoint::sweep(store, log, *projection).await?;
+        let live = digest(store, log, *projection).await?;
+        let built = checkpoint::begin(store, log, *projection, Purpose::Verify).await?;
+        compared.push((live, built));
+    }
+    let generations = compared.iter().map(|(_, built)| built.clone()).collect();
+    let until = |projection| {
+        let live = compared.iter().find(|(_, built)| built.projection == projection);
+        live.map_or(Position(0), |(live, _)| live.position)
+    };
+    let mut verified = match build_for_comparison(store, log, generations, until, progress).await {
+        Ok(()) => Ok(Vec::new()),
         Err(error) => Err(error),
     };
-    abandon(store, log, &built).await;
-    let rebuilt = rebuilt?;
-    Ok(Verification {
-        log: log.clone(),
-        projection,
-        position: live.position,
-        equal: live.digest == rebuilt.digest && live.position == rebuilt.position,
-        live_digest: live.digest,
-        rebuilt_digest: rebuilt.digest,
-        rows: rebuilt.rows,
-    })
+    for (live, built) in &compared {
+        if let Ok(results) = &mut verified {
+            match digest_at(store, log, built).await {
+                Ok(rebuilt) => results.push(Verification {
+                    log: log.clone(),
+                    projection: built.projection,
+                    position: live.position,
+                    equal: live.digest == rebuilt.digest && live.position == rebuilt.position,
+                    live_digest: live.digest.clone(),
+                    rebuilt_digest: rebuilt.digest,
+                    rows: rebuilt.rows,
+                }),
+                Err(error) => verified = Err(error),
+            }
+        }
+        abandon(store, log, built).await;
+    }
+    verified
 }
 
 pub(crate) async fn digest_at(

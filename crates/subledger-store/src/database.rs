@@ -12,7 +12,10 @@ use crate::{
     StoreError,
     error::while_doing,
     postgres,
-    rows::{EventColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes},
+    rows::{
+        ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
+        StreamFound, StreamTail, Writes,
+    },
     sqlite,
     store::inspect::{RawColumns, RawHead, RawQueue},
 };
@@ -53,6 +56,14 @@ impl Database {
             Self::Sqlite(database) => Held::Reader(database.readers.acquire().await.map_err(failed)?),
             Self::Postgres(pool) => Held::Postgres(pool.acquire().await.map_err(failed)?),
         })
+    }
+
+    /// The same for what may be written to a SQLite file that another process writes.
+    pub(crate) async fn unclaimed(&self) -> Result<Held, StoreError> {
+        match self {
+            Self::Sqlite(database) => Ok(Held::Writer(database.unclaimed().await)),
+            Self::Postgres(_) => self.writer().await,
+        }
     }
 
     /// A connection for a single writing statement.
@@ -200,18 +211,23 @@ forward! {
     head::heads() -> Vec<LogHead>;
     read::log_events(log: &LogName, after: i64, limit: i64) -> Vec<EventColumns>;
     read::stream_events(log: &LogName, stream: &StreamName, after: i64, limit: i64) -> Vec<EventColumns>;
+    read::times_of(places: &[(&str, i64)]) -> Vec<(String, i64, i64)>;
     read::find_streams(wanted: &[(i64, StreamName)]) -> Vec<StreamFound>;
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
     receipt::find_receipts(ids: &[(i64, &str)]) -> Vec<ReceiptRow>;
-    receipt::prune_receipts(before: i64, limit: i64) -> u64;
     snapshot::drop_snapshots() -> ();
     vault::identities(log: &LogName, subjects: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::contents(log: &LogName, keys: &[([u8; 16], i64)]) -> Vec<([u8; 16], i64, Vec<u8>)>;
     vault::secret(reference: &str) -> Option<Vec<u8>>;
-    vault::erase_identity(log: &LogName, subject: &[u8; 16]) -> bool;
-    vault::erase_user(user: &[u8; 16]) -> bool;
-    vault::prune_contents(before: i64, limit: i64) -> u64;
+    erasure::kept_contents(log: &LogName, messages: &[[u8; 16]]) -> Vec<([u8; 16], i64)>;
+    erasure::scrub(full: bool) -> bool;
+    retention::open_contents(after: &ContentKey, limit: i64) -> Vec<(ContentKey, bool)>;
+    retention::mark_ended(keys: &[ContentKey], now: i64) -> ();
+    retention::delete_contents(before: i64, limit: i64) -> (i64, i64);
+    retention::delete_receipts(before: i64, limit: i64) -> (i64, i64);
+    retention::held_contents(before: i64) -> HeldRow;
+    retention::held_receipts(before: i64) -> HeldRow;
     queue::unclaim(log: &LogName, rows: &[DeliveryId], due_at: i64, now: i64) -> ();
     queue::requeue_expired(log: &LogName, now: i64) -> u64;
     queue::lost(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
@@ -232,4 +248,7 @@ forward! {
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_events_by_stream(log: i64, up_to: i64, stream: i64, version: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
+    lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
+    lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;
+    lease::release(leases: &[(&str, &str, i64)]) -> ();
 }

@@ -67,6 +67,23 @@ pub enum Effect {
         /// The contents, in the engine's own encoding.
         contents: Vec<u8>,
     },
+    /// Delete an openid of this log's channel.
+    ForgetOpenid {
+        /// Its hash.
+        subject: SubjectId,
+    },
+    /// Delete a userid.
+    ForgetUserId {
+        /// Its hash.
+        user: UserRef,
+    },
+    /// Delete contents of a message.
+    ForgetContent {
+        /// The message and, for a recipient's own values, its index.
+        delivery: DeliveryId,
+        /// Whether it is what all recipients share (the index is ignored).
+        shared: bool,
+    },
     /// Keep a secret, sealed, under a new reference.
     KeepSecret {
         /// The reference that events may carry.

@@ -29,7 +29,12 @@ impl Base {
 pub(crate) fn thaw(stream: &StreamRef, snapshot: Option<&Frozen>) -> Base {
     if let Some(snapshot) = snapshot {
         match ((stream.thaw)(snapshot.state.as_bytes()), u64::try_from(snapshot.version)) {
-            (Ok(state), Ok(version)) => return Base { version, state, bytes: snapshot.state.len() },
+            (Ok(Some(state)), Ok(version)) => return Base { version, state, bytes: snapshot.state.len() },
+            (Ok(None), _) => tracing::debug!(
+                stream.id = stream.name.as_str(),
+                stream.version = snapshot.version,
+                "a snapshot is of another version of the program; all events are read instead"
+            ),
             _ => tracing::warn!(
                 stream.id = stream.name.as_str(),
                 stream.version = snapshot.version,

@@ -22,6 +22,7 @@ mod sqlite;
 mod store;
 mod tail;
 mod vault;
+mod views;
 mod work;
 
 pub use attest::{AttestError, Attestation, SigningKey};
@@ -34,7 +35,8 @@ pub use error::{DriverError, OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Claimed, Clock, Inspector, LogSnapshot, QueueEntry, QueueStats, RawEvent, RawQueueRow, Snapshot, Store,
-    StoredReceipt, StrayReceipt, Swept, SystemClock,
+    Amount, Chunk, Claimed, Clock, Held, Inspector, KeptContent, Lease, LogSnapshot, QueueEntry, QueueStats,
+    RawEvent, RawQueueRow, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt, StrayReceipt,
+    Swept, SystemClock, Timestamped,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -118,6 +118,9 @@ pub(crate) struct EventWrite {
     pub(crate) link: Link,
 }
 
+/// A lease that was taken: name, token.
+pub(crate) type LeaseColumns = (String, i64);
+
 /// An event of a stream that is being loaded: log, stream, version, kind, schema, data.
 pub(crate) type StreamEvent = (i64, i64, i64, i64, i64, Vec<u8>);
 
@@ -169,6 +172,36 @@ pub(crate) struct SealedRow {
     pub(crate) sealed: Vec<u8>,
 }
 
+/// A piece of a message's contents: log id, message, index.
+pub(crate) type ContentKey = (i64, [u8; 16], i64);
+
+/// What a retention class holds: rows due, their bytes, rows whose time does not run yet, the oldest that stays.
+pub(crate) type HeldRow = (i64, i64, i64, Option<i64>);
+
+/// Sealed rows to delete. Deleted before anything is kept: what was kept earlier in the batch is not among the rows to
+/// keep any more, and what is kept later stays.
+#[derive(Debug, Default)]
+pub(crate) struct Forgets {
+    /// Openids: log id, subject.
+    pub(crate) identities: Vec<(i64, [u8; 16])>,
+    pub(crate) users: Vec<[u8; 16]>,
+    pub(crate) contents: Vec<ContentKey>,
+}
+
+impl Forgets {
+    /// Whether there is nothing to delete.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.identities.is_empty() && self.users.is_empty() && self.contents.is_empty()
+    }
+
+    /// Takes in what another part of the batch deletes.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        self.identities.append(&mut other.identities);
+        self.users.append(&mut other.users);
+        self.contents.append(&mut other.contents);
+    }
+}
+
 /// A queue row to insert.
 #[derive(Debug, Clone)]
 pub(crate) struct QueueInsert {
@@ -210,6 +243,7 @@ pub(crate) struct Writes {
     pub(crate) events: Vec<EventWrite>,
     pub(crate) receipts: Vec<ReceiptRow>,
     pub(crate) snapshots: Vec<SnapshotRow>,
+    pub(crate) forget: Forgets,
     pub(crate) identities: Vec<SealedRow>,
     pub(crate) users: Vec<SealedRow>,
     pub(crate) contents: Vec<SealedRow>,
@@ -222,6 +256,7 @@ impl Writes {
     pub(crate) fn is_log_only(&self) -> bool {
         let queue = &self.queue;
         self.snapshots.is_empty()
+            && self.forget.is_empty()
             && self.identities.is_empty()
             && self.users.is_empty()
             && self.contents.is_empty()

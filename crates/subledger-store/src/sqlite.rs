@@ -7,14 +7,18 @@
 
 pub(crate) mod append;
 pub(crate) mod connect;
+pub(crate) mod erasure;
 pub(crate) mod head;
 pub(crate) mod inspect;
+pub(crate) mod lease;
 pub(crate) mod lock;
 pub(crate) mod migrate;
 pub(crate) mod past;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod receipt;
+pub(crate) mod retention;
+pub(crate) mod scan;
 pub(crate) mod snapshot;
 pub(crate) mod vault;
 pub(crate) mod writer;

@@ -1,11 +1,15 @@
 //! The store: one handle to a database, its vaults and its reads.
 
 mod attest;
+mod erasure;
 pub(crate) mod inspect;
+mod lease;
 mod open;
 mod past;
 mod queue;
 mod reads;
+mod retention;
+pub(crate) mod scan;
 mod vaults;
 
 use std::{sync::Arc, time::SystemTime};
@@ -13,9 +17,13 @@ use std::{sync::Arc, time::SystemTime};
 use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
+pub use self::erasure::KeptContent;
 pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, Snapshot, StrayReceipt};
+pub use self::lease::Lease;
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
-pub use self::reads::StoredReceipt;
+pub use self::reads::{StoredReceipt, Timestamped};
+pub use self::retention::{Amount, Held, RetentionClass};
+pub use self::scan::{Chunk, Scan, Scanned};
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{
     Database,
@@ -110,7 +118,11 @@ impl Store {
 
     /// Reads all pages and indexes of a SQLite file; on PostgreSQL only that it answers (its own tools check pages).
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.inner.database.reader().await?.session().check().await
+        self.inner.database.reader().await?.session().check().await?;
+        match &self.inner.database {
+            Database::Sqlite(database) => crate::views::check(database).await,
+            Database::Postgres(_) => Ok(()),
+        }
     }
 
     /// Waits for what is under way and closes all connections. Shut the executor down first. (The writer of a SQLite file is

@@ -24,7 +24,7 @@ pub trait AnyState: Any + Send + Sync {
     fn as_any_mut(&mut self) -> &mut dyn Any;
     /// Applies one stored event.
     fn fold(&mut self, kind: u16, schema: u16, data: &[u8]) -> Result<(), DecodeError>;
-    /// The state as JSON, for a snapshot.
+    /// The state as text, for a snapshot: its mark ([`Decide::STATE`]), a space, JSON.
     fn snapshot(&self) -> Result<Vec<u8>, serde_json::Error>;
 }
 
@@ -47,12 +47,22 @@ impl<A: Decide> AnyState for A {
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
+        let mut text = format!("{} ", A::STATE).into_bytes();
+        serde_json::to_writer(&mut text, self)?;
+        Ok(text)
     }
 }
 
-/// Makes a state from a snapshot.
-pub(crate) type Thaw = fn(&[u8]) -> Result<Box<dyn AnyState>, serde_json::Error>;
+/// The state in a snapshot of the same mark; none in any other. The mark stands before the JSON and not inside it, so that
+/// a version that knows of no marks cannot take such a snapshot for a state with all its fields missing.
+fn thawed<A: Decide>(snapshot: &[u8]) -> Result<Option<Box<dyn AnyState>>, serde_json::Error> {
+    let mark = format!("{} ", A::STATE);
+    let Some(json) = snapshot.strip_prefix(mark.as_bytes()) else { return Ok(None) };
+    Ok(Some(Box::new(serde_json::from_slice::<A>(json)?)))
+}
+
+/// Makes a state from a snapshot, if the snapshot is of this version's kind of state.
+pub(crate) type Thaw = fn(&[u8]) -> Result<Option<Box<dyn AnyState>>, serde_json::Error>;
 
 /// A stream a work needs, and how to build its state.
 #[derive(Clone)]
@@ -68,11 +78,7 @@ pub struct StreamRef {
 impl StreamRef {
     /// The stream `name`, which holds an aggregate `A`.
     pub fn of<A: Decide>(name: StreamName) -> Self {
-        Self {
-            name,
-            empty: || Box::new(A::default()),
-            thaw: |bytes| Ok(Box::new(serde_json::from_slice::<A>(bytes)?)),
-        }
+        Self { name, empty: || Box::new(A::default()), thaw: thawed::<A> }
     }
 }
 

@@ -238,6 +238,44 @@ pub(crate) enum Channel {
     },
 }
 
+/// Who is to be erased, and from where.
+#[derive(Debug, Args)]
+#[command(
+    group(clap::ArgGroup::new("whom").required(true).args(["userid", "openid"])),
+    group(clap::ArgGroup::new("from").required(true).args(["channel", "all"]))
+)]
+pub(crate) struct EraseUser {
+    /// Only from this channel
+    #[arg(long)]
+    pub(crate) channel: Option<String>,
+    /// From every channel
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The user's id in your system, with every openid it is or was bound to
+    #[arg(long)]
+    pub(crate) userid: Option<String>,
+    /// The openid; users bound to it are unbound, their userids stay
+    #[arg(long)]
+    pub(crate) openid: Option<String>,
+    /// Why; kept in the books for ever, so it must not name the person
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Take deliveries back that wait; without it they refuse the erasure
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Write the database file (SQLite) or the vaults' tables (PostgreSQL) anew afterwards
+    #[arg(long)]
+    pub(crate) vacuum: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Whose ledger or history.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
@@ -324,6 +362,11 @@ pub(crate) enum Audit {
         after_help = "Examples:\n  subledger audit verify --database sqlite://subledger.db\n  subledger audit verify --file events.ndjson --key $KEY\n  subledger audit verify --against events.ndjson --key $KEY\n\nExit codes: 0 clean, 1 broken, 2 could not look. No master key is needed and nothing is changed."
     )]
     Verify(Verify),
+    /// Erase a person: identity and contents go, the books stay whole
+    #[command(
+        after_help = "Example:\n  subledger audit erase-user --all --userid zhangsan --reason \"asked for it by letter\""
+    )]
+    EraseUser(EraseUser),
     /// One user: bindings, and every ledger of the openid
     #[command(
         after_help = "Example:\n  subledger audit user --channel wechatmp123 --userid zhangsan --at 2026-03-01"
@@ -497,6 +540,18 @@ pub(crate) enum Admin {
     /// Print every setting with its default, as a TOML file to start from
     #[command(after_help = "Example:\n  subledger admin settings > subledger.toml")]
     Settings,
+    /// Delete what was kept long enough (serve does it by itself, hourly): contents of ended messages, receipts
+    #[command(after_help = "Example:\n  subledger admin retention --dry-run")]
+    Retention {
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the OpenAPI document of the native API
     #[command(after_help = "Example:\n  subledger admin openapi > openapi.json")]
     Openapi,

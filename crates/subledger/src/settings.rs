@@ -8,7 +8,11 @@ use std::{path::Path, time::Duration};
 use config::{Config, File, FileFormat};
 use secrecy::SecretString;
 use serde::Deserialize;
-use subledger_engine::{EngineSettings, dispatch::DispatchSettings};
+use subledger_engine::{
+    EngineSettings,
+    dispatch::DispatchSettings,
+    retention::{MIN_RECEIPTS_DAYS, RetentionSettings},
+};
 use subledger_store::{MasterKey, StoreConfig};
 use subledger_wechat::WeChatConfig;
 
@@ -33,12 +37,17 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DISPATCH_MAX_UNDONE_AGE_SECONDS", "dispatch.max_undone_age_seconds"),
     ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
+    ("SUBLEDGER_RETENTION_CONTENTS_DAYS", "retention.contents_days"),
+    ("SUBLEDGER_RETENTION_RECEIPTS_DAYS", "retention.receipts_days"),
     ("SUBLEDGER_LOG_FORMAT", "log.format"),
     ("SUBLEDGER_LOG_FILTER", "log.filter"),
 ];
 
 /// The environment variable that holds the master key. Never read from a file or a flag: both are easily shared by mistake.
 pub(crate) const MASTER_KEY: &str = "SUBLEDGER_MASTER_KEY";
+
+/// The longest that retention can be told to keep: a hundred years, which is for ever.
+const MAX_KEPT_DAYS: u32 = 36_500;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) wechat: WechatSettings,
     pub(crate) dispatch: Dispatch,
     pub(crate) http: Http,
+    pub(crate) retention: Retention,
     pub(crate) log: LogSettings,
 }
 
@@ -83,6 +93,13 @@ pub(crate) struct Dispatch {
 pub(crate) struct Http {
     pub(crate) requests_per_second: u32,
     pub(crate) burst: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    pub(crate) contents_days: u32,
+    pub(crate) receipts_days: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -145,6 +162,18 @@ impl Settings {
         let ordered = self.wechat.connect_timeout_ms > 0
             && self.wechat.connect_timeout_ms < self.wechat.read_timeout_ms;
         rule("wechat.connect_timeout_ms", ordered, "must be above 0 and below wechat.read_timeout_ms")?;
+        let kept = &self.retention;
+        rule(
+            "retention.contents_days",
+            (1..=MAX_KEPT_DAYS).contains(&kept.contents_days),
+            "must be 1 to 36500",
+        )?;
+        let receipts = (MIN_RECEIPTS_DAYS..=MAX_KEPT_DAYS).contains(&kept.receipts_days);
+        rule(
+            "retention.receipts_days",
+            receipts,
+            "must be 30 to 36500: a caller may repeat a request for 30 days",
+        )?;
         rule("http.requests_per_second", self.http.requests_per_second > 0, "must be above 0")?;
         rule("http.burst", self.http.burst > 0, "must be above 0")
     }
@@ -179,6 +208,14 @@ impl Settings {
             read_timeout: Duration::from_millis(self.wechat.read_timeout_ms),
             pool_max_idle: self.dispatch.in_flight,
             ..WeChatConfig::default()
+        }
+    }
+
+    /// How long what is kept for a time is kept.
+    pub(crate) fn retention(&self) -> RetentionSettings {
+        RetentionSettings {
+            contents_days: self.retention.contents_days,
+            receipts_days: self.retention.receipts_days,
         }
     }
 

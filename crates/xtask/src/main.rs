@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
+mod bench;
 mod postgres;
 mod steps;
 mod tidy;
@@ -15,7 +16,7 @@ use clap::{Parser, Subcommand};
 /// Automation of the subledger workspace
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Examples:\n  cargo xtask test\n  cargo xtask tidy\n  cargo xtask openapi > openapi.json"
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask tidy\n  cargo xtask bench --quick\n  cargo xtask openapi > openapi.json"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -32,8 +33,8 @@ enum Command {
     },
     /// The rules of the workspace that no compiler checks
     Tidy,
-    /// The executor's benchmark on both databases
-    Bench,
+    /// Measure everything in rounds, beside the peers, and write docs/benchmarks.md
+    Bench(bench::Options),
     /// Print the OpenAPI document
     Openapi,
     /// Start a throw-away PostgreSQL and print its URL; Ctrl-C or end of input removes it
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Test { require_postgres } => steps::test(require_postgres),
         Command::Tidy => tidy::check(&steps::root()),
-        Command::Bench => steps::bench(),
+        Command::Bench(options) => bench::run(&options),
         Command::Openapi => steps::openapi(),
         Command::Postgres => postgres::hold(),
     };

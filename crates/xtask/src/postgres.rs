@@ -22,20 +22,36 @@ pub(crate) struct Postgres {
     user: Option<&'static str>,
     data: PathBuf,
     port: u16,
+    preload: Option<Preload>,
     _folder: TempDir,
+}
+
+/// A library to load into the server, and a variable for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Preload {
+    /// The library; the server gets a copy that it may read.
+    pub(crate) library: PathBuf,
+    /// Name and value.
+    pub(crate) variable: (&'static str, String),
 }
 
 impl Postgres {
     /// Starts a server; nothing if PostgreSQL is not installed.
     pub(crate) fn start() -> anyhow::Result<Option<Self>> {
+        Self::start_with(None)
+    }
+
+    /// Starts a server that loads a library.
+    pub(crate) fn start_with(preload: Option<Preload>) -> anyhow::Result<Option<Self>> {
         let Some(bin) = installed() else { return Ok(None) };
         let folder = tempfile::Builder::new().prefix("subledger-postgres-").tempdir()?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777))?;
         let user = if is_root()? { Some(unprivileged()?) } else { None };
         let data = folder.path().join("data");
+        let preload = preload.map(|preload| copied(preload, folder.path())).transpose()?;
         // The port is free now and taken a moment later; nothing else on a test machine hunts for ports that fast.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let server = Self { bin, user, data, port, _folder: folder };
+        let server = Self { bin, user, data, port, preload, _folder: folder };
         let data = server.data.display().to_string();
         server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"])?;
         let options = format!(
@@ -71,6 +87,9 @@ impl Postgres {
             }
             None => Command::new(&path),
         };
+        if let Some(Preload { library, variable: (name, value) }) = &self.preload {
+            command.env("LD_PRELOAD", library).env(name, value);
+        }
         // The server outlives pg_ctl and would keep a captured pipe open: its own log file takes what it says.
         let status = command.args(arguments).current_dir("/").env("HOME", "/").stdout(Stdio::null()).status();
         let status = status.with_context(|| format!("{} could not be started", path.display()))?;
@@ -89,6 +108,13 @@ impl Drop for Postgres {
             eprintln!("xtask: the throw-away PostgreSQL could not be stopped: {error:#}");
         }
     }
+}
+
+fn copied(preload: Preload, folder: &std::path::Path) -> anyhow::Result<Preload> {
+    let library = folder.join("preload.so");
+    std::fs::copy(&preload.library, &library).with_context(|| preload.library.display().to_string())?;
+    std::fs::set_permissions(&library, std::fs::Permissions::from_mode(0o755))?;
+    Ok(Preload { library, ..preload })
 }
 
 /// The folder with `initdb`: on the path, or where Debian and others put it; the newest version first.

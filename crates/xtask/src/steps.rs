@@ -15,13 +15,22 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_path_buf()
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
+    // What cargo told this program about itself is not for the next cargo: build scripts that look at it (ring's does) would
+    // find it changed whenever a build was begun the other way, and rebuild everything above them.
+    let about_us =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "OUT_DIR"];
+    for (name, _) in std::env::vars_os() {
+        if about_us.iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
-fn run(title: &str, command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run(title: &str, command: &mut Command) -> anyhow::Result<()> {
     println!("\n── {title}");
     let begun = Instant::now();
     let status = command.status().with_context(|| format!("{title}: {command:?} could not be started"))?;
@@ -77,17 +86,6 @@ fn skipped() {
     eprintln!("SKIPPED  every test on PostgreSQL: no initdb on this machine.");
     eprintln!("SKIPPED  install PostgreSQL 15 or newer (Debian: apt-get install postgresql) to run them.");
     eprintln!("SKIPPED  CI runs them all.");
-}
-
-/// The executor's benchmark, on both databases where PostgreSQL is installed.
-pub(crate) fn bench() -> anyhow::Result<()> {
-    let postgres = Postgres::start()?;
-    let mut bench = cargo(&["bench", "--package", "subledger-store", "--bench", "executor"]);
-    match &postgres {
-        Some(postgres) => drop(bench.env("SUBLEDGER_TEST_POSTGRES", postgres.url())),
-        None => eprintln!("SKIPPED  the benchmark on PostgreSQL: no initdb on this machine."),
-    }
-    run("benchmark", &mut bench)
 }
 
 /// The OpenAPI document on standard output.

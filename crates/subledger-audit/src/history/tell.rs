@@ -12,6 +12,7 @@ use subledger_domain::{
     channel::ChannelEvent,
     ledger::{Answer, LedgerEvent},
     message::MessageEvent,
+    person::PersonEvent,
 };
 use subledger_projection::{BindingRow, DeliveryRow, LedgerRow};
 use subledger_store::Recorded;
@@ -370,6 +371,7 @@ fn told(recorded: &Recorded) -> Option<Result<Told, DecodeError>> {
         "message" => recorded.decode::<MessageEvent>().map(Told::Message),
         "channel" => recorded.decode::<ChannelEvent>().map(Told::Channel),
         "app" => recorded.decode::<AppEvent>().map(Told::App),
+        "user" | "subject" => recorded.decode::<PersonEvent>().map(Told::Person),
         _ => return None,
     })
 }

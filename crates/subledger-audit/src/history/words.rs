@@ -8,7 +8,7 @@ mod zh;
 
 use subledger_domain::{
     EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent, ledger::LedgerEvent,
-    message::MessageEvent,
+    message::MessageEvent, person::PersonEvent,
 };
 use subledger_projection::{DeliveryState, LedgerRow, LotState, MessageRow, TemplateRow};
 
@@ -45,6 +45,7 @@ pub(super) enum Told {
     Ledger(LedgerEvent),
     Message(MessageEvent),
     App(AppEvent),
+    Person(PersonEvent),
 }
 
 /// Something to say. Times are texts already: the speaker knows the zone.

@@ -12,6 +12,7 @@ use subledger_domain::{
     channel::{Channel, ChannelEvent},
     ledger::{Choice, Funding, LateOutcome, Ledger, LedgerEvent, Phase, ReleaseReason},
     message::{Message, MessageEvent},
+    person::{Person, PersonEvent},
 };
 
 /// What a rule expected of the state before an event.
@@ -69,6 +70,16 @@ pub(super) fn app(state: &App, event: &AppEvent) -> Verdict {
         }
         AppEvent::KeyRevoked(e) => {
             ensure(state.keys().contains_key(&e.key), || "a key the app has".to_owned())
+        }
+    }
+}
+
+/// Whether the event may happen to this person: somebody who comes back may be erased again.
+pub(super) fn person(_state: &Person, event: &PersonEvent) -> Verdict {
+    match event {
+        PersonEvent::Erased(e) => {
+            ensure(!e.channels.is_empty(), || "an erasure from at least one channel".to_owned())?;
+            ensure(e.evidence.reason.is_some(), || "an erasure with a reason".to_owned())
         }
     }
 }

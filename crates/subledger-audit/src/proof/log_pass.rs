@@ -4,7 +4,7 @@ use std::mem;
 
 use subledger_domain::{
     app::AppEvent, binding::BindingEvent, channel::ChannelEvent, kind_by_number, ledger::LedgerEvent,
-    message::MessageEvent,
+    message::MessageEvent, person::PersonEvent,
 };
 use subledger_store::{ChainCheck, ChainError, Inspector, Link, LogSnapshot, Position, RawEvent, Recorded};
 
@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The aggregates this version knows; streams of others belong to a newer one.
-pub(super) const KNOWN: [&str; 5] = ["channel", "binding", "ledger", "message", "app"];
+pub(super) const KNOWN: [&str; 7] = ["channel", "binding", "ledger", "message", "app", "user", "subject"];
 
 struct Pass<'a> {
     log: &'a LogSnapshot,
@@ -174,6 +174,7 @@ impl Pass<'_> {
             "channel" => event.decode::<ChannelEvent>().map(drop),
             "binding" => event.decode::<BindingEvent>().map(drop),
             "app" => event.decode::<AppEvent>().map(drop),
+            "user" | "subject" => event.decode::<PersonEvent>().map(drop),
             _ => Ok(()),
         };
         let Err(error) = decoded else { return true };

@@ -12,6 +12,7 @@ use subledger_domain::{
     channel::Channel,
     ledger::{LateOutcome, Ledger, LedgerEvent, Phase, ReleaseReason},
     message::Message,
+    person::Person,
 };
 use subledger_store::{Inspector, LogSnapshot, RawEvent, Recorded};
 
@@ -38,6 +39,7 @@ enum State {
     Ledger(Box<Book>),
     Message(Box<Message>),
     App(App),
+    Person(Person),
     /// A stream without a name or with one that names no aggregate; or one that cannot be folded any further.
     None,
 }
@@ -216,6 +218,7 @@ impl Pass<'_> {
             State::Binding(state) => fold(state, &event, legal::binding),
             State::Message(state) => fold(&mut **state, &event, legal::message),
             State::App(state) => fold(state, &event, legal::app),
+            State::Person(state) => fold(state, &event, legal::person),
             State::Ledger(book) => book.fold(&event, position, &mut self.report.deliveries),
             State::None => return,
         };
@@ -277,6 +280,7 @@ fn state_of(name: &StreamName) -> Option<State> {
             State::Message(Box::default())
         }
         "app" => State::App(App::default()),
+        "user" | "subject" => State::Person(Person::default()),
         _ => return None,
     })
 }

@@ -196,8 +196,8 @@ async fn the_past_is_what_a_rebuild_of_the_first_events_shows(place: Place) {
     // Take the log away from its end, event by event, and build the read models anew: also in the middle of a commit.
     for at in (1..=head.0).rev() {
         assert_eq!(shown(&node).await, expected[usize::try_from(at).unwrap()], "at {at} of {head}");
-        node.sql("delete from event where log = (select id from head where name = 'wechatmp123') and position = (select position from head where name = 'wechatmp123')").await;
-        node.sql("update head set position = position - 1 where name = 'wechatmp123'").await;
+        node.log_sql("delete from event where log = (select id from head where name = 'wechatmp123') and position = (select position from head where name = 'wechatmp123')").await;
+        node.log_sql("update head set position = position - 1 where name = 'wechatmp123'").await;
         node.sql("delete from projection").await;
         for table in TABLES {
             node.sql(table).await;

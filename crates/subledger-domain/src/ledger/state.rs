@@ -338,7 +338,7 @@ impl Ledger {
     }
 
     /// Applies one event. Total: an event that does not fit the state changes what it can and never panics.
-    pub(super) fn fold(&mut self, event: &LedgerEvent) {
+    pub fn fold(&mut self, event: &LedgerEvent) {
         match event {
             LedgerEvent::Granted(e) => {
                 self.grant(1, e.evidence.at);

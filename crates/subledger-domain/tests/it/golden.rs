@@ -9,13 +9,14 @@ use serde_json::Value;
 use subledger_domain::{
     ALL_KINDS, DecodeError, EventKind, StoredEvent, app::AppEvent, binding::BindingEvent,
     channel::ChannelEvent, kind_by_name, kind_by_number, ledger::LedgerEvent, message::MessageEvent,
+    person::PersonEvent,
 };
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden")
 }
 
-fn examples() -> Vec<(String, Value)> {
+pub fn examples() -> Vec<(String, Value)> {
     let mut found: Vec<_> = fs::read_dir(directory())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -44,31 +45,41 @@ fn reencode(number: u16, schema: u16, payload: &[u8]) -> Result<(EventKind, Valu
         () if of(BindingEvent::KINDS) => through::<BindingEvent>(number, schema, payload),
         () if of(LedgerEvent::KINDS) => through::<LedgerEvent>(number, schema, payload),
         () if of(MessageEvent::KINDS) => through::<MessageEvent>(number, schema, payload),
-        () => through::<AppEvent>(number, schema, payload),
+        () if of(AppEvent::KINDS) => through::<AppEvent>(number, schema, payload),
+        () => through::<PersonEvent>(number, schema, payload),
     }
 }
 
 #[test]
-fn every_example_reads_and_writes_back_to_the_same_json() {
+fn every_example_reads_and_the_newest_write_back_to_the_same_json() {
     for (file, example) in examples() {
         let number = u16::try_from(example["number"].as_u64().unwrap()).unwrap();
         let schema = u16::try_from(example["schema"].as_u64().unwrap()).unwrap();
         let payload = serde_json::to_vec(&example["payload"]).unwrap();
         let (kind, again) = reencode(number, schema, &payload).unwrap_or_else(|e| panic!("{file}: {e:?}"));
-        assert_eq!(again, example["payload"], "{file}");
+        // An older schema comes back as today's payload; that it reads is the promise.
+        if schema == kind.schema {
+            assert_eq!(again, example["payload"], "{file}");
+        }
         assert_eq!((kind.number, kind.name), (number, example["name"].as_str().unwrap()), "{file}");
         assert!(file.starts_with(kind.name), "{file} is an example of {}", kind.name);
     }
 }
 
 #[test]
-fn every_kind_has_an_example_of_its_newest_schema() {
+fn every_kind_has_an_example_of_every_schema_it_ever_had() {
     let have: BTreeSet<_> = examples()
         .into_iter()
         .map(|(_, example)| (example["number"].as_u64().unwrap(), example["schema"].as_u64().unwrap()))
         .collect();
     for kind in ALL_KINDS.iter().flat_map(|kinds| kinds.iter()) {
-        assert!(have.contains(&(kind.number.into(), kind.schema.into())), "no example of {kind:?}");
+        for schema in 1..=kind.schema {
+            assert!(
+                have.contains(&(kind.number.into(), schema.into())),
+                "no example of {} schema {schema}",
+                kind.name
+            );
+        }
     }
 }
 

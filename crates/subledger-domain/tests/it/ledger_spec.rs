@@ -412,7 +412,7 @@ fn events_are_named_and_numbered_by_their_kind() {
     let unknown = LedgerEvent::decode(9_999, 1, b"{}").unwrap_err();
     assert!(matches!(unknown, subledger_domain::DecodeError::UnknownKind { number: 9_999, .. }));
     let newer = LedgerEvent::decode(30, 2, b"{}").unwrap_err();
-    assert!(matches!(newer, subledger_domain::DecodeError::UnknownSchema { found: 2, newest: 1, .. }));
+    assert!(matches!(newer, subledger_domain::DecodeError::NewerSchema { found: 2, newest: 1, .. }));
     let torn = LedgerEvent::decode(30, 1, b"{\"lot\":").unwrap_err();
     assert!(matches!(torn, subledger_domain::DecodeError::Payload { kind: "ledger.granted", .. }));
 }

@@ -8,9 +8,11 @@ mod golden;
 mod ledger_doubt_spec;
 mod ledger_spec;
 mod message_spec;
+mod person_spec;
 mod properties;
 #[rustfmt::skip] // Short enough to be read at one sitting, and it should stay so.
 mod reference_model;
+mod shapes;
 mod support;
 mod template_values;
 mod truth;

@@ -3,10 +3,12 @@
 //! What the whole binary does is tested in the workspace's `tests/`; here stand the cases that need a hand inside: faults at a
 //! chosen moment, races, policies.
 
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
 mod channels;
 mod dispatching;
+mod forgetting;
 mod granting;
+mod place;
 mod sending;
 mod world;

@@ -15,13 +15,16 @@ use subledger_engine::{
     gateway::Gateway,
     grants::{ClientReport, RecordedChoice, Tapper},
     send::{Recipient, SendAnswer, SendRequest, To},
-    users::BindBy,
+    users::{BindBy, BindResult},
 };
 use subledger_projection::{DeliveryRow, DeliveryState, Projections, ProjectionsConfig};
-use subledger_sandbox::{AppSpec, Choice, Sandbox, SandboxConfig, TapSpec, Template};
+use subledger_sandbox::{
+    AppSpec, CallPath, Choice, FaultKind, FaultSpec, Sandbox, SandboxConfig, TapSpec, Template,
+};
 use subledger_store::{Executor, ExecutorConfig, MasterKey, Store, StoreConfig, SystemClock};
 use subledger_wechat::WeChatConfig;
-use tempfile::TempDir;
+
+use crate::place::Place;
 
 pub const APPID: &str = "wx00000000demo0001";
 pub const SECRET: &str = "engine-test-secret";
@@ -34,7 +37,7 @@ pub struct World {
     pub wechat: Sandbox,
     pub code: ChannelCode,
     pub caller: Caller,
-    pub _folder: TempDir,
+    pub _place: Place,
 }
 
 pub fn template() -> TemplateId {
@@ -71,14 +74,19 @@ impl World {
     }
 
     pub async fn with_policy(policy: Policy) -> Self {
-        Self::with(policy, |_| {}).await
+        Self::with(&Place::sqlite(), policy, |_| {}).await
     }
 
     pub async fn with_dispatch(change: impl FnOnce(&mut DispatchSettings)) -> Self {
-        Self::with(Policy::default(), change).await
+        Self::with(&Place::sqlite(), Policy::default(), change).await
     }
 
-    async fn with(policy: Policy, change: impl FnOnce(&mut DispatchSettings)) -> Self {
+    /// A world on this database.
+    pub async fn on(place: &Place) -> Self {
+        Self::with(place, Policy::default(), |_| {}).await
+    }
+
+    async fn with(place: &Place, policy: Policy, change: impl FnOnce(&mut DispatchSettings)) -> Self {
         let wechat = Sandbox::new(SandboxConfig::default());
         wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
         let lines = "商品:{{thing1.DATA}}\n时间:{{date2.DATA}}\n状态:{{phrase3.DATA}}\n";
@@ -88,11 +96,10 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
 
-        let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig {
-            url: SecretString::from(format!("sqlite://{}", folder.path().join("engine.db").display())),
+            url: SecretString::from(place.url.clone()),
             master_key: MasterKey::from_bytes([7; 32]),
-            max_connections: 4,
+            max_connections: 8,
         };
         let store = Store::open(&config, Arc::new(SystemClock)).await.unwrap();
         let gateway = WeChatConfig {
@@ -113,19 +120,51 @@ impl World {
         let settings = EngineSettings { dispatch, read_wait: PATIENCE, ..EngineSettings::default() };
         let engine = Engine::new(store, executor, projections, gateway, settings);
         let caller = Caller::app("shop".parse::<AppId>().unwrap(), None);
-        let world = Self { engine, wechat, code: "wechatmp123".parse().unwrap(), caller, _folder: folder };
+        let code = "wechatmp123".parse().unwrap();
+        let world = Self { engine, wechat, code, caller, _place: place.clone() };
+        world.register(world.code.clone(), APPID, policy).await;
+        world.engine.refresh_templates(&world.caller, &world.code).await.unwrap();
+        world
+    }
+
+    async fn register(&self, code: ChannelCode, appid: &str, policy: Policy) {
         let new = NewChannel {
-            code: world.code.clone(),
+            code,
             name: "Bakery".to_owned(),
-            appid: APPID.to_owned(),
+            appid: appid.to_owned(),
             secret: SecretString::from(SECRET),
             token_mode: TokenMode::Stable,
             policy,
             idempotency_key: None,
         };
-        world.engine.register_channel(&world.caller, new).await.unwrap();
-        world.engine.refresh_templates(&world.caller, &world.code).await.unwrap();
-        world
+        self.engine.register_channel(&self.caller, new).await.unwrap();
+    }
+
+    /// One more channel, of another Mini Program.
+    pub async fn second_channel(&self) -> ChannelCode {
+        let appid = "wx00000000demo0002";
+        self.wechat.create_app(AppSpec::new(appid, SECRET)).unwrap();
+        let code: ChannelCode = "wechatmp456".parse().unwrap();
+        self.register(code.clone(), appid, Policy::default()).await;
+        code
+    }
+
+    /// Binds a user to an openid in a channel.
+    pub async fn bind_in(&self, code: &ChannelCode, userid: &str, openid: &str) -> BindResult {
+        let by = BindBy::Openid(openid.parse().unwrap());
+        let bound = self.engine.bind_user(&self.caller, code, userid.parse().unwrap(), by, None).await;
+        bound.unwrap().answer
+    }
+
+    /// Binds a user to an openid.
+    pub async fn bind(&self, userid: &str, openid: &str) -> BindResult {
+        self.bind_in(&self.code, userid, openid).await
+    }
+
+    /// The next send gets no answer.
+    pub fn never_answer(&self) {
+        let fault = FaultSpec::on(FaultKind::DropBeforeCommit, CallPath::Send);
+        self.wechat.inject(fault).unwrap();
     }
 
     pub fn log(&self) -> LogName {

@@ -104,11 +104,36 @@ pub(crate) async fn report_tap(
     State(engine): State<Engine>,
     Json(body): Json<ReportBody>,
 ) -> Result<Written<ReportView>, ApiError> {
+    let report = parse(body)?;
+    Ok(Written::of(engine.record_report(&scope.caller, &scope.code, report).await?, ReportView::from))
+}
+
+/// The same without a decision and a record: the answer that the first tap of a user would get. See `noop_router`.
+#[cfg(feature = "noop")]
+pub(crate) async fn report_tap_noop(
+    _scope: Scope<Grant>,
+    State(_engine): State<Engine>,
+    Json(body): Json<ReportBody>,
+) -> Result<Written<ReportView>, ApiError> {
+    let report = parse(body)?;
+    let templates = report.result.keys().filter(|key| *key != "errMsg").cloned();
+    let choice = |template_id| ChoiceView {
+        template_id,
+        choice: subledger_domain::ledger::Choice::Accept.into(),
+        lot: Some(1),
+        balance: 1,
+        listed: true,
+    };
+    let answer = ReportView { choices: templates.map(choice).collect(), popup_error: None };
+    let position = subledger_store::Position(1);
+    Ok(Written::of(subledger_store::Done { answer, position, replayed: false }, std::convert::identity))
+}
+
+fn parse(body: ReportBody) -> Result<ClientReport, ApiError> {
     let id: ReportId = parse_id("bad_report_id", "/report_id", &body.report_id)?;
     let who = match Person::of(body.userid.as_deref(), body.openid.as_deref(), "").map_err(wrong_person)? {
         Person::Userid(userid) => Tapper::Userid(userid),
         Person::Openid(openid) => Tapper::Openid(openid),
     };
-    let report = ClientReport { id, who, tapped_at: body.tapped_at.map(|at| at.0), result: body.result };
-    Ok(Written::of(engine.record_report(&scope.caller, &scope.code, report).await?, ReportView::from))
+    Ok(ClientReport { id, who, tapped_at: body.tapped_at.map(|at| at.0), result: body.result })
 }

@@ -24,6 +24,8 @@ async fn every_documented_operation_works() {
     app.send_method("DELETE", &channel("/users/zhangsan"), &json!({})).await.ok(200);
     let gone = app.get(&channel("/users/zhangsan")).await.ok(200);
     assert_eq!((&gone["bound"], &gone["openid"]), (&json!(false), &Value::Null));
+    let erase = json!({ "userid": "zhangsan", "reason": "asked for it by letter" });
+    assert_eq!(app.post("/users/erasures", &erase).await.ok(200)["userid_erased"], true);
     for path in ["/healthz", "/readyz", "/metrics"] {
         app.outside(path).await.ok(200);
     }

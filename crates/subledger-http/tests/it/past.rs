@@ -180,10 +180,8 @@ async fn a_wrong_at_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_erased_stays_in_the_books_without_a_name() {
     let (app, openid, subject, msgid) = told().await;
-    let store = app.engine.store();
-    let log = LogName::new(CHANNEL);
-    store.erase_openid(&log, subject.parse().unwrap()).await.unwrap();
-    store.erase_userid(store.user_ref_of(&"zhangsan".parse().unwrap())).await.unwrap();
+    let erase = json!({ "userid": "zhangsan", "reason": "asked for it by letter" });
+    assert_eq!(app.post("/users/erasures", &erase).await.ok(200)["userid_erased"], true);
     for route in routes(&subject, &msgid) {
         let then = app.get(&format!("{route}?at={}", head(&app).await)).await.ok(200).to_string();
         assert!(!then.contains(&openid) && !then.contains("\"userid\":\"zhangsan\""), "{route}: {then}");

@@ -1,8 +1,9 @@
 //! Personal data: shown to those who may read it, gone when it is erased, whatever characters it has.
 
 use serde_json::{Value, json};
+use subledger_domain::app::Right;
 
-use crate::support::{APPID, CHANNEL, TestApp};
+use crate::support::{APPID, CHANNEL, TestApp, fault};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn userids_may_hold_any_characters() {
@@ -26,18 +27,19 @@ async fn userids_may_hold_any_characters() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erased_person_shows_as_null_and_the_numbers_stay() {
     let app = TestApp::new().await;
-    let openid = app.user("zhangsan", 1).await;
+    app.user("zhangsan", 1).await;
     let sent = app.send(json!([{ "userid": "zhangsan" }])).await;
     let msgid = sent["msgid"].as_str().unwrap();
     app.ended(msgid).await;
-    let channel = CHANNEL.parse().unwrap();
-    let store = app.engine.store();
-    let (subject, user) = (
-        store.subject_of(&channel, &openid.parse().unwrap()),
-        store.user_ref_of(&"zhangsan".parse().unwrap()),
-    );
-    store.erase_openid(&subledger_domain::LogName::channel(&channel), subject).await.unwrap();
-    store.erase_userid(user).await.unwrap();
+    let erase = json!({ "userid": "zhangsan", "reason": "asked for it by letter" });
+    let erased = app.post_with_key("/users/erasures", "erase-1", &erase).await.ok(200);
+    let counts = json!([erased["already"], erased["openids"], erased["userid_erased"], erased["contents"]]);
+    assert_eq!(counts, json!([false, 1, true, 1]), "{erased}");
+    assert_eq!((&erased["channels"], &erased["erased_by"]), (&json!([CHANNEL]), &json!("app:tester")));
+    let again = app.post_with_key("/users/erasures", "erase-1", &erase).await;
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.ok(200)["erased_at"], erased["erased_at"]);
+    assert_eq!(app.post("/users/erasures", &erase).await.ok(200)["already"], true);
 
     let users = app.get(&format!("/channels/{CHANNEL}/users")).await.ok(200);
     assert_eq!((&users["items"][0]["userid"], &users["items"][0]["openid"]), (&Value::Null, &Value::Null));
@@ -46,4 +48,59 @@ async fn an_erased_person_shows_as_null_and_the_numbers_stay() {
     assert_eq!(delivery["state"], "sent");
     let ledgers = app.get(&format!("/channels/{CHANNEL}/ledgers")).await.ok(200);
     assert_eq!((&ledgers["items"][0]["openid"], &ledgers["items"][0]["consumed"]), (&Value::Null, &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_cannot_be_is_refused_and_changes_nothing() {
+    let app = TestApp::new().await;
+    let openid = app.user("zhangsan", 0).await;
+    let limited = app.app("limited", &Right::ALL, Some(&[CHANNEL])).await;
+    let before = app.heads().await;
+    let reason = "asked for it by letter";
+    for (body, status, code, at) in [
+        (json!({ "reason": reason }), 422, "invalid_body", Some(("/userid", "one_of"))),
+        (
+            json!({ "userid": "a", "openid": openid, "reason": reason }),
+            422,
+            "invalid_body",
+            Some(("/openid", "one_of")),
+        ),
+        (json!({ "userid": "", "reason": reason }), 422, "bad_userid", Some(("/userid", "bad_userid"))),
+        (json!({ "openid": "short", "reason": reason }), 422, "bad_openid", Some(("/openid", "bad_openid"))),
+        (json!({ "userid": "zhangsan" }), 422, "invalid_body", None),
+        (json!({ "userid": "zhangsan", "reason": "" }), 422, "bad_reason", Some(("/reason", "text_length"))),
+        (
+            json!({ "userid": "zhangsan", "reason": "zhangsan asked" }),
+            422,
+            "bad_reason",
+            Some(("/reason", "names_person")),
+        ),
+        (
+            json!({ "userid": "zhangsan", "reason": reason, "channel": "no/code" }),
+            422,
+            "bad_channel_code",
+            None,
+        ),
+        (
+            json!({ "userid": "zhangsan", "reason": reason, "channel": "nosuch" }),
+            404,
+            "unknown_channel",
+            None,
+        ),
+        (json!({ "userid": "nobody", "reason": reason }), 404, "unknown_user", None),
+        (json!({ "userid": "zhangsan", "reason": reason, "all": true }), 422, "invalid_body", None),
+    ] {
+        let problem = app.post("/users/erasures", &body).await.problem(status, code);
+        if let Some((pointer, rule)) = at {
+            fault(&problem, pointer, rule);
+        }
+    }
+    // A key for some channels erases from those only.
+    let erase = |channel: Value| json!({ "userid": "zhangsan", "reason": reason, "channel": channel });
+    let with =
+        |body: Value| app.raw(app.request("POST", "/users/erasures").bearer_auth(&limited).json(&body));
+    with(erase(Value::Null)).await.problem(403, "missing_right");
+    with(erase(json!("othermp"))).await.problem(403, "missing_right");
+    assert_eq!(app.heads().await, before, "nothing was recorded");
+    assert_eq!(with(erase(json!(CHANNEL))).await.ok(200)["openids"], 1);
 }

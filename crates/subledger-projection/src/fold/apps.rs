@@ -1,12 +1,12 @@
 //! Folds app events: sender apps and their keys.
 
 use subledger_domain::{AppId, app::AppEvent};
-use subledger_store::Recorded;
 
-use super::{FoldError, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, Model, Poison, Stamp, changes_of};
 use crate::{
     AppKeyRow, AppRow,
-    table::{Change, Need, Rows, Table},
+    cache::{Held, Rows},
+    table::{Change, Need, Table},
 };
 
 #[derive(Default)]
@@ -17,17 +17,16 @@ pub(super) struct Apps {
 }
 
 impl Model for Apps {
-    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        if recorded.stream.aggregate_type() != "app" {
+    fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
+        if event.stream.aggregate_type() != "app" {
             return Ok(());
         }
-        let id: AppId =
-            recorded.stream.id().parse().map_err(|_| FoldError::Stream(recorded.stream.to_string()))?;
-        let event: AppEvent = recorded.decode()?;
-        if let AppEvent::KeyRevoked(revoked) = &event {
+        let id: AppId = event.stream.id().parse().map_err(|_| event.misnamed())?;
+        let decoded: AppEvent = event.decode()?;
+        if let AppEvent::KeyRevoked(revoked) = &decoded {
             self.keys.want((id.clone(), revoked.key.clone()));
         }
-        self.events.push((recorded.into(), id, event));
+        self.events.push((event.stamp, id, decoded));
         Ok(())
     }
 
@@ -48,6 +47,10 @@ impl Model for Apps {
 
     fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
         changes_of(self.apps.change(), self.keys.change())
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn Held> {
+        vec![&mut self.apps, &mut self.keys]
     }
 }
 

@@ -1,12 +1,12 @@
 //! Folds binding events: which openid a user has.
 
 use subledger_domain::{UserRef, binding::BindingEvent};
-use subledger_store::Recorded;
 
-use super::{FoldError, Model, Poison, Stamp};
+use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
     BindingRow,
-    table::{Change, Need, Rows, Table},
+    cache::{Held, Rows},
+    table::{Change, Need, Table},
 };
 
 #[derive(Default)]
@@ -16,14 +16,13 @@ pub(super) struct Bindings {
 }
 
 impl Model for Bindings {
-    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        if recorded.stream.aggregate_type() != "binding" {
+    fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
+        if event.stream.aggregate_type() != "binding" {
             return Ok(());
         }
-        let user =
-            recorded.stream.binding_user().ok_or_else(|| FoldError::Stream(recorded.stream.to_string()))?;
+        let user = event.stream.binding_user().ok_or_else(|| event.misnamed())?;
         self.rows.want(user);
-        self.events.push((recorded.into(), user, recorded.decode()?));
+        self.events.push((event.stamp, user, event.decode()?));
         Ok(())
     }
 
@@ -44,6 +43,10 @@ impl Model for Bindings {
 
     fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
         Ok(self.rows.change()?.into_iter().collect())
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn Held> {
+        vec![&mut self.rows]
     }
 }
 

@@ -4,12 +4,12 @@ use subledger_domain::{
     ChannelCode, Template,
     channel::{ChannelEvent, Registered, TemplatesRefreshed},
 };
-use subledger_store::Recorded;
 
-use super::{FoldError, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, Model, Poison, Stamp, changes_of};
 use crate::{
     ChannelRow, TemplateRow,
-    table::{Change, Need, Rows, Table},
+    cache::{Held, Rows},
+    table::{Change, Need, Table},
 };
 
 #[derive(Default)]
@@ -20,14 +20,13 @@ pub(super) struct Channels {
 }
 
 impl Model for Channels {
-    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        if recorded.stream.aggregate_type() != "channel" {
+    fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
+        if event.stream.aggregate_type() != "channel" {
             return Ok(());
         }
-        let code: ChannelCode =
-            recorded.log.as_str().parse().map_err(|_| FoldError::Stream(recorded.stream.to_string()))?;
-        let event: ChannelEvent = recorded.decode()?;
-        if let ChannelEvent::TemplatesRefreshed(refreshed) = &event {
+        let code: ChannelCode = event.log.as_str().parse().map_err(|_| event.misnamed())?;
+        let decoded: ChannelEvent = event.decode()?;
+        if let ChannelEvent::TemplatesRefreshed(refreshed) = &decoded {
             for template in refreshed.added.iter().chain(&refreshed.changed) {
                 self.templates.want(template.id.clone());
             }
@@ -36,7 +35,7 @@ impl Model for Channels {
             }
         }
         self.channels.want(code.clone());
-        self.events.push((recorded.into(), code, event));
+        self.events.push((event.stamp, code, decoded));
         Ok(())
     }
 
@@ -57,6 +56,10 @@ impl Model for Channels {
 
     fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
         changes_of(self.channels.change(), self.templates.change())
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn Held> {
+        vec![&mut self.channels, &mut self.templates]
     }
 }
 

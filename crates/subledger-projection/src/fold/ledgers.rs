@@ -4,20 +4,19 @@
 //! row carries the aggregate itself, each event is applied to it by the domain's own fold, and the lots are moved by what
 //! changed in it. A second copy of those rules here would sooner or later disagree with the first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use cqrs_es::Aggregate;
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     DeliveryId, Evidence, LotId, SubjectId, TemplateId, Timestamp,
     ledger::{Choice, Funding, LateOutcome, Ledger, LedgerEvent, Phase},
 };
-use subledger_store::Recorded;
 
-use super::{FoldError, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, changes_of};
 use crate::{
     LedgerRow, LotRow, LotState,
-    table::{Change, Need, Rows, Table},
+    cache::{Held, Rows},
+    table::{Change, Need, Table},
 };
 
 /// A ledger as stored: the row that is asked for and the aggregate that the next event is folded into.
@@ -26,9 +25,13 @@ pub(crate) struct LedgerBook {
     #[serde(flatten)]
     pub(crate) row: LedgerRow,
     pub(crate) state: Ledger,
+    /// Where its lots are, once asked for; moves with the state.
+    #[serde(skip)]
+    places: Option<Places>,
 }
 
-type LedgerKey = (SubjectId, TemplateId);
+/// The lots that the aggregate still knows, in order of number.
+type Places = Vec<(LotId, Place)>;
 
 /// Where a lot is, as far as an event can move it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +49,18 @@ struct Move {
 
 #[derive(Default)]
 pub(super) struct Ledgers {
-    events: Vec<(Stamp, LedgerKey, LedgerEvent)>,
+    events: Vec<(Stamp, Arc<LedgerKey>, Arc<LedgerEvent>)>,
     books: Rows<LedgerBook>,
     lots: Rows<LotRow>,
     moves: Vec<Move>,
 }
 
 impl Model for Ledgers {
-    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        if recorded.stream.aggregate_type() != "ledger" {
-            return Ok(());
+    fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
+        if let Some((key, ledger)) = event.ledger()? {
+            self.books.want_ref(key);
+            self.events.push((event.stamp, Arc::clone(key), Arc::clone(ledger)));
         }
-        let key =
-            recorded.stream.ledger_parts().ok_or_else(|| FoldError::Stream(recorded.stream.to_string()))?;
-        self.books.want(key.clone());
-        self.events.push((recorded.into(), key, recorded.decode()?));
         Ok(())
     }
 
@@ -93,47 +93,44 @@ impl Model for Ledgers {
     fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
         changes_of(self.books.change(), self.lots.change())
     }
+
+    fn tables(&mut self) -> Vec<&mut dyn Held> {
+        vec![&mut self.books, &mut self.lots]
+    }
 }
 
 impl Ledgers {
     /// Applies the events to the aggregates and notes which lots appear and which move.
     fn advance(&mut self) {
-        let mut before: BTreeMap<LedgerKey, BTreeMap<LotId, Place>> = BTreeMap::new();
-        let mut new = BTreeSet::new();
         for (stamp, key, event) in std::mem::take(&mut self.events) {
             if self.books.get(&key).is_none() {
                 self.books.put(empty_book(&key, stamp.at));
             }
             let Some(book) = self.books.edit(&key) else { continue };
-            let places = before.entry(key.clone()).or_insert_with(|| places(&book.state));
-            book.state.apply(event.clone());
+            let before = book.places.take().unwrap_or_else(|| places(&book.state));
+            book.state.fold(&event);
             describe(&mut book.row, &book.state, stamp, &event);
             if !moves_lots(&event) {
+                book.places = Some(before);
                 continue;
             }
-            let after = self::places(&book.state);
+            let after = places(&book.state);
             for lot in granted(&key, stamp.at, &event) {
-                new.insert(lot.key_parts());
                 self.lots.put(lot);
             }
-            for (id, was) in places.iter() {
-                let to = after.get(id).copied().unwrap_or_else(|| left(&event, *was));
+            for (id, was) in &before {
+                let to = match after.binary_search_by_key(id, |(id, _)| *id) {
+                    Ok(at) => after[at].1,
+                    Err(_) => left(&event, *was),
+                };
                 if to != *was {
                     let lot = (key.0, key.1.clone(), *id);
-                    if !new.contains(&lot) {
-                        self.lots.want(lot.clone());
-                    }
+                    self.lots.want_ref(&lot);
                     self.moves.push(Move { lot, stamp, to });
                 }
             }
-            *places = after;
+            book.places = Some(after);
         }
-    }
-}
-
-impl LotRow {
-    fn key_parts(&self) -> (SubjectId, TemplateId, LotId) {
-        (self.subject, self.template.clone(), self.lot)
     }
 }
 
@@ -154,7 +151,7 @@ fn empty_book(key: &LedgerKey, at: Timestamp) -> LedgerBook {
         last_choice: None,
         last_event_at: at,
     };
-    LedgerBook { row, state: Ledger::default() }
+    LedgerBook { row, state: Ledger::default(), places: None }
 }
 
 /// Brings the row up to the aggregate, and to what the aggregate does not keep.
@@ -194,7 +191,7 @@ const fn moves_lots(event: &LedgerEvent) -> bool {
 }
 
 /// Every lot that the aggregate still knows: open, or held.
-fn places(state: &Ledger) -> BTreeMap<LotId, Place> {
+fn places(state: &Ledger) -> Places {
     let open = state
         .lots()
         .iter()
@@ -205,7 +202,9 @@ fn places(state: &Ledger) -> BTreeMap<LotId, Place> {
         let state = if in_doubt { LotState::InDoubt } else { LotState::Reserved };
         Some((lot.id, Place { state, delivery: Some(*delivery), doubted_by: lot.doubted_by }))
     });
-    open.chain(held).collect()
+    let mut places: Places = open.chain(held).collect();
+    places.sort_unstable_by_key(|(id, _)| *id);
+    places
 }
 
 /// Where a lot went that the aggregate does not know any more.

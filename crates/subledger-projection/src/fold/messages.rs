@@ -5,25 +5,27 @@
 //! are always those of its deliveries. `message.accepted` stands in the log before any event about its deliveries; an event
 //! about a delivery that nobody planned is a contradiction and stops the projection.
 
+use std::sync::Arc;
+
 use subledger_domain::{
     DeliveryId, EvidenceSource, MessageId, SubjectId, TemplateId, UserRef,
     ledger::{Answer, Basis, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason, SettledLate},
     message::{Accepted, MessageEvent, Skip, SkipReason},
 };
-use subledger_store::Recorded;
 
-use super::{FoldError, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, changes_of};
 use crate::{
     DeliveryCounts, DeliveryRow, DeliveryState, MessageRow,
-    table::{Change, Need, Rows, Table},
+    cache::{Held, Rows},
+    table::{Change, Need, Table},
 };
 
 /// WeChat's code for "no permission is left" (`subscribeMessage.send`: user refuse to accept the msg).
 const NO_PERMISSION: i64 = 43101;
 
 enum Told {
-    Message(MessageId, MessageEvent),
-    Ledger(SubjectId, TemplateId, DeliveryId, LedgerEvent),
+    Message(MessageId, Arc<MessageEvent>),
+    Ledger(Arc<LedgerKey>, DeliveryId, Arc<LedgerEvent>),
 }
 
 #[derive(Default)]
@@ -34,29 +36,22 @@ pub(super) struct Messages {
 }
 
 impl Model for Messages {
-    fn take(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
-        let misnamed = || FoldError::Stream(recorded.stream.to_string());
-        let told = match recorded.stream.aggregate_type() {
-            "message" => {
-                let id = recorded.stream.message_id().ok_or_else(misnamed)?;
-                let event: MessageEvent = recorded.decode()?;
-                if let MessageEvent::Planned(planned) = &event {
-                    planned.skipped.iter().for_each(|s| self.deliveries.want(DeliveryId::new(id, s.index)));
-                }
-                self.messages.want(id);
-                Told::Message(id, event)
+    fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
+        let told = if let Some((key, ledger)) = event.ledger()? {
+            let Some(delivery) = delivery_of(ledger) else { return Ok(()) };
+            self.messages.want(delivery.message);
+            self.deliveries.want(delivery);
+            Told::Ledger(Arc::clone(key), delivery, Arc::clone(ledger))
+        } else if let Some((id, message)) = event.message()? {
+            if let MessageEvent::Planned(planned) = &**message {
+                planned.skipped.iter().for_each(|s| self.deliveries.want(DeliveryId::new(id, s.index)));
             }
-            "ledger" => {
-                let (subject, template) = recorded.stream.ledger_parts().ok_or_else(misnamed)?;
-                let event: LedgerEvent = recorded.decode()?;
-                let Some(delivery) = delivery_of(&event) else { return Ok(()) };
-                self.messages.want(delivery.message);
-                self.deliveries.want(delivery);
-                Told::Ledger(subject, template, delivery, event)
-            }
-            _ => return Ok(()),
+            self.messages.want(id);
+            Told::Message(id, Arc::clone(message))
+        } else {
+            return Ok(());
         };
-        self.events.push((recorded.into(), told));
+        self.events.push((event.stamp, told));
         Ok(())
     }
 
@@ -71,17 +66,17 @@ impl Model for Messages {
     fn fold(&mut self) -> Result<(), Poison> {
         for (stamp, told) in std::mem::take(&mut self.events) {
             let applied = match told {
-                Told::Message(id, event) => self.apply_message(stamp, id, event),
-                Told::Ledger(subject, template, delivery, event) => match planned_by(event) {
-                    Plan::New { lot, basis, user } => {
+                Told::Message(id, event) => self.apply_message(stamp, id, &event),
+                Told::Ledger(key, delivery, event) => match planned_by(&event) {
+                    Some(Plan { lot, basis, user }) => {
                         let row = DeliveryRow {
                             lot,
                             basis,
-                            ..fresh(stamp, delivery, user, Some(subject), template)
+                            ..fresh(stamp, delivery, user, Some(key.0), key.1.clone())
                         };
                         self.plan(stamp, row)
                     }
-                    Plan::Known(event) => self.apply_ledger(stamp, delivery, event),
+                    None => self.apply_ledger(stamp, delivery, &event),
                 },
             };
             applied.map_err(|error| Poison { position: stamp.position, error })?;
@@ -91,6 +86,10 @@ impl Model for Messages {
 
     fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
         changes_of(self.messages.change(), self.deliveries.change())
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn Held> {
+        vec![&mut self.messages, &mut self.deliveries]
     }
 }
 
@@ -115,17 +114,19 @@ const fn delivery_of(event: &LedgerEvent) -> Option<DeliveryId> {
     }
 }
 
-/// Whether an event plans a delivery or is about one that is planned.
-enum Plan {
-    New { lot: Option<u64>, basis: Option<Basis>, user: Option<UserRef> },
-    Known(LedgerEvent),
+/// What an event says that plans a delivery.
+struct Plan {
+    lot: Option<u64>,
+    basis: Option<Basis>,
+    user: Option<UserRef>,
 }
 
-fn planned_by(event: LedgerEvent) -> Plan {
+/// The plan of a delivery, or nothing if the event is about one that is planned.
+const fn planned_by(event: &LedgerEvent) -> Option<Plan> {
     match event {
-        LedgerEvent::Reserved(e) => Plan::New { lot: Some(e.lot), basis: None, user: e.user },
-        LedgerEvent::Admitted(e) => Plan::New { lot: None, basis: Some(e.basis), user: e.user },
-        event => Plan::Known(event),
+        LedgerEvent::Reserved(e) => Some(Plan { lot: Some(e.lot), basis: None, user: e.user }),
+        LedgerEvent::Admitted(e) => Some(Plan { lot: None, basis: Some(e.basis), user: e.user }),
+        _ => None,
     }
 }
 
@@ -161,13 +162,13 @@ fn fresh(
 }
 
 impl Messages {
-    fn apply_message(&mut self, stamp: Stamp, id: MessageId, event: MessageEvent) -> Result<(), FoldError> {
+    fn apply_message(&mut self, stamp: Stamp, id: MessageId, event: &MessageEvent) -> Result<(), FoldError> {
         match event {
             MessageEvent::Accepted(accepted) => self.messages.put(accepted_row(stamp, id, accepted)),
             MessageEvent::Planned(planned) => {
                 let template = self.message(stamp, id)?.template.clone();
-                for skip in planned.skipped {
-                    self.plan(stamp, skipped_row(stamp, id, template.clone(), &skip))?;
+                for skip in &planned.skipped {
+                    self.plan(stamp, skipped_row(stamp, id, template.clone(), skip))?;
                 }
             }
             MessageEvent::Retracted(_) => self.message(stamp, id)?.retracted_at = Some(stamp.at),
@@ -202,7 +203,7 @@ impl Messages {
         Ok(())
     }
 
-    fn apply_ledger(&mut self, stamp: Stamp, id: DeliveryId, event: LedgerEvent) -> Result<(), FoldError> {
+    fn apply_ledger(&mut self, stamp: Stamp, id: DeliveryId, event: &LedgerEvent) -> Result<(), FoldError> {
         let Some(row) = self.deliveries.edit(&id) else {
             return Err(FoldError::Contradiction(format!("delivery {id} was never planned")));
         };
@@ -219,11 +220,11 @@ impl Messages {
     }
 }
 
-fn accepted_row(stamp: Stamp, id: MessageId, accepted: Accepted) -> MessageRow {
+fn accepted_row(stamp: Stamp, id: MessageId, accepted: &Accepted) -> MessageRow {
     MessageRow {
         id,
-        app: accepted.app,
-        template: accepted.template,
+        app: accepted.app.clone(),
+        template: accepted.template.clone(),
         kind: accepted.kind,
         targeted: accepted.targeted,
         expires_at: accepted.expires_at,
@@ -245,7 +246,7 @@ fn skipped_row(stamp: Stamp, message: MessageId, template: TemplateId, skip: &Sk
 }
 
 /// The state machine of a planned delivery.
-fn follow(row: &mut DeliveryRow, stamp: Stamp, event: LedgerEvent) {
+fn follow(row: &mut DeliveryRow, stamp: Stamp, event: &LedgerEvent) {
     match event {
         LedgerEvent::Started(e) => {
             row.state = DeliveryState::Started;
@@ -254,13 +255,13 @@ fn follow(row: &mut DeliveryRow, stamp: Stamp, event: LedgerEvent) {
             row.started_at = Some(stamp.at);
         }
         LedgerEvent::Postponed(e) => {
-            answered(row, DeliveryState::Queued, e.answer);
+            answered(row, DeliveryState::Queued, &e.answer);
             row.not_before = Some(e.until);
         }
-        LedgerEvent::Consumed(e) => sent(row, e.wechat_msgid),
-        LedgerEvent::Released(e) => released(row, e.reason),
+        LedgerEvent::Consumed(e) => sent(row, e.wechat_msgid.as_ref()),
+        LedgerEvent::Released(e) => released(row, &e.reason),
         LedgerEvent::Denied(e) => {
-            answered(row, DeliveryState::Refused, e.answer);
+            answered(row, DeliveryState::Refused, &e.answer);
             row.code = row.code.or(Some(NO_PERMISSION));
             row.reason = Some("no_permission".to_owned());
         }
@@ -282,25 +283,25 @@ fn follow(row: &mut DeliveryRow, stamp: Stamp, event: LedgerEvent) {
     }
 }
 
-fn sent(row: &mut DeliveryRow, wechat_msgid: Option<String>) {
+fn sent(row: &mut DeliveryRow, wechat_msgid: Option<&String>) {
     row.state = DeliveryState::Sent;
     row.reason = None;
     row.code = None;
     row.rid = None;
     // A proof that only corrects an earlier verdict may not name the id that is known already.
     if wechat_msgid.is_some() {
-        row.wechat_msgid = wechat_msgid;
+        row.wechat_msgid = wechat_msgid.cloned();
     }
 }
 
-fn answered(row: &mut DeliveryRow, state: DeliveryState, answer: Answer) {
+fn answered(row: &mut DeliveryRow, state: DeliveryState, answer: &Answer) {
     row.state = state;
-    row.reason = Some(answer.class);
+    row.reason = Some(answer.class.clone());
     row.code = answer.code;
-    row.rid = answer.rid;
+    row.rid.clone_from(&answer.rid);
 }
 
-fn released(row: &mut DeliveryRow, reason: ReleaseReason) {
+fn released(row: &mut DeliveryRow, reason: &ReleaseReason) {
     let ended = |row: &mut DeliveryRow, state, reason: Option<SkipReason>| {
         row.state = state;
         row.reason = reason.map(|reason| reason.as_str().to_owned());
@@ -316,10 +317,10 @@ fn released(row: &mut DeliveryRow, reason: ReleaseReason) {
     }
 }
 
-fn settled(row: &mut DeliveryRow, settled: SettledLate) {
+fn settled(row: &mut DeliveryRow, settled: &SettledLate) {
     row.settled_by = Some(EvidenceSource::as_str(settled.evidence.source).to_owned());
-    match settled.outcome {
-        LateOutcome::Sent { wechat_msgid } => sent(row, wechat_msgid),
+    match &settled.outcome {
+        LateOutcome::Sent { wechat_msgid } => sent(row, wechat_msgid.as_ref()),
         // What hid the answer stays as the reason.
         LateOutcome::NotSent => row.state = DeliveryState::NotSent,
     }

@@ -78,6 +78,14 @@ pub(crate) const ONE: &str = "select p.position, coalesce((select json_agg(s.r) 
         order by t.id) s), '[]')::text
     from projection p where p.log = $1 and p.name = 'messages' and p.purpose = 'live'";
 
+/// Messages by id; parameter: a JSON array of ids.
+pub(crate) const SOME: &str = "select p.position, coalesce((select json_agg(s.r) from (
+        select row_to_json(t) as r from messages t
+        where t.log = p.log and t.generation = p.generation
+            and t.id in (select jsonb_array_elements_text($2::jsonb))
+        order by t.id) s), '[]')::text
+    from projection p where p.log = $1 and p.name = 'messages' and p.purpose = 'live'";
+
 /// Messages before a position; parameters: position, limit, then app, template and state or nulls.
 pub(crate) const PAGE: &str = "select p.position, coalesce((select json_agg(s.r) from (
         select row_to_json(t) as r from messages t

@@ -53,6 +53,19 @@ impl Queries {
         Ok(single(self.of_channel(code, statement!(messages::ONE), vec![id.to_string().into()]).await?))
     }
 
+    /// These messages, by id; at most [`crate::MAX_PAGE`] are asked for at once.
+    pub async fn messages_by_id(
+        &self,
+        code: &ChannelCode,
+        ids: &[MessageId],
+    ) -> Result<Answer<Vec<MessageRow>>, QueryError> {
+        if ids.len() > crate::MAX_PAGE as usize {
+            return Err(QueryError::Limit);
+        }
+        let ids: Vec<String> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+        self.of_channel(code, statement!(messages::SOME), vec![format!("[{}]", ids.join(",")).into()]).await
+    }
+
     /// The deliveries of a message, or those in one state, by index.
     pub async fn deliveries(
         &self,

@@ -2,20 +2,26 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use subledger_domain::LogName;
-use subledger_store::{Position, StoreError};
-use tokio::{sync::watch, time::timeout};
+use subledger_store::{Database, Position, StoreError};
+use tokio::sync::watch;
 
-use super::{Shared, Standing};
+use super::{Followed, Shared};
 use crate::{
     ProjectionName,
     batch::{self, Applied},
     checkpoint::{self, Checkpoint},
-    metric_definitions::{BEHIND, EVENTS, FAILURES, LOST_RACES, PAUSED},
+    metric_definitions::{EVENTS, FAILURES, LOST_RACES, UNKNOWN},
 };
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How often to look where another node stands while somebody waits for it.
+const LOOK_FOR_OTHERS: Duration = Duration::from_millis(10);
+
+/// How long to wait after somebody else moved a checkpoint or holds it.
+const AFTER_LOST_RACE: Duration = Duration::from_millis(10);
 
 /// How often checkpoints are read again while a projection is paused: a rebuild, perhaps by another process, ends the pause.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -26,12 +32,14 @@ pub(super) async fn every_log(shared: Arc<Shared>) {
     loop {
         let named = logs.borrow_and_update().clone();
         for log in named {
-            let standing = watch::Sender::new(Standing::default());
-            let mut followed = shared.logs();
-            if !followed.contains_key(&log) {
-                followed.insert(log.clone(), standing.clone());
-                shared.known.send_replace(followed.len());
-                shared.tasks.spawn(Follower::new(Arc::clone(&shared), log, standing).run());
+            let mut logs = shared.logs();
+            if !logs.contains_key(&log) {
+                let followed = Followed::default();
+                // Where there is one process there is nobody to take turns with.
+                followed.give_turn(matches!(shared.store.database(), Database::Sqlite(_)));
+                logs.insert(log.clone(), followed.clone());
+                shared.known.send_replace(logs.len());
+                shared.tasks.spawn(Follower::new(Arc::clone(&shared), log, followed).run());
             }
         }
         tokio::select! {
@@ -52,7 +60,8 @@ enum Went {
 struct Follower {
     shared: Arc<Shared>,
     log: LogName,
-    standing: watch::Sender<Standing>,
+    followed: Followed,
+    turn: watch::Receiver<bool>,
     tail: watch::Receiver<Position>,
     /// Where the live generations stand, as far as this node knows; none before the first look.
     checkpoints: Option<Vec<Checkpoint>>,
@@ -61,15 +70,22 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(shared: Arc<Shared>, log: LogName, standing: watch::Sender<Standing>) -> Self {
+    fn new(shared: Arc<Shared>, log: LogName, followed: Followed) -> Self {
         let tail = shared.store.tail(&log);
-        Self { shared, log, standing, tail, checkpoints: None, retry: true }
+        let turn = followed.turn.subscribe();
+        Self { shared, log, followed, turn, tail, checkpoints: None, retry: true }
     }
 
     async fn run(mut self) {
         let stop = self.shared.stop.clone();
         let mut backoff = FIRST_BACKOFF;
         while !stop.is_cancelled() {
+            if !*self.turn.borrow_and_update() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.stand_by() => continue,
+                }
+            }
             match self.step().await {
                 Ok(Went::On) => backoff = FIRST_BACKOFF,
                 Ok(Went::Idle) => {
@@ -101,14 +117,42 @@ impl Follower {
     /// Waits for more events, or until it is time to look whether a pause has ended. `false`: the store is closed.
     async fn more(&mut self) -> bool {
         let paused = self.checkpoints.iter().flatten().any(|one| one.pause.is_some());
-        if !paused {
-            return self.tail.changed().await.is_ok();
-        }
-        match timeout(LOOK_AGAIN, self.tail.changed()).await {
-            Ok(changed) => changed.is_ok(),
-            Err(_) => {
+        let again = async {
+            if paused {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            } else {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            changed = self.tail.changed() => changed.is_ok(),
+            changed = self.turn.changed() => changed.is_ok(),
+            () = again => {
                 self.checkpoints = None;
                 true
+            }
+        }
+    }
+
+    /// Looks where another node's projections stand, often while somebody waits for them, until it is this node's turn.
+    async fn stand_by(&mut self) {
+        // What was known may be old by the time of the next turn; and this node may be able to read what the last could not.
+        self.checkpoints = None;
+        self.retry = true;
+        let mut waiting = self.followed.waiting.subscribe();
+        while !*self.turn.borrow_and_update() {
+            if *waiting.borrow_and_update() > 0 {
+                let head = *self.tail.borrow();
+                match self.look().await {
+                    Ok(checkpoints) => self.followed.publish(&self.log, head, &checkpoints),
+                    Err(error) => self.failed(&error),
+                }
+                tokio::time::sleep(LOOK_FOR_OTHERS).await;
+                continue;
+            }
+            tokio::select! {
+                _ = waiting.changed() => {}
+                _ = self.turn.changed() => return,
             }
         }
     }
@@ -119,7 +163,7 @@ impl Follower {
             Some(checkpoints) => checkpoints,
             None => self.look().await?,
         };
-        self.publish(head, &checkpoints);
+        self.followed.publish(&self.log, head, &checkpoints);
         let retry = std::mem::take(&mut self.retry);
         let targets: Vec<_> =
             checkpoints.iter().filter(|one| retry || one.pause.is_none()).cloned().collect();
@@ -133,6 +177,8 @@ impl Follower {
             Applied::Displaced => {
                 counter!(LOST_RACES).increment(1);
                 self.retry = retry;
+                // Another runner, or a rebuild that holds the rows for a moment: no need to run against it.
+                tokio::time::sleep(AFTER_LOST_RACE).await;
             }
             Applied::Moved(moved) => {
                 for (from, to) in targets.iter().zip(&moved) {
@@ -143,7 +189,7 @@ impl Follower {
                         *one = to;
                     }
                 }
-                self.publish(head, &checkpoints);
+                self.followed.publish(&self.log, head, &checkpoints);
                 // No event although the tail promises some: do not spin, wait for the next word.
                 if events.is_empty() {
                     self.checkpoints = Some(checkpoints);
@@ -171,34 +217,19 @@ impl Follower {
     fn report(&self, from: &Checkpoint, to: &Checkpoint) {
         let projection = to.projection.as_str();
         counter!(EVENTS, "projection" => projection).increment(to.position.0.saturating_sub(from.position.0));
+        counter!(UNKNOWN, "projection" => projection).increment(to.unknown.saturating_sub(from.unknown));
         if let Some(pause) = &to.pause {
             tracing::error!(
                 log = %self.log,
                 projection,
                 event.position = pause.position.0,
+                event.stream = pause.stream,
+                event.kind = pause.kind,
                 error = pause.error,
                 "a read model is stopped at an event it cannot apply; the others go on"
             );
         } else if from.pause.is_some() {
             tracing::info!(log = %self.log, projection, "a read model that was stopped goes on");
         }
-    }
-
-    fn publish(&self, head: Position, checkpoints: &[Checkpoint]) {
-        for one in checkpoints {
-            let labels =
-                [("log", self.log.as_str().to_owned()), ("projection", one.projection.as_str().to_owned())];
-            gauge!(BEHIND, &labels).set(head.0.saturating_sub(one.position.0) as f64);
-            gauge!(PAUSED, &labels).set(if one.pause.is_some() { 1.0 } else { 0.0 });
-        }
-        self.standing.send_if_modified(|standing| {
-            let changed = standing.head != head
-                || checkpoints.iter().any(|one| standing.checkpoints.get(&one.projection) != Some(one));
-            if changed {
-                standing.head = head;
-                standing.checkpoints = checkpoints.iter().map(|one| (one.projection, one.clone())).collect();
-            }
-            changed
-        });
     }
 }

@@ -31,8 +31,8 @@ pub(crate) const APPS: TableSql = TableSql {
             name = excluded.name, rights = excluded.rights, channels = excluded.channels,
             created_at = excluded.created_at",
     scan: concat!("select ", app!(), " from apps t where t.log = ?1 and t.generation = ?2 order by t.id"),
-    drop: "delete from apps where rowid in (
-            select rowid from apps where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from apps where (log, generation, id) in (
+            select log, generation, id from apps where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! app_key {
@@ -63,8 +63,8 @@ pub(crate) const APP_KEYS: TableSql = TableSql {
         app_key!(),
         " from app_keys t where t.log = ?1 and t.generation = ?2 order by t.app, t.key"
     ),
-    drop: "delete from app_keys where rowid in (
-            select rowid from app_keys where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from app_keys where (log, generation, app, key) in (
+            select log, generation, app, key from app_keys where log = ?1 and generation = ?2 limit ?3)",
 };
 
 /// One app; parameter: id.

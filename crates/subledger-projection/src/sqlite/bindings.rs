@@ -35,8 +35,8 @@ pub(crate) const BINDINGS: TableSql = TableSql {
         binding!(),
         " from bindings t where t.log = ?1 and t.generation = ?2 order by t.user_ref"
     ),
-    drop: "delete from bindings where rowid in (
-            select rowid from bindings where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from bindings where (log, generation, user_ref) in (
+            select log, generation, user_ref from bindings where log = ?1 and generation = ?2 limit ?3)",
 };
 
 /// Bindings after a user; parameters: user, limit.

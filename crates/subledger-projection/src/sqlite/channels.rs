@@ -46,8 +46,8 @@ pub(crate) const CHANNELS: TableSql = TableSql {
         channel!(),
         " from channels t where t.log = ?1 and t.generation = ?2 order by t.code"
     ),
-    drop: "delete from channels where rowid in (
-            select rowid from channels where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from channels where (log, generation, code) in (
+            select log, generation, code from channels where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! template {
@@ -84,8 +84,8 @@ pub(crate) const TEMPLATES: TableSql = TableSql {
         template!(),
         " from templates t where t.log = ?1 and t.generation = ?2 order by t.id"
     ),
-    drop: "delete from templates where rowid in (
-            select rowid from templates where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from templates where (log, generation, id) in (
+            select log, generation, id from templates where log = ?1 and generation = ?2 limit ?3)",
 };
 
 /// Every channel, each with its own position.

@@ -50,8 +50,8 @@ pub(crate) const LEDGERS: TableSql = TableSql {
         ", '$.state', json(t.state))",
         " from ledgers t where t.log = ?1 and t.generation = ?2 order by t.subject, t.template"
     ),
-    drop: "delete from ledgers where rowid in (
-            select rowid from ledgers where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from ledgers where (log, generation, subject, template) in (
+            select log, generation, subject, template from ledgers where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! lot {
@@ -91,8 +91,8 @@ pub(crate) const LEDGER_LOTS: TableSql = TableSql {
         lot!(),
         " from ledger_lots t where t.log = ?1 and t.generation = ?2 order by t.subject, t.template, t.lot"
     ),
-    drop: "delete from ledger_lots where rowid in (
-            select rowid from ledger_lots where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from ledger_lots where (log, generation, subject, template, lot) in (
+            select log, generation, subject, template, lot from ledger_lots where log = ?1 and generation = ?2 limit ?3)",
 };
 
 /// One ledger; parameters: subject, template.

@@ -49,8 +49,8 @@ pub(crate) const MESSAGES: TableSql = TableSql {
         message!(),
         " from messages t where t.log = ?1 and t.generation = ?2 order by t.id"
     ),
-    drop: "delete from messages where rowid in (
-            select rowid from messages where log = ?1 and generation = ?2 limit ?3)",
+    drop: "delete from messages where (log, generation, id) in (
+            select log, generation, id from messages where log = ?1 and generation = ?2 limit ?3)",
 };
 
 macro_rules! delivery {
@@ -98,8 +98,9 @@ pub(crate) const DELIVERIES: TableSql = TableSql {
         delivery!(),
         " from deliveries t where t.log = ?1 and t.generation = ?2 order by t.message, t.idx"
     ),
-    drop: "delete from deliveries where rowid in (
-            select rowid from deliveries where log = ?1 and generation = ?2 limit ?3)",
+    drop:
+        "delete from deliveries where (log, generation, message, idx) in (
+            select log, generation, message, idx from deliveries where log = ?1 and generation = ?2 limit ?3)",
 };
 
 /// One message; parameter: id.
@@ -109,6 +110,17 @@ pub(crate) const ONE: &str = concat!(
     " as r from messages t
         where t.log = p.log and t.generation = p.generation
             and t.id = ?2
+        order by t.id) s)
+    from projection p where p.log = ?1 and p.name = 'messages' and p.purpose = 'live'"
+);
+
+/// Messages by id; parameter: a JSON array of ids.
+pub(crate) const SOME: &str = concat!(
+    "select p.position, (select json_group_array(json(s.r)) from (select ",
+    message!(),
+    " as r from json_each(?2) w cross join messages t
+        where t.log = p.log and t.generation = p.generation
+            and t.id = w.value
         order by t.id) s)
     from projection p where p.log = ?1 and p.name = 'messages' and p.purpose = 'live'"
 );

@@ -225,6 +225,20 @@ async fn tell_of_sending(node: &Node) {
     node.ask(&log(), vec![Ask::Message(message(1), MessageCommand::Retract(retracted))]).await.unwrap();
 }
 
+/// Enough taps and sends to need several chunks of a scan.
+pub(crate) async fn tell_much(node: &Node) {
+    for round in 0..40u8 {
+        let m = 10 + round;
+        let whos = [round % 7, 20 + round % 5];
+        let mut asks: Vec<Ask> = (0..110).map(|_| tap(node, 30 + round % 11, Choice::Accept)).collect();
+        asks.extend(whos.map(|who| tap(node, who, Choice::Accept)));
+        asks.push(accept(node, m, 2));
+        asks.extend(whos.iter().zip(0..).map(|(who, index)| reserve(m, index, *who)));
+        asks.push(plan(m, 2, vec![]));
+        node.ask(&log(), asks).await.unwrap();
+    }
+}
+
 async fn tell_of_apps(node: &Node) {
     let key = |key: &str| KeyAdded { key: key.into(), hash: format!("hash-of-{key}") };
     let created = Created {

@@ -10,3 +10,4 @@ mod random;
 mod rebuilds;
 mod runner;
 mod support;
+mod views;

@@ -1,16 +1,21 @@
 //! Rebuilding and verifying while the service runs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use subledger_domain::{LogName, ledger::Choice};
-use subledger_projection::{ProjectionError, ProjectionName, digest, rebuild, verify};
+use subledger_projection::{
+    ProjectionError, ProjectionName, RebuildLimits, digest, rebuild, rebuild_within, status, verify,
+};
 use subledger_store::Position;
 
 use crate::{
-    history::{log, once, registered, reserve, subject, tap, tell},
+    history::{log, reserve, tap, tell, tell_much},
     support::{Node, Place, SOON, on_both_databases},
 };
 
@@ -21,7 +26,11 @@ on_both_databases!(
     verifying_names_the_projection_whose_rows_were_tampered_with,
     a_rebuild_cures_tampered_rows,
     a_rebuild_that_cannot_finish_leaves_the_live_rows_alone,
-    what_an_interrupted_rebuild_left_is_swept_up,
+    a_killed_rebuild_goes_on_where_it_was,
+    rows_of_another_version_are_not_built_upon,
+    a_rebuild_in_little_memory_leads_to_the_same_bytes,
+    two_rebuilds_of_a_log_do_not_meet,
+    a_kind_of_a_newer_version_is_passed_over_live_and_refused_in_a_rebuild,
 );
 
 async fn digests(node: &Node) -> Vec<(LogName, ProjectionName, String)> {
@@ -174,27 +183,116 @@ async fn a_rebuild_that_cannot_finish_leaves_the_live_rows_alone(place: Place) {
     assert_eq!(leftovers(&node).await, 0);
 }
 
-async fn what_an_interrupted_rebuild_left_is_swept_up(place: Place) {
-    let node = Node::on(&place).await;
-    tell(&node).await;
-    node.catch_up().await;
-    // A process that dies in the middle of a rebuild: its progress callback is as good a place as any.
+/// Rebuilds, and dies as soon as something is saved: its progress callback is as good a place as any. Where it had come to.
+async fn die_while_rebuilding(node: &Node) -> Position {
     let store = node.store.clone();
     let died = tokio::spawn(async move {
-        rebuild(&store, Some(&[log()]), |progress| {
-            assert!(progress.projection != ProjectionName::Ledgers || progress.done == Position(0), "dies");
+        let limits = RebuildLimits { flush_events: 10, ..RebuildLimits::default() };
+        rebuild_within(&store, Some(&[log()]), limits, |progress| {
+            assert!(progress.done == Position(0), "dies");
         })
         .await
     });
     assert!(died.await.is_err());
+    let saved =
+        node.number("select position from projection where purpose = 'rebuild' and name = 'ledgers'").await;
+    // Its lease runs out: on SQLite by the clock of the test, on PostgreSQL by itself.
+    node.clock.pass_seconds(60);
+    Position(u64::try_from(saved).unwrap())
+}
+
+/// Rebuilds; where it began.
+async fn rebuild_from(node: &Node) -> Position {
+    let mut begun_at = None;
+    rebuild(&node.store, Some(&[log()]), |progress| {
+        begun_at.get_or_insert(progress.done);
+    })
+    .await
+    .unwrap();
+    begun_at.unwrap()
+}
+
+async fn a_killed_rebuild_goes_on_where_it_was(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    tell_much(&node).await;
+    node.catch_up().await;
+    let before = digests(&node).await;
+    let head = node.store.head(&log()).await.unwrap().position;
+    let died_at = die_while_rebuilding(&node).await;
+    assert!(Position(0) < died_at && died_at < head, "{died_at} of {head}");
     assert!(leftovers(&node).await > 0, "its rows stand there");
-    rebuild(&node.store, Some(&[log()]), |_| {}).await.unwrap();
-    assert!(leftovers(&node).await > 0, "somebody may still be building them");
-    node.clock.pass_seconds(3_600);
-    rebuild(&node.store, Some(&[log()]), |_| {}).await.unwrap();
+    assert_eq!(digests(&node).await, before, "nobody sees them");
+    assert_eq!(rebuild_from(&node).await, died_at);
+    assert_eq!(digests(&node).await, before);
     assert_eq!(leftovers(&node).await, 0);
-    let rows = node.queries.ledger(&"wechatmp123".parse().unwrap(), subject(0), &once()).await.unwrap();
-    assert!(rows.value.is_some());
-    node.ask(&LogName::new("other"), vec![registered()]).await.unwrap();
-    rebuild(&node.store, Some(&[LogName::new("other")]), |_| {}).await.unwrap();
+}
+
+async fn rows_of_another_version_are_not_built_upon(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    tell_much(&node).await;
+    node.catch_up().await;
+    let before = digests(&node).await;
+    die_while_rebuilding(&node).await;
+    node.sql("update projection set schema = schema + 1 where purpose = 'rebuild'").await;
+    assert_eq!(rebuild_from(&node).await, Position(0));
+    assert_eq!(digests(&node).await, before);
+    assert_eq!(leftovers(&node).await, 0);
+}
+
+/// With next to no memory every row is dropped and read again, over and over.
+async fn a_rebuild_in_little_memory_leads_to_the_same_bytes(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    tell_much(&node).await;
+    node.catch_up().await;
+    let before = digests(&node).await;
+    let tiny = RebuildLimits { flush_events: 1, cache_bytes: 1 };
+    rebuild_within(&node.store, None, tiny, |_| {}).await.unwrap();
+    assert_eq!(digests(&node).await, before);
+    assert_eq!(leftovers(&node).await, 0);
+}
+
+async fn two_rebuilds_of_a_log_do_not_meet(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    node.catch_up().await;
+    let before = digests(&node).await;
+    let take = || node.store.lease_acquire("rebuild/wechatmp123", "another", Duration::from_secs(600));
+    let lease = take().await.unwrap().unwrap();
+    let refused = rebuild(&node.store, Some(&[log()]), |_| {}).await;
+    assert!(matches!(refused, Err(ProjectionError::Busy { .. })), "{refused:?}");
+    node.store.lease_release(std::slice::from_ref(&lease)).await.unwrap();
+    rebuild(&node.store, Some(&[log()]), |_| {}).await.unwrap();
+    assert!(take().await.unwrap().is_some(), "it is given back");
+    assert_eq!(digests(&node).await, before);
+    assert_eq!(leftovers(&node).await, 0);
+}
+
+async fn a_kind_of_a_newer_version_is_passed_over_live_and_refused_in_a_rebuild(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    let at = node.ask(&log(), vec![tap(&node, 100, Choice::Accept)]).await.unwrap();
+    // The newest event is one of the future, of an aggregate of the future.
+    node.log_sql("update event set kind = 9999 where log = (select id from head where name = 'wechatmp123') and position = (select position from head where name = 'wechatmp123')").await;
+    node.log_sql("update stream set name = 'campaign/1' where log = (select id from head where name = 'wechatmp123') and number = (select streams from head where name = 'wechatmp123')").await;
+    node.ask(&log(), vec![tap(&node, 1, Choice::Accept)]).await.unwrap();
+    node.catch_up().await;
+    let head = node.store.head(&log()).await.unwrap().position;
+    for state in status(&node.store).await.unwrap().iter().filter(|state| state.log == log()) {
+        assert_eq!((state.position, state.paused.as_ref(), state.unknown), (head, None, 1), "{state:?}");
+    }
+    for refused in [
+        rebuild(&node.store, Some(&[log()]), |_| {}).await.unwrap_err(),
+        verify(&node.store, Some(&[log()]), |_| {}).await.unwrap_err(),
+    ] {
+        match refused {
+            ProjectionError::UnknownKind { position, kind, stream, .. } => {
+                assert_eq!((position, kind, stream.as_str()), (at, 9999, "campaign/1"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(leftovers(&node).await, 0);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use subledger_domain::{LogName, channel::ChannelCommand, ledger::Choice};
-use subledger_projection::{PageRequest, ProjectionName, Projections, verify};
+use subledger_projection::{PageRequest, ProjectionName, Projections, status, verify};
 use subledger_store::{Position, StoreError};
 
 use crate::{
@@ -20,6 +20,7 @@ on_both_databases!(
     a_new_runner_goes_on_from_the_checkpoint,
     waiting_for_what_is_not_there_ends,
     a_runner_recovers_when_the_database_failed,
+    how_long_something_waits_is_told,
 );
 
 async fn a_write_can_be_read_once_waited_for(place: Place) {
@@ -223,4 +224,107 @@ async fn a_value_that_the_database_refuses_stops_one_projection_only() {
     assert!(channel.value.is_some(), "what came before it is applied");
     projections.shutdown().await;
     place.remove().await;
+}
+
+/// Who runs a log, as the database has it.
+async fn runs(node: &Node) -> i64 {
+    node.number("select token from lease where name = 'projection/wechatmp123'").await
+}
+
+/// One of two nodes applies what is written; the other only looks, and callers can wait on it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_runs_a_log_and_another_takes_over_when_it_dies() {
+    let Some(place) = Place::postgres().await else { return };
+    let node = Node::on(&place).await;
+    let other = Node::with_clock(&place, node.clock.clone()).await;
+    one_queued(&node, 0, 0).await;
+    let head = async || node.store.head(&log()).await.unwrap().position;
+    let first = node.project(5);
+    first.wait_for(&log(), head().await, SOON).await.unwrap();
+    let second = other.project(5);
+    second.wait_for(&log(), head().await, SOON).await.unwrap();
+    assert_eq!(runs(&node).await, 1, "it is still the first one's");
+
+    // Waiting on the one that does not run the log.
+    for round in 1..=20u8 {
+        one_queued(&node, round, round % 5).await;
+        second.wait_for(&log(), head().await, SOON).await.unwrap();
+    }
+    assert_eq!(runs(&node).await, 1);
+    let lag = second.lag();
+    assert!(
+        lag.iter().any(|one| one.log == log() && one.position > Position(0)),
+        "it tells where they stand: {lag:?}"
+    );
+
+    // Its process is gone: nobody renews, nobody releases.
+    first.abandon();
+    one_queued(&node, 30, 1).await;
+    second.wait_for(&log(), head().await, SOON).await.unwrap();
+    assert_eq!(runs(&node).await, 2, "it changed hands");
+
+    // An orderly end gives the log away at once.
+    let third = node.project(5);
+    second.shutdown().await;
+    one_queued(&node, 31, 2).await;
+    third.wait_for(&log(), head().await, SOON).await.unwrap();
+    assert_eq!(runs(&node).await, 3);
+    third.shutdown().await;
+    for verification in verify(&node.store, None, |_| {}).await.unwrap() {
+        assert!(verification.equal, "{verification:?}");
+    }
+    place.remove().await;
+}
+
+/// A node that was stopped for long and believes that it still runs the log changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_was_replaced_changes_nothing() {
+    let Some(place) = Place::postgres().await else { return };
+    let node = Node::on(&place).await;
+    let stale = node.project(1);
+    one_queued(&node, 0, 0).await;
+    stale.wait_for(&log(), Position(1), SOON).await.unwrap();
+    node.sql("update lease set holder = 'another', token = token + 1, until = 0 where name = 'projection/wechatmp123'").await;
+    let other = Node::with_clock(&place, node.clock.clone()).await;
+    let second = other.project(3);
+    for round in 1..=20u8 {
+        one_queued(&node, round, round % 5).await;
+    }
+    let head = node.store.head(&log()).await.unwrap().position;
+    second.wait_for(&log(), head, SOON).await.unwrap();
+    stale.shutdown().await;
+    second.shutdown().await;
+    for verification in verify(&node.store, None, |_| {}).await.unwrap() {
+        assert!(verification.equal, "{verification:?}");
+    }
+    place.remove().await;
+}
+
+async fn how_long_something_waits_is_told(place: Place) {
+    let node = Node::on(&place).await;
+    let at = poison(&node).await;
+    node.clock.pass_seconds(90);
+    node.catch_up().await;
+    let states = status(&node.store).await.unwrap();
+    let of = |name| states.iter().find(|one| one.log == log() && one.projection == name).unwrap();
+    let messages = of(ProjectionName::Messages);
+    let pause = messages.paused.as_ref().unwrap();
+    assert_eq!((pause.position, pause.kind.as_str()), (at, "ledger.reserved"));
+    assert!(pause.stream.starts_with("ledger/"), "{pause:?}");
+    assert_eq!(messages.age(node.now()), Some(Duration::from_secs(90)));
+    assert_eq!(of(ProjectionName::Ledgers).age(node.now()), None, "it is not behind");
+    // The runner tells the same.
+    let projections = node.project(500);
+    let told = async {
+        loop {
+            let lag = projections.lag();
+            let messages = lag.iter().find(|one| one.projection == ProjectionName::Messages);
+            match messages.and_then(|one| one.age(node.now())) {
+                Some(age) => break age,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(SOON, told).await.unwrap(), Duration::from_secs(90));
+    projections.shutdown().await;
 }

@@ -25,6 +25,9 @@ use subledger_store::{
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// How long a node of a test that died keeps its logs.
+pub(crate) const LEASE: Duration = Duration::from_secs(1);
+
 /// Runs each test on both databases.
 macro_rules! on_both_databases {
     ($($test:ident),+ $(,)?) => {
@@ -221,7 +224,7 @@ impl Node {
 
     /// Projections that apply `batch` events at a time.
     pub(crate) fn project(&self, batch: u32) -> Projections {
-        let config = ProjectionsConfig { batch, max_backoff: Duration::from_millis(200) };
+        let config = ProjectionsConfig { batch, max_backoff: Duration::from_millis(200), lease: LEASE };
         Projections::start(self.store.clone(), config)
     }
 
@@ -238,9 +241,17 @@ impl Node {
     pub(crate) async fn sql(&self, statement: &'static str) -> u64 {
         match self.store.database() {
             Database::Sqlite(db) => {
-                let mut writer = db.unclaimed().await;
+                let mut writer = db.views_writer().await;
                 writer.execute(statement).await.unwrap().rows_affected()
             }
+            Database::Postgres(pool) => pool.execute(statement).await.unwrap().rows_affected(),
+        }
+    }
+
+    /// [`Self::sql`] on the log instead of the read models.
+    pub(crate) async fn log_sql(&self, statement: &'static str) -> u64 {
+        match self.store.database() {
+            Database::Sqlite(db) => db.unclaimed().await.execute(statement).await.unwrap().rows_affected(),
             Database::Postgres(pool) => pool.execute(statement).await.unwrap().rows_affected(),
         }
     }
@@ -248,7 +259,7 @@ impl Node {
     /// One number asked of the database.
     pub(crate) async fn number(&self, statement: &'static str) -> i64 {
         match self.store.database() {
-            Database::Sqlite(db) => sqlx::query_scalar(statement).fetch_one(&db.readers).await.unwrap(),
+            Database::Sqlite(db) => sqlx::query_scalar(statement).fetch_one(&db.views_readers).await.unwrap(),
             Database::Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await.unwrap(),
         }
     }

@@ -15,8 +15,8 @@ use crate::{
     chain::{self, Record},
     fold::SNAPSHOT_EVERY,
     rows::{
-        EventWrite, HeadCheck, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow, SealedRow,
-        SnapshotRow, StreamWrite, Writes, signed,
+        ContentKey, EventWrite, Forgets, HeadCheck, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow,
+        SealedRow, SnapshotRow, StreamWrite, Writes, signed,
     },
     store::{SHARED, place},
     vault::Vault,
@@ -82,10 +82,46 @@ pub(super) struct Book {
 
 #[derive(Default)]
 struct Vaults {
+    forget: Forgets,
     identities: Vec<SealedRow>,
     users: Vec<SealedRow>,
     contents: Vec<SealedRow>,
     secrets: Vec<(String, Vec<u8>)>,
+}
+
+impl Vaults {
+    /// Takes in what a later command of the batch leaves behind: what it deletes is no longer kept.
+    fn append(&mut self, mut later: Self) {
+        for (log, subject) in std::mem::take(&mut later.forget.identities) {
+            self.forget_openid(log, subject);
+        }
+        for user in std::mem::take(&mut later.forget.users) {
+            self.forget_user(user);
+        }
+        for key in std::mem::take(&mut later.forget.contents) {
+            self.forget_content(key);
+        }
+        self.identities.append(&mut later.identities);
+        self.users.append(&mut later.users);
+        self.contents.append(&mut later.contents);
+        self.secrets.append(&mut later.secrets);
+    }
+
+    fn forget_openid(&mut self, log: i64, subject: [u8; 16]) {
+        self.identities.retain(|row| row.key != subject);
+        self.forget.identities.push((log, subject));
+    }
+
+    fn forget_user(&mut self, user: [u8; 16]) {
+        self.users.retain(|row| row.key != user);
+        self.forget.users.push(user);
+    }
+
+    fn forget_content(&mut self, key: ContentKey) {
+        let (_, message, index) = key;
+        self.contents.retain(|row| row.key != message || row.index != index);
+        self.forget.contents.push(key);
+    }
 }
 
 impl Book {
@@ -187,10 +223,7 @@ impl Book {
         for effect in queue {
             self.enqueue(effect);
         }
-        self.vaults.identities.append(&mut sealed.identities);
-        self.vaults.users.append(&mut sealed.users);
-        self.vaults.contents.append(&mut sealed.contents);
-        self.vaults.secrets.append(&mut sealed.secrets);
+        self.vaults.append(sealed);
         if let Some((key, outcome)) = receipt {
             self.bytes += outcome.len();
             let position = self.after.position;
@@ -266,6 +299,12 @@ impl Book {
                 let value = vault.seal(&place::content(name, &key, &index.to_le_bytes()), &contents)?;
                 self.bytes += value.len();
                 sealed.contents.push(SealedRow { log, key, index, sealed: value });
+            }
+            Effect::ForgetOpenid { subject } => sealed.forget_openid(log, *subject.as_bytes()),
+            Effect::ForgetUserId { user } => sealed.forget_user(*user.as_bytes()),
+            Effect::ForgetContent { delivery, shared } => {
+                let index = if shared { SHARED } else { i64::from(delivery.index) };
+                sealed.forget_content((log, *delivery.message.as_bytes(), index));
             }
             Effect::KeepSecret { reference, secret } => {
                 let value = vault.seal(&place::secret(&reference), secret.expose_secret().as_bytes())?;
@@ -377,6 +416,7 @@ impl Book {
             });
         }
         self.collect_queue(writes);
+        writes.forget.append(&mut self.vaults.forget);
         writes.identities.append(&mut self.vaults.identities);
         writes.users.append(&mut self.vaults.users);
         writes.contents.append(&mut self.vaults.contents);

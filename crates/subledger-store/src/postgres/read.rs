@@ -68,6 +68,24 @@ pub(crate) async fn stream_events(
     Ok(rows.into_iter().map(as_bytes).collect())
 }
 
+/// (log, position, recorded at) of the events at these places.
+pub(crate) async fn times_of(
+    connection: &mut PgConnection,
+    places: &[(&str, i64)],
+) -> Result<Vec<(String, i64, i64)>, StoreError> {
+    sqlx::query_as(
+        "select h.name, e.position, e.recorded_at
+         from unnest($1::text[], $2::bigint[]) as w (log, position)
+         join head h on h.name = w.log
+         join event e on e.log = h.id and e.position = w.position",
+    )
+    .bind(column(places, |(log, _)| *log))
+    .bind(column(places, |(_, position)| *position))
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading times of events"))
+}
+
 /// The rows of these streams, as (log id, name), with their snapshots. Streams that are unknown are left out.
 pub(crate) async fn find_streams(
     connection: &mut PgConnection,

@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{append, queue, snapshot, vault};
+use super::{append, erasure, queue, snapshot, vault};
 use crate::{
     StoreError,
     database::{NotWritten, START_LEASE_MICROS},
@@ -130,6 +130,9 @@ pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes) -> Res
         };
     }
     write_if_any!(writes.snapshots, snapshot::put_snapshots());
+    write_if_any!(writes.forget.identities, erasure::forget_identities());
+    write_if_any!(writes.forget.users, erasure::forget_users());
+    write_if_any!(writes.forget.contents, erasure::forget_contents());
     write_if_any!(writes.identities, vault::keep_identities(now));
     write_if_any!(writes.users, vault::keep_users(now));
     write_if_any!(writes.contents, vault::keep_contents(now));

@@ -17,10 +17,15 @@ use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::lock::DatabaseFile;
-use crate::{OpenError, StoreError, error::while_doing, metric_definitions::WAL_BYTES};
+use crate::{
+    OpenError, StoreError,
+    error::while_doing,
+    metric_definitions::WAL_BYTES,
+    views::{self, Views},
+};
 
 /// How long a statement waits for another process that writes the file.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,11 +39,13 @@ const WAL_RESTART_BYTES: i64 = 64 << 20;
 /// Pages after which a commit checkpoints by itself: only if the background connection has died.
 const WAL_EMERGENCY_PAGES: &str = "131072";
 /// What every connection that writes is set to.
-pub(crate) const WRITER_PRAGMAS: [(&str, &str); 5] = [
+pub(crate) const WRITER_PRAGMAS: [(&str, &str); 6] = [
     ("synchronous", "full"),
     ("wal_autocheckpoint", WAL_EMERGENCY_PAGES),
     // A damaged page is reported when it is read instead of being misread.
     ("cell_size_check", "on"),
+    // What is deleted is overwritten, so that an erased person's sealed rows do not linger in free space.
+    ("secure_delete", "on"),
     ("temp_store", "memory"),
     ("cache_size", "-65536"),
 ];
@@ -49,6 +56,9 @@ pub struct SqliteDatabase {
     writer: Arc<Mutex<SqliteConnection>>,
     /// Connections that only read.
     pub readers: SqlitePool,
+    views: Views,
+    /// Connections that only read, to the file of the read models; see [`crate::views`].
+    pub views_readers: SqlitePool,
     file: Arc<DatabaseFile>,
 }
 
@@ -109,8 +119,20 @@ impl SqliteDatabase {
     }
 
     /// A file that is only looked at: the connection in the writer's place cannot write either.
-    pub(crate) fn read_only(path: &Path, writer: Arc<Mutex<SqliteConnection>>, readers: SqlitePool) -> Self {
-        Self { writer, readers, file: DatabaseFile::new(path) }
+    pub(crate) fn read_only(
+        path: &Path,
+        writer: Arc<Mutex<SqliteConnection>>,
+        readers: SqlitePool,
+        views: Views,
+    ) -> Self {
+        let views_readers = views.readers.clone();
+        Self { writer, readers, views, views_readers, file: DatabaseFile::new(path) }
+    }
+
+    /// The connection that writes the file of the read models. Whoever writes that file through another connection holds
+    /// this one meanwhile. It never holds up the log's.
+    pub async fn views_writer(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.views.writer().await
     }
 }
 
@@ -138,12 +160,15 @@ pub(crate) async fn connect(
     let file = DatabaseFile::new(options.get_filename());
     let writer = options.connect().await.map_err(failed)?;
     let checkpoints = options.connect().await.map_err(failed)?;
+    let views = views::connect(&options, max_connections).await?;
     let readers = SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(max_connections)
         .test_before_acquire(false)
         .connect_lazy_with(options.pragma("query_only", "on").pragma("cache_size", "-8192"));
-    Ok((SqliteDatabase { writer: Arc::new(Mutex::new(writer)), readers, file }, checkpoints))
+    let views_readers = views.readers.clone();
+    let writer = Arc::new(Mutex::new(writer));
+    Ok((SqliteDatabase { writer, readers, views, views_readers, file }, checkpoints))
 }
 
 /// Copies the write-ahead log into the database file, as far as readers allow; restarts it if it has grown too long.
@@ -175,6 +200,7 @@ pub(crate) async fn check(connection: &mut SqliteConnection) -> Result<(), Store
 
 /// Waits for the writer and closes all connections.
 pub(crate) async fn close(database: &SqliteDatabase) {
+    views::close(database).await;
     database.readers.close().await;
     let mut writer = database.writer.lock().await;
     // A clean end leaves no write-ahead log behind; failing to truncate it loses nothing. The checkpoint in the background may

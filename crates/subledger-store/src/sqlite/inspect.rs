@@ -10,6 +10,7 @@ use sqlx::{
 use crate::{
     OpenError, SqliteDatabase, StoreError,
     store::inspect::{RawColumns, RawHead, RawQueue, failed},
+    views,
 };
 
 /// Readers of one inspection.
@@ -33,11 +34,12 @@ pub(crate) async fn open(url: &str) -> Result<SqliteDatabase, OpenError> {
     }
     let path = options.get_filename().to_owned();
     let writer = options.connect().await.map_err(failed())?;
+    let views = views::look(&options).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS)
         .test_before_acquire(false)
         .connect_lazy_with(options);
-    Ok(SqliteDatabase::read_only(&path, Arc::new(tokio::sync::Mutex::new(writer)), readers))
+    Ok(SqliteDatabase::read_only(&path, Arc::new(tokio::sync::Mutex::new(writer)), readers, views))
 }
 
 /// The newest migration that was carried out.

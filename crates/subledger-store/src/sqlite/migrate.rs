@@ -4,25 +4,30 @@ use sqlx::{SqliteConnection, migrate::Migrator};
 
 use crate::OpenError;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// Whether migrations are missing.
-pub(crate) async fn is_behind(connection: &mut SqliteConnection) -> bool {
+pub(crate) async fn is_behind(migrations: &Migrator, connection: &mut SqliteConnection) -> bool {
     let applied: Result<Option<i64>, _> =
         sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
             .fetch_one(connection)
             .await;
     // A file without that table is new.
-    applied.ok().flatten().is_none_or(|applied| applied < newest())
+    applied.ok().flatten().is_none_or(|applied| applied < newest_of(migrations))
 }
 
 /// Runs the migrations that are missing. Two processes that open one new file at once are kept apart by the write lock
 /// of the file: the loser finds the work done and tries once more.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    run(&MIGRATIONS, connection).await
+}
+
+/// [`migrate`] for any set of migrations.
+pub(crate) async fn run(migrations: &Migrator, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     const TRIES: u32 = 5;
     let mut tried = 1;
     loop {
-        match MIGRATIONS.run_direct(None, connection, false).await {
+        match migrations.run_direct(None, connection, false).await {
             Ok(()) => return Ok(()),
             Err(
                 sqlx::migrate::MigrateError::Execute(_) | sqlx::migrate::MigrateError::ExecuteMigration(..),
@@ -36,5 +41,9 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Ope
 
 /// The version of the newest migration, which every open database has.
 pub(crate) fn newest() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+    newest_of(&MIGRATIONS)
+}
+
+fn newest_of(migrations: &Migrator) -> i64 {
+    migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
 }

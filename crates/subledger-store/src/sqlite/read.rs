@@ -54,6 +54,23 @@ pub(crate) async fn stream_events(
     .map_err(while_doing("reading a stream"))
 }
 
+/// (log, position, recorded at) of the events at these places.
+pub(crate) async fn times_of(
+    connection: &mut SqliteConnection,
+    places: &[(&str, i64)],
+) -> Result<Vec<(String, i64, i64)>, StoreError> {
+    let json = JsonRows::of(places, |row, (log, position)| row.text(log).int(*position)).into_text();
+    sqlx::query_as(
+        "select h.name, e.position, e.recorded_at
+         from json_each(?1) w cross join head h on h.name = w.value ->> 0
+         cross join event e on e.log = h.id and e.position = w.value ->> 1",
+    )
+    .bind(json)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("reading times of events"))
+}
+
 /// The rows of these streams, as (log id, name), with their snapshots. Streams that are unknown are left out.
 pub(crate) async fn find_streams(
     connection: &mut SqliteConnection,

@@ -67,21 +67,3 @@ pub(crate) fn insert_receipts(connection: &Connection, receipts: &[ReceiptRow]) 
     }
     Ok(true)
 }
-
-/// Deletes up to `limit` receipts of any log that are older than a moment. Answers how many.
-pub(crate) async fn prune_receipts(
-    connection: &mut SqliteConnection,
-    before: i64,
-    limit: i64,
-) -> Result<u64, StoreError> {
-    let pruned = sqlx::query(
-        "delete from receipt where (log, id) in
-             (select log, id from receipt where recorded_at < ?1 limit ?2)",
-    )
-    .bind(before)
-    .bind(limit)
-    .execute(connection)
-    .await
-    .map_err(while_doing("pruning receipts"))?;
-    Ok(pruned.rows_affected())
-}

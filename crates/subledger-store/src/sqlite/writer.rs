@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     append,
     connect::{self, Turn},
-    queue, snapshot, vault,
+    erasure, queue, snapshot, vault,
 };
 use crate::{
     SqliteDatabase, StoreError,
@@ -126,6 +126,9 @@ fn write(connection: &Connection, writes: &Writes) -> Result<(), NotWritten> {
         return Ok(());
     }
     snapshot::put_snapshots(connection, &writes.snapshots)?;
+    erasure::forget_identities(connection, &writes.forget.identities)?;
+    erasure::forget_users(connection, &writes.forget.users)?;
+    erasure::forget_contents(connection, &writes.forget.contents)?;
     vault::keep_identities(connection, &writes.identities, now)?;
     vault::keep_users(connection, &writes.users, now)?;
     vault::keep_contents(connection, &writes.contents, now)?;

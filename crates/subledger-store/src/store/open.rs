@@ -28,12 +28,13 @@ pub(super) async fn open(config: &StoreConfig, clock: Arc<dyn Clock>) -> Result<
                 let stored = {
                     // A process that only reads opens a file that another one writes, if there is nothing to bring up to date.
                     let mut writer = database.unclaimed().await;
-                    if sqlite::migrate::is_behind(&mut writer).await {
+                    if sqlite::migrate::is_behind(&sqlite::migrate::MIGRATIONS, &mut writer).await {
                         database.claim()?;
                         sqlite::migrate::migrate(&mut writer).await?;
                     }
                     sqlite::vault::deployment(&mut writer, &fresh, now).await?
                 };
+                crate::views::prepare(&database).await?;
                 checkpoints.ping().await.map_err(while_doing("opening the database file"))?;
                 (Database::Sqlite(database), stored, vec![tokio::spawn(checkpoint(checkpoints))])
             }

@@ -11,8 +11,16 @@ use crate::{
     work::{StreamRef, Versioned},
 };
 
-/// Receipts and contents deleted in one statement, so that pruning never holds the database for long.
-const PRUNE_ROWS: i64 = 2_000;
+/// When an event was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamped {
+    /// Its log.
+    pub log: LogName,
+    /// Its place in the log.
+    pub position: Position,
+    /// When.
+    pub recorded_at: Timestamp,
+}
 
 /// What is stored under a command id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,31 +138,23 @@ impl Store {
         self.inner.tails.names()
     }
 
-    /// Deletes receipts recorded before a moment; a command repeated after that is a new command. Answers how many.
-    pub async fn prune_receipts(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut pruned = 0;
-        loop {
-            // The writer is taken anew for each piece, so that commands get their turn in between.
-            let mut writer = self.inner.database.writer().await?;
-            let piece = writer.session().prune_receipts(before.micros(), PRUNE_ROWS).await?;
-            pruned += piece;
-            if piece == 0 {
-                return Ok(pruned);
-            }
+    /// When the events at these places were recorded; places that hold none are left out.
+    pub async fn times_of(&self, places: &[(LogName, Position)]) -> Result<Vec<Timestamped>, StoreError> {
+        if places.is_empty() {
+            return Ok(Vec::new());
         }
-    }
-
-    /// Deletes contents kept before a moment, except those of messages that still wait in the queue. Answers how many.
-    pub async fn prune_contents(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut pruned = 0;
-        loop {
-            let mut writer = self.inner.database.writer().await?;
-            let piece = writer.session().prune_contents(before.micros(), PRUNE_ROWS).await?;
-            pruned += piece;
-            if piece == 0 {
-                return Ok(pruned);
-            }
-        }
+        let places: Vec<(&str, i64)> =
+            places.iter().map(|(log, position)| (log.as_str(), signed(position.0))).collect();
+        let mut reader = self.inner.database.reader().await?;
+        let rows = reader.session().times_of(&places).await?;
+        let event = |(log, position, at)| {
+            Ok(Timestamped {
+                log: LogName::new(log),
+                position: Position(unsigned(position)?),
+                recorded_at: Timestamp::from_micros(at),
+            })
+        };
+        rows.into_iter().map(event).collect()
     }
 
     /// Deletes all snapshots. Loses nothing; needed once after an upgrade that changes what a state remembers.

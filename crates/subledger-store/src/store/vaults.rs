@@ -103,16 +103,6 @@ impl Store {
         Ok(Some(text(opened, "a secret")?.into()))
     }
 
-    /// Erases an openid; its events stay, and nobody can tell any more whose they are. Answers whether it was kept.
-    pub async fn erase_openid(&self, log: &LogName, subject: SubjectId) -> Result<bool, StoreError> {
-        self.inner.database.writer().await?.session().erase_identity(log, subject.as_bytes()).await
-    }
-
-    /// Erases a userid. Answers whether it was kept.
-    pub async fn erase_userid(&self, user: UserRef) -> Result<bool, StoreError> {
-        self.inner.database.writer().await?.session().erase_user(user.as_bytes()).await
-    }
-
     async fn contents(
         &self,
         log: &LogName,

@@ -41,6 +41,7 @@ on_both! {
         time_in_a_log_never_runs_backwards,
         a_snapshot_reload_equals_a_full_replay,
         a_snapshot_that_does_not_fit_is_ignored,
+        a_snapshot_of_another_mark_is_no_baseline,
         a_broken_stream_fails_its_own_commands_only,
     };
     receipts::{
@@ -48,7 +49,6 @@ on_both! {
         another_body_is_refused,
         repetitions_inside_one_batch_are_one_command,
         receipts_outlive_a_restart_and_refusals_leave_none,
-        pruned_receipts_are_forgotten,
         a_receipt_that_nobody_remembers_is_found_by_the_write,
         a_repetition_that_would_be_refused_gets_its_stored_answer,
     };
@@ -67,10 +67,17 @@ on_both! {
     vaults::{
         what_is_kept_opens_again,
         nothing_personal_stands_in_the_database,
-        an_erased_person_is_gone_and_the_log_stays,
         another_master_key_opens_nothing,
         hashes_hold_over_a_restart,
         a_secret_reference_is_used_once,
+    };
+    forgetting::{
+        what_is_forgotten_goes_with_its_command,
+        within_one_batch_the_last_word_counts,
+        what_was_deleted_leaves_the_files,
+        contents_go_after_their_message_has_ended,
+        receipts_go_by_age_in_pieces,
+        two_sweeps_at_once_delete_each_row_once,
     };
     queue::{
         due_rows_are_claimed_oldest_first_and_once,
@@ -89,6 +96,17 @@ on_both! {
         an_answer_that_writes_nothing_is_not_older_than_the_log,
         commands_of_one_batch_share_what_another_node_wrote,
         no_executor_refuses_on_old_news,
+    };
+    leases::{
+        a_lease_has_one_holder_until_it_runs_out,
+        a_holder_that_lost_its_lease_cannot_renew_it,
+        a_released_lease_is_free_at_once,
+        many_leases_are_taken_in_one_statement,
+        of_many_contenders_one_gets_the_lease,
+    };
+    scans::{
+        a_scan_reads_what_pages_read,
+        a_scan_that_is_given_up_holds_nothing,
     };
     recovery::{
         executors_go_on_after_their_connections_are_cut,

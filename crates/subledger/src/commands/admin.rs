@@ -1,4 +1,4 @@
-//! `subledger admin`: keys and settings.
+//! `subledger admin`: keys, settings, retention.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,7 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 use subledger_store::MasterKey;
 
+use super::retention;
 use crate::{cli::Admin, node, settings};
 
 pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
@@ -17,6 +18,7 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
             store.close().await;
         }
         Admin::Settings => print!("{}", settings::DEFAULTS),
+        Admin::Retention { dry_run, common, json } => return retention::run(dry_run, &common, json).await,
         Admin::Openapi => {
             let document = subledger_http::openapi().to_pretty_json();
             println!("{}", document.context("the OpenAPI document could not be written")?);

@@ -15,7 +15,7 @@ use subledger_domain::{ChannelCode, LogName, Openid, SubjectId, Timestamp, UserI
 use subledger_projection::QueryError;
 use subledger_store::{Recorded, Store};
 
-use super::{channel_code, settings};
+use super::{channel_code, erase, settings};
 use crate::{
     cli::{Audit, Common, Lang, Past, Who},
     exit::SettingsError,
@@ -37,6 +37,7 @@ pub(super) async fn run(audit: Audit) -> anyhow::Result<ExitCode> {
             audit.store.close().await;
         }
         Audit::Verify(verify) => return super::verify::run(verify).await,
+        Audit::EraseUser(wish) => return erase::run(wish).await,
         Audit::User { channel, who, past, common, json } => {
             let audit = Auditor::open(&common, &channel, &past, json).await?;
             audit.user(&who).await?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use subledger_domain::LogName;
-use subledger_projection::{Progress, ProjectionName, Verification};
+use subledger_projection::{Lag, Progress, ProjectionName, Verification};
 use subledger_store::Store;
 
 use super::settings;
@@ -32,24 +32,29 @@ fn logs(log: Option<String>) -> Option<Vec<LogName>> {
 
 async fn status(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
     let states = subledger_projection::status(store).await?;
+    let now = store.clock().now();
     store.close().await;
     let mut rows = Vec::new();
     for state in states {
-        let paused =
-            state.paused.as_ref().map(|pause| format!("paused at {}: {}", pause.position, pause.error));
+        let age = state.age(now).map(|age| age.as_secs());
         if json {
+            let paused = state.paused.as_ref().map(|pause| {
+                json!({
+                    "position": pause.position, "stream": pause.stream, "kind": pause.kind, "error": pause.error,
+                })
+            });
             output::json(&json!({
                 "log": state.log, "projection": state.projection.to_string(), "position": state.position,
-                "head": state.head, "behind": state.behind(), "paused": paused,
+                "head": state.head, "behind": state.behind(), "behind_seconds": age,
+                "unknown_events": state.unknown, "paused": paused,
             }))?;
             continue;
         }
-        let state_word = paused.unwrap_or_else(|| format!("{} behind", state.behind()));
         rows.push(vec![
             state.log.to_string(),
             state.projection.to_string(),
             state.position.to_string(),
-            state_word,
+            state_words(&state, age),
         ]);
     }
     if !json {
@@ -58,36 +63,52 @@ async fn status(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows one bar per projection, on a terminal only.
+fn state_words(state: &Lag, age: Option<u64>) -> String {
+    let mut words = match &state.paused {
+        Some(pause) => {
+            format!("paused at {} ({} of {}): {}", pause.position, pause.kind, pause.stream, pause.error)
+        }
+        None => format!("{} behind", state.behind()),
+    };
+    if let Some(age) = age {
+        words += &format!(", for {age} s");
+    }
+    if state.unknown > 0 {
+        words += &format!("; {} events of unknown kinds passed over", state.unknown);
+    }
+    words
+}
+
+/// Shows one bar per log, on a terminal only: its projections are built together.
 #[derive(Default)]
 struct Bars {
-    current: Option<(LogName, ProjectionName, ProgressBar)>,
+    current: Option<(LogName, ProgressBar)>,
 }
 
 impl Bars {
     fn show(&mut self, progress: &Progress) {
-        let same = self
-            .current
-            .as_ref()
-            .is_some_and(|(log, projection, _)| *log == progress.log && *projection == progress.projection);
-        if !same {
+        if self.current.as_ref().is_none_or(|(log, _)| *log != progress.log) {
             self.finish();
             let bar = ProgressBar::new(progress.total.0);
-            let template = "{msg:<28} {bar:30} {pos}/{len} events {per_sec} ETA {eta}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            if let Ok(style) = ProgressStyle::with_template("{prefix:<28} {bar:30} {pos}/{len} events {msg}")
+            {
                 bar.set_style(style);
             }
-            bar.set_message(format!("{}/{}", progress.log, progress.projection));
-            self.current = Some((progress.log.clone(), progress.projection, bar));
+            bar.set_prefix(progress.log.to_string());
+            self.current = Some((progress.log.clone(), bar));
         }
-        if let Some((_, _, bar)) = &self.current {
+        if let Some((_, bar)) = &self.current {
             bar.set_length(progress.total.0);
             bar.set_position(progress.done.0);
+            // The bar's own estimate would count what an earlier, interrupted rebuild has done.
+            if let Some(eta) = progress.eta {
+                bar.set_message(format!("{:.0}/s ETA {} s", progress.rate, eta.as_secs()));
+            }
         }
     }
 
     fn finish(&mut self) {
-        if let Some((_, _, bar)) = self.current.take() {
+        if let Some((_, bar)) = self.current.take() {
             bar.finish();
         }
     }

@@ -4,11 +4,11 @@
 //! under way, every accepted command on disk, projections, connections. A second interrupt ends it at once, which is safe:
 //! what was not recorded is found by its lease.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use subledger_engine::Engine;
+use subledger_engine::{Engine, retention::Always};
 use subledger_http::HttpSettings;
 use tokio::net::TcpListener;
 
@@ -35,6 +35,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr()?;
     engine.start_dispatch().await;
+    engine.start_retention(settings.retention(), Arc::new(Always)).await;
     println!("subledger listens on http://{address} (API reader: http://{address}/docs)");
     tracing::info!(http.address = %address, "serving");
     serve_http(engine, listener, &settings, metrics, interrupted()).await?;

@@ -1,12 +1,13 @@
 //! English.
 
 use subledger_domain::{
-    Evidence, EvidenceSource, TemplateKind,
+    ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
     channel::ChannelEvent,
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
+    person::PersonEvent,
 };
 use subledger_projection::{DeliveryState, LotState};
 
@@ -239,6 +240,7 @@ fn event(told: &Told) -> String {
         Told::Ledger(event) => ledger(event),
         Told::Message(event) => message(event),
         Told::App(event) => app(event),
+        Told::Person(event) => person(event),
     }
 }
 
@@ -363,6 +365,17 @@ fn binding(event: &BindingEvent) -> String {
             format!("moved from subject {} to {} ({})", e.from, e.subject, by(&e.evidence))
         }
         BindingEvent::Unbound(e) => format!("unbound from subject {} ({})", e.subject, by(&e.evidence)),
+    }
+}
+
+fn person(event: &PersonEvent) -> String {
+    match event {
+        PersonEvent::Erased(e) => {
+            let channels: Vec<&str> = e.channels.iter().map(ChannelCode::as_str).collect();
+            let userid = if e.userid { ", the userid" } else { "" };
+            let (channels, by) = (channels.join(", "), by(&e.evidence));
+            format!("erased from {channels}: {} openids, {} contents{userid} ({by})", e.openids, e.contents)
+        }
     }
 }
 

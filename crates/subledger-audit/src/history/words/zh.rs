@@ -1,12 +1,13 @@
 //! 简体中文。用词与产品词汇表一致。
 
 use subledger_domain::{
-    Evidence, EvidenceSource, TemplateKind,
+    ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
     channel::ChannelEvent,
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
+    person::PersonEvent,
 };
 use subledger_projection::{DeliveryState, LotState};
 
@@ -214,6 +215,7 @@ fn event(told: &Told) -> String {
         Told::Ledger(event) => ledger(event),
         Told::Message(event) => message(event),
         Told::App(event) => app(event),
+        Told::Person(event) => person(event),
     }
 }
 
@@ -329,6 +331,20 @@ fn binding(event: &BindingEvent) -> String {
             format!("绑定由主体 {} 改为 {}（{}）", e.from, e.subject, by(&e.evidence))
         }
         BindingEvent::Unbound(e) => format!("与主体 {} 解除绑定（{}）", e.subject, by(&e.evidence)),
+    }
+}
+
+fn person(event: &PersonEvent) -> String {
+    match event {
+        PersonEvent::Erased(e) => {
+            let channels: Vec<&str> = e.channels.iter().map(ChannelCode::as_str).collect();
+            let userid = if e.userid { "、用户标识" } else { "" };
+            let (channels, by) = (channels.join("、"), by(&e.evidence));
+            format!(
+                "已从通道 {channels} 抹除：{} 个 openid、{} 份内容{userid}（{by}）",
+                e.openids, e.contents
+            )
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl Memory {
     pub(super) fn apply(&mut self, projection: ProjectionName, events: &[Recorded]) -> Result<(), Poison> {
         let mut model = model(projection);
         for event in events {
-            model.take(event).map_err(|error| Poison { position: event.position, error })?;
+            model.take(&event.into()).map_err(|error| Poison { position: event.position, error })?;
         }
         while let Some(need) = model.need() {
             let keys: Vec<BTreeMap<String, Value>> = serde_json::from_str(&need.keys).unwrap();

@@ -130,6 +130,33 @@ pub async fn a_snapshot_that_does_not_fit_is_ignored(db: Db) {
     assert_eq!(store.load::<Ledger>(&log("mp"), &ledger(1)).await.unwrap().1, 131);
 }
 
+pub async fn a_snapshot_of_another_mark_is_no_baseline(db: Db) {
+    let (_, executor) = db.node().await;
+    for _ in 0..130 {
+        submit(&executor, "mp", Grant(ledger(1))).await.unwrap();
+    }
+    executor.shutdown().await;
+    let mark = <Ledger as subledger_domain::Decide>::STATE;
+    assert_eq!(db.number(&format!("select count(*) from snapshot where state like '{mark} {{%'")).await, 1);
+    // A state that parses, but says something else: what an older version, one without marks, and a newer one may leave.
+    let wrong = serde_json::to_string(&Ledger::default()).unwrap();
+    for state in [format!("{} {wrong}", mark - 1), wrong.clone(), format!("{} {wrong}", mark + 1)] {
+        assert_eq!(db.tamper(&format!("update snapshot set state = '{state}'")).await, 1);
+        let (store, executor) = db.node().await;
+        assert_eq!(store.load::<Ledger>(&log("mp"), &ledger(1)).await.unwrap().0.balance(), 130, "{state}");
+        // The executor builds on the events, too.
+        let load = Custom::new(vec![StreamRef::of::<Ledger>(ledger(1))], |stage| {
+            Ok(stage.state::<Ledger>(&ledger(1))?.balance())
+        });
+        assert_eq!(submit(&executor, "mp", load).await.unwrap().answer, 130, "{state}");
+        executor.shutdown().await;
+        store.close().await;
+    }
+    // The same text under the right mark is believed, so it is the mark that decides: nothing, and the two taps after it.
+    assert_eq!(db.tamper(&format!("update snapshot set state = '{mark} {wrong}'")).await, 1);
+    assert_eq!(db.open().await.load::<Ledger>(&log("mp"), &ledger(1)).await.unwrap().0.balance(), 2);
+}
+
 pub async fn a_broken_stream_fails_its_own_commands_only(db: Db) {
     let (_, executor) = db.node().await;
     submit(&executor, "mp", Grant(ledger(1))).await.unwrap();

@@ -1,10 +1,13 @@
 //! What a store promises, whichever database it stands on.
 
 pub mod decisions;
+pub mod forgetting;
 pub mod framework;
+pub mod leases;
 pub mod log;
 pub mod queue;
 pub mod readers;
 pub mod receipts;
 pub mod recovery;
+pub mod scans;
 pub mod vaults;

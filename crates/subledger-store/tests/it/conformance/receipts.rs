@@ -3,7 +3,7 @@
 use subledger_store::{Position, SubmitError};
 
 use crate::{
-    fixture::{Db, START},
+    fixture::Db,
     works::{Grant, Reserve, all, delivery, in_one_batch, ledger, receipt, submit, submit_with},
 };
 
@@ -56,19 +56,6 @@ pub async fn receipts_outlive_a_restart_and_refusals_leave_none(db: Db) {
     assert!(submit_with(&executor, "mp", Some(receipt("g", 1)), Grant(ledger(1))).await.unwrap().replayed);
     // The refusal was not kept: the same id may be tried again now that there is a grant.
     assert!(!submit_with(&executor, "mp", Some(receipt("r", 1)), reserve()).await.unwrap().replayed);
-}
-
-pub async fn pruned_receipts_are_forgotten(db: Db) {
-    let (store, executor) = db.node().await;
-    submit_with(&executor, "mp", Some(receipt("old", 1)), Grant(ledger(1))).await.unwrap();
-    db.clock.advance_seconds(100);
-    submit_with(&executor, "mp", Some(receipt("new", 1)), Grant(ledger(1))).await.unwrap();
-    assert_eq!(store.prune_receipts(START.plus_seconds(50)).await.unwrap(), 1);
-    // An executor remembers what it answered lately for longer; another one does not.
-    executor.shutdown().await;
-    let (_, executor) = db.node().await;
-    assert!(!submit_with(&executor, "mp", Some(receipt("old", 1)), Grant(ledger(1))).await.unwrap().replayed);
-    assert!(submit_with(&executor, "mp", Some(receipt("new", 1)), Grant(ledger(1))).await.unwrap().replayed);
 }
 
 /// The quick way does not look receipts up: the write finds the one that is there, and the commands beside it go through.

@@ -6,7 +6,7 @@ use subledger_store::{Effect, MasterKey, OpenError, StoreConfig, SubmitError};
 
 use crate::{
     fixture::Db,
-    works::{Effects, Grant, all, delivery, ledger, log, submit},
+    works::{Effects, Grant, delivery, ledger, log, submit},
 };
 
 const OPENID: &str = "oPLAINopenidOPENIDplain01";
@@ -81,22 +81,6 @@ pub async fn nothing_personal_stands_in_the_database(db: Db) {
             }
         }
     }
-}
-
-pub async fn an_erased_person_is_gone_and_the_log_stays(db: Db) {
-    let (store, executor) = db.node().await;
-    submit(&executor, "mp", keep(&store)).await.unwrap();
-    submit(&executor, "mp", Grant(ledger(1))).await.unwrap();
-    let subject = store.subject_of(&channel(), &openid());
-    let user = store.user_ref_of(&userid());
-    assert!(store.erase_openid(&log("mp"), subject).await.unwrap());
-    assert!(!store.erase_openid(&log("mp"), subject).await.unwrap());
-    assert!(store.erase_userid(user).await.unwrap());
-    assert!(store.openids(&log("mp"), &[subject]).await.unwrap().is_empty());
-    assert!(store.userids(&[user]).await.unwrap().is_empty());
-    assert_eq!(all(&store, "mp").await.len(), 1);
-    db.clock.advance_seconds(10);
-    assert_eq!(store.prune_contents(crate::fixture::START.plus_seconds(5)).await.unwrap(), 2);
 }
 
 pub async fn another_master_key_opens_nothing(db: Db) {

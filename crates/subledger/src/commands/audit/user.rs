@@ -4,7 +4,7 @@ use serde_json::json;
 use subledger_audit::history::Person;
 use subledger_domain::{Openid, StreamName, UserId};
 
-use super::{Auditor, maybe_time, told, userid};
+use super::{Auditor, erase, maybe_time, told, userid};
 use crate::{
     cli::Who,
     output::{self, time},
@@ -38,10 +38,12 @@ impl Auditor {
                 ledgers.push(self.tell_ledger(subject, &row.template, false).await?);
             }
         }
+        let erased = erase::record(&self.store, &self.channel, who).await?;
         let is_known = binding.is_some() || !ledgers.is_empty();
         if self.json {
             return output::json(&json!({
                 "channel": self.channel, "at": self.point(), "known": is_known, "subject": subject,
+                "erased": erased,
                 "userid": known, "openid": openid,
                 "binding": binding.as_ref().map(|row| json!({
                     "subject": row.subject, "bound_at": time(row.bound_at), "moved_at": maybe_time(row.moved_at),
@@ -56,6 +58,9 @@ impl Auditor {
             named(subject.is_some() && is_known, openid.as_ref().map(Openid::as_str)),
         );
         print!("{}", self.speaker.user(self.channel.as_str(), people, self.at, binding.as_ref(), &events));
+        if let Some(record) = &erased {
+            println!("{}", erase::sentence(record));
+        }
         if ledgers.is_empty() {
             print!("{}", self.speaker.no_ledger());
         }

@@ -1,0 +1,246 @@
+//! Building generations of all projections of a log from one reading of it.
+//!
+//! Three hands work at the same time: the scan reads, a thread folds, this task writes. Events are decoded once for all
+//! folds. Rows stay in memory from batch to batch and are written back together with the checkpoints they belong to, so a
+//! build that is interrupted goes on from its last checkpoint. What is kept in memory is bounded: past the bound, rows that
+//! were not looked at lately are dropped and read again when they are needed.
+
+mod folding;
+
+use std::time::{Duration, Instant};
+
+use subledger_domain::LogName;
+use subledger_store::{Position, Store, StoreError};
+use tokio::sync::{mpsc, watch};
+
+use self::folding::{Flush, Folding};
+use crate::{
+    ProjectionError, ProjectionName,
+    batch::{self, Applied},
+    bulk::Writer,
+    checkpoint::{self, Checkpoint},
+    fold::{Model, model},
+};
+
+/// Events read and folded at a time.
+const BATCH: usize = 4_096;
+
+/// How far a rebuild or a verification has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// The log.
+    pub log: LogName,
+    /// The projection. Those of a log are built together; each is told of.
+    pub projection: ProjectionName,
+    /// The position applied and saved.
+    pub done: Position,
+    /// The position to reach, as far as known now; grows while the service runs.
+    pub total: Position,
+    /// Events per second since it began or went on; zero until the first are saved.
+    pub rate: f64,
+    /// The time left at this rate; unknown until the first events are saved.
+    pub eta: Option<Duration>,
+}
+
+/// Limits of a rebuild.
+#[derive(Debug, Clone, Copy)]
+pub struct RebuildLimits {
+    /// Events after which everything changed is written and the checkpoints move: what a rebuild that is interrupted has to
+    /// do again, and how long the live rows cannot be written on SQLite (about a second by default).
+    pub flush_events: u64,
+    /// About how many bytes of rows are kept in memory.
+    pub cache_bytes: usize,
+}
+
+impl Default for RebuildLimits {
+    fn default() -> Self {
+        Self { flush_events: 250_000, cache_bytes: 256 << 20 }
+    }
+}
+
+/// One projection of the build.
+pub(crate) struct Part {
+    /// Where its rows in memory stand; never ahead of what is on its way to the database.
+    pub(crate) at: Checkpoint,
+    /// Where it is to end.
+    until: Position,
+    model: Box<dyn Model>,
+}
+
+/// A build under way.
+pub(crate) struct Builder<'a> {
+    store: &'a Store,
+    log: &'a LogName,
+    limits: RebuildLimits,
+    parts: Vec<Part>,
+    writer: Writer,
+    begun: Instant,
+    /// Events saved since it began.
+    saved: u64,
+}
+
+impl<'a> Builder<'a> {
+    /// A build of these generations, each from where it stands.
+    pub(crate) async fn new(
+        store: &'a Store,
+        log: &'a LogName,
+        limits: RebuildLimits,
+        generations: Vec<Checkpoint>,
+    ) -> Result<Self, StoreError> {
+        let part = |at: Checkpoint| {
+            let mut model = model(at.projection);
+            let begins = at.position == Position(0);
+            model.tables().into_iter().for_each(|table| table.set_complete(begins));
+            Part { until: at.position, model, at }
+        };
+        let writer = Writer::open(store).await?;
+        let parts = generations.into_iter().map(part).collect();
+        Ok(Self { store, log, limits, parts, writer, begun: Instant::now(), saved: 0 })
+    }
+
+    /// The generations and where they stand.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Checkpoint> {
+        self.parts.iter().map(|part| &part.at)
+    }
+
+    /// This generation is finished with.
+    pub(crate) fn remove(&mut self, projection: ProjectionName) {
+        self.parts.retain(|part| part.at.projection != projection);
+    }
+
+    /// Closes the connection. Dropping it does too, less politely.
+    pub(crate) async fn close(self) {
+        self.writer.close().await;
+    }
+
+    /// Applies the log to every generation up to `until` of it. `fence` is asked before each write whether to go on.
+    pub(crate) async fn advance(
+        &mut self,
+        until: impl Fn(ProjectionName) -> Position,
+        fence: impl Fn() -> bool,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), ProjectionError> {
+        for part in &mut self.parts {
+            part.until = until(part.at.projection);
+        }
+        let unfinished = || self.parts.iter().filter(|part| part.at.position < part.until);
+        let span =
+            (unfinished().map(|part| part.at.position).min(), unfinished().map(|part| part.until).max());
+        let mut saved: Vec<Checkpoint> = self.generations().cloned().collect();
+        self.tell(&saved, progress);
+        let (Some(from), Some(to)) = span else { return Ok(()) };
+        let scan = self.store.scan(self.log, from, to, BATCH).await?;
+        let (sender, mut flushes) = mpsc::channel(1);
+        let written = watch::Sender::new(0);
+        let folding = Folding {
+            store: self.store.clone(),
+            log: self.log.clone(),
+            limits: self.limits,
+            parts: std::mem::take(&mut self.parts),
+            sender,
+            sent: 0,
+            written: written.subscribe(),
+            last: from,
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let folding = tokio::task::spawn_blocking(move || folding.run(scan, to));
+        let mut outcome = Ok(());
+        while let Some(flush) = flushes.recv().await {
+            outcome = self.save(flush, &fence, &mut saved, from).await;
+            if outcome.is_err() {
+                break;
+            }
+            written.send_modify(|count| *count += 1);
+            self.tell(&saved, progress);
+        }
+        // A folding that still wants to hand something over learns that nobody listens.
+        drop((flushes, written));
+        let folded = match folding.await {
+            Ok((parts, folded)) => {
+                self.parts = parts;
+                folded
+            }
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StoreError::Corrupt("the build was cancelled".to_owned()).into()),
+        };
+        match outcome {
+            Ok(()) => folded,
+            Err(ProjectionError::Store(refused @ StoreError::Database { .. })) => {
+                Err(self.find_poison(&saved).await.unwrap_or(ProjectionError::Store(refused)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn save(
+        &mut self,
+        flush: Flush,
+        fence: impl Fn() -> bool,
+        saved: &mut [Checkpoint],
+        from: Position,
+    ) -> Result<(), ProjectionError> {
+        let displaced = |projection| ProjectionError::Displaced { log: self.log.clone(), projection };
+        let Some(first) = flush.moves.first().map(|(_, to)| to.projection) else { return Ok(()) };
+        if !fence() {
+            return Err(displaced(first));
+        }
+        let now = self.store.clock().now();
+        let moves =
+            flush.moves.iter().map(|(from, to)| checkpoint::advance(self.log, from, to, now)).collect();
+        if !self.writer.write(flush.sheets, moves).await? {
+            return Err(displaced(first));
+        }
+        let before = saved.iter().map(|one| one.position).max().unwrap_or(from);
+        for (_, to) in flush.moves {
+            if let Some(one) = saved.iter_mut().find(|one| one.projection == to.projection) {
+                *one = to;
+            }
+        }
+        let after = saved.iter().map(|one| one.position).max().unwrap_or(from);
+        self.saved += after.0.saturating_sub(before.0.max(from.0));
+        Ok(())
+    }
+
+    fn tell(&self, saved: &[Checkpoint], progress: &mut (impl FnMut(Progress) + Send)) {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let rate = if self.saved > 0 && seconds > 0.0 { self.saved as f64 / seconds } else { 0.0 };
+        for one in saved {
+            let until = self.parts.iter().find(|part| part.at.projection == one.projection);
+            let total = until.map_or(one.position, |part| part.until);
+            let left = total.0.saturating_sub(one.position.0) as f64;
+            progress(Progress {
+                log: self.log.clone(),
+                projection: one.projection,
+                done: one.position,
+                total,
+                rate,
+                eta: (rate > 0.0).then(|| Duration::from_secs_f64(left / rate)),
+            });
+        }
+    }
+
+    /// The database refused a value of a whole sheet. Goes over the events since the last checkpoint in the small steps of
+    /// the runner, which find the one it comes from.
+    async fn find_poison(&self, saved: &[Checkpoint]) -> Option<ProjectionError> {
+        const STEP: u32 = 1_000;
+        for one in saved {
+            let mut at = one.clone();
+            let mut left = self.limits.flush_events;
+            while left > 0 {
+                let events = self.store.read_log(self.log, at.position, STEP).await.ok()?;
+                left = left.saturating_sub(events.len() as u64);
+                let applied =
+                    batch::apply(self.store, self.log, std::slice::from_ref(&at), &events).await.ok()?;
+                let Applied::Moved(mut moved) = applied else { return None };
+                at = moved.pop()?;
+                if let Some(pause) = at.pause {
+                    return Some(ProjectionError::poison(self.log, one.projection, pause));
+                }
+                if events.is_empty() {
+                    break;
+                }
+            }
+        }
+        None
+    }
+}
