@@ -8,6 +8,7 @@ mod commands;
 mod degraded;
 mod kill;
 mod main_job;
+mod nodes;
 mod past;
 mod proof;
 mod reports;

@@ -167,7 +167,7 @@ impl Snapshot {
         let taken = match database {
             Database::Sqlite(db) => db.views_readers.begin().await.map(Self::Sqlite),
             Database::Postgres(pool) => {
-                pool.begin_with("begin isolation level repeatable read read only").await.map(Self::Postgres)
+                pool.begin_with("begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 60000").await.map(Self::Postgres)
             }
         };
         taken.map_err(|source| StoreError::sort(doing, source))

@@ -4,7 +4,6 @@
 //! in earnest (`fsync` stays on): a test of a store that loses its safety net proves nothing.
 
 use std::{
-    io::Read,
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
@@ -62,6 +61,13 @@ impl Postgres {
         server.run("pg_ctl", &["-D", &data, "-l", &log, "-w", "-t", "60", "-o", &options, "start"])?;
         println!("\n── PostgreSQL on port {port}");
         Ok(Some(server))
+    }
+
+    /// Ends the server as a power cut would and starts it again, on the same port.
+    fn restart(&self) -> anyhow::Result<()> {
+        let (data, log) = (self.data.display().to_string(), self.data.with_file_name("log"));
+        let log = log.display().to_string();
+        self.run("pg_ctl", &["-D", &data, "-l", &log, "-m", "immediate", "-w", "-t", "60", "restart"])
     }
 
     /// The URL of an administrator, to make databases with.
@@ -149,14 +155,18 @@ fn unprivileged() -> anyhow::Result<&'static str> {
     UNPRIVILEGED.iter().find(exists).copied().context("no unprivileged user to run PostgreSQL as")
 }
 
-/// Starts a server and holds it until the end of standard input.
+/// Starts a server and holds it until the end of standard input. A line `restart` restarts it.
 pub(crate) fn hold() -> anyhow::Result<()> {
     let Some(server) = Postgres::start()? else {
         bail!("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     };
     println!("{}", server.url());
-    println!("Press Ctrl-D to stop and remove it.");
-    let mut rest = Vec::new();
-    std::io::stdin().read_to_end(&mut rest)?;
+    println!("Type restart to restart it, Ctrl-D to stop and remove it.");
+    for line in std::io::stdin().lines() {
+        if line?.trim() == "restart" {
+            server.restart()?;
+            println!("restarted");
+        }
+    }
     Ok(())
 }

@@ -52,6 +52,10 @@ impl Client {
         self.try_send(self.http.post(self.at(path)).json(body)).await.unwrap()
     }
 
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.try_send(self.http.delete(self.at(path))).await.unwrap()
+    }
+
     /// A POST that may find nobody there.
     pub async fn try_post(&self, path: &str, idempotency_key: &str, body: &Value) -> Option<Answer> {
         let request = self.http.post(self.at(path)).header("Idempotency-Key", idempotency_key).json(body);

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::Server;
+
 /// The master key of every test database.
 pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -28,11 +30,20 @@ impl Database {
             eprintln!("SKIPPED: {test} on PostgreSQL: SUBLEDGER_TEST_POSTGRES is not set");
             return None;
         };
+        Some(Self::made_by(admin))
+    }
+
+    /// A fresh database on a server of the test's own.
+    pub fn on(server: &Server) -> Self {
+        Self::made_by(server.url.clone())
+    }
+
+    fn made_by(admin: String) -> Self {
         let name = format!("e2e_{}", uuid::Uuid::new_v4().simple());
         psql(&admin, &format!("create database {name}"));
         let (server, _) = admin.rsplit_once('/').unwrap();
         let url = format!("{server}/{name}");
-        Some(Self { url, folder: tempfile::tempdir().unwrap(), admin: Some((admin, name)) })
+        Self { url, folder: tempfile::tempdir().unwrap(), admin: Some((admin, name)) }
     }
 
     pub fn is_postgres(&self) -> bool {

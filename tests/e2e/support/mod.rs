@@ -1,13 +1,17 @@
 //! What every end-to-end test needs: processes, a database, a client, a world at WeChat.
 
 mod client;
+mod cluster;
 mod database;
 mod process;
+mod server;
 mod wechat;
 
 pub use client::Client;
+pub use cluster::{Cluster, Roster};
 pub use database::Database;
 pub use process::{Process, binary, run_cli, run_cli_with};
+pub use server::Server;
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};
 
 use std::time::{Duration, Instant};

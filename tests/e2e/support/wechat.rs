@@ -12,7 +12,8 @@ pub const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
 pub struct Wechat {
     pub url: String,
     http: reqwest::Client,
-    _process: Process,
+    /// `None` in a second handle: the first one owns the process.
+    _process: Option<Process>,
 }
 
 impl Wechat {
@@ -21,12 +22,22 @@ impl Wechat {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (process, url) = Process::sandbox().await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let wechat = Self { url, http, _process: process };
-        wechat.post("/sandbox/apps", &json!({ "appid": APPID, "secret": SECRET })).await;
+        let wechat = Self { url, http, _process: Some(process) };
+        wechat.add_app(APPID).await;
+        wechat
+    }
+
+    /// A second handle to it.
+    pub fn another(&self) -> Self {
+        Self { url: self.url.clone(), http: self.http.clone(), _process: None }
+    }
+
+    /// One more Mini Program with the same template.
+    pub async fn add_app(&self, appid: &str) {
+        self.post("/sandbox/apps", &json!({ "appid": appid, "secret": SECRET })).await;
         let content = "商品:{{thing1.DATA}}\n时间:{{date2.DATA}}\n状态:{{phrase3.DATA}}\n";
         let template = json!({ "priTmplId": TEMPLATE, "title": "取餐提醒", "content": content, "type": 2 });
-        wechat.post(&format!("/sandbox/apps/{APPID}/templates"), &template).await;
-        wechat
+        self.post(&format!("/sandbox/apps/{appid}/templates"), &template).await;
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Value {
@@ -47,14 +58,24 @@ impl Wechat {
 
     /// A new user's openid.
     pub async fn user(&self) -> String {
-        let user = self.post(&format!("/sandbox/apps/{APPID}/users"), &json!({})).await;
+        self.user_of(APPID).await
+    }
+
+    /// A new user's openid at this Mini Program.
+    pub async fn user_of(&self, appid: &str) -> String {
+        let user = self.post(&format!("/sandbox/apps/{appid}/users"), &json!({})).await;
         user["openid"].as_str().unwrap().to_owned()
     }
 
     /// The user accepts the template; the client's result object.
     pub async fn tap(&self, openid: &str) -> Value {
+        self.tap_at(APPID, openid).await
+    }
+
+    /// The same at this Mini Program.
+    pub async fn tap_at(&self, appid: &str, openid: &str) -> Value {
         let tap = json!({ "openid": openid, "template_ids": [TEMPLATE], "choice": "accept" });
-        self.post(&format!("/sandbox/apps/{APPID}/taps"), &tap).await
+        self.post(&format!("/sandbox/apps/{appid}/taps"), &tap).await
     }
 
     pub async fn fault(&self, fault: &Value) {

@@ -1,6 +1,6 @@
 //! One attempt: record "started", call WeChat once, record the outcome.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
@@ -19,6 +19,8 @@ use crate::metric_definitions;
 
 /// How long a delivery waits whose (openid, template) has another unresolved attempt.
 const BUSY_WAIT_SECONDS: i64 = 1;
+/// The class of an attempt whose lease was over before the call: nothing was sent.
+const LATE: &str = "node_late";
 /// Pause between tries to record an outcome while the database is away. There is no limit on their number: until it is
 /// recorded, the outcome exists only here, and the lease turns the delivery into a doubt if this node goes.
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
@@ -89,6 +91,8 @@ impl Work for Settle {
 
 /// Runs one attempt to its recorded end.
 pub(super) async fn run(lane: &Lane, client: &ChannelClient, parcel: Parcel) {
+    // Before "started" is asked for: the lease begins later than this, by the database's clock.
+    let asked = Instant::now();
     let Some(attempt) = start(lane, &parcel.row).await else { return };
     let Some(request) = parcel.request else {
         // The identity or the contents were erased while the delivery waited. Nothing can be sent; the grant is open again.
@@ -96,7 +100,16 @@ pub(super) async fn run(lane: &Lane, client: &ChannelClient, parcel: Parcel) {
         record(lane, &parcel.row, attempt, AttemptOutcome::Refused { answer }).await;
         return;
     };
-    let begun = std::time::Instant::now();
+    if asked.elapsed() >= lane.engine.settings().dispatch.lease {
+        // This node stood still. Others have called the delivery lost since, and a person may have settled it: no call now.
+        let answer = Answer { class: LATE.to_owned(), ..Answer::default() };
+        let (until, max_attempts) = (lane.engine.now(), lane.engine.settings().dispatch.max_attempts);
+        metrics::counter!(metric_definitions::ATTEMPTS, "channel" => lane.log.to_string(), "outcome" => LATE)
+            .increment(1);
+        record(lane, &parcel.row, attempt, AttemptOutcome::Postponed { answer, until, max_attempts }).await;
+        return;
+    }
+    let begun = Instant::now();
     let sent = client.send(&request).await;
     let channel = lane.log.to_string();
     metrics::histogram!(metric_definitions::CALL_SECONDS, "channel" => channel.clone())

@@ -107,6 +107,7 @@ impl Batch {
             }
             endings.push(desk.decide(job.as_mut(), means).await?);
         }
+        desk.repeat_refused(first, jobs, endings, means).await?;
         // Without the lock a stream may have moved between two reads.
         if !means.reads.are_locked() && desk.books.iter().any(|book| !book.broken.is_empty()) {
             return Err(Setback::Lock);
@@ -192,6 +193,14 @@ impl Desk {
                 None => {}
             }
         }
+        self.look_up_receipts(ids, means).await
+    }
+
+    async fn look_up_receipts(
+        &mut self,
+        mut ids: Vec<(i64, &str)>,
+        means: &mut Means<'_>,
+    ) -> Result<(), Setback> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -203,6 +212,17 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// How a command ends that has a receipt.
+    fn answered(&self, job: &dyn Job) -> Option<Ending> {
+        let book = &self.books[*self.by_log.get(job.log())?];
+        let key = job.receipt()?;
+        let known = book.receipts.get(&key.id)?;
+        Some(match known.fingerprint == key.fingerprint {
+            true => Ending::Replayed(known.outcome.to_string(), Position(known.position)),
+            false => Ending::Conflict,
+        })
     }
 
     /// Loads the streams that jobs name, as far as they can tell now.
@@ -223,7 +243,8 @@ impl Desk {
 
     /// Brings streams into their books: from the batch before, from the cache if that is current, else from the database.
     async fn load(&mut self, wanted: Vec<(usize, StreamRef)>, means: &mut Means<'_>) -> Result<(), Setback> {
-        let mut stale = Vec::new();
+        // By stream, because several commands may want the same one: read twice it would seem to hold each event twice.
+        let mut stale: BTreeMap<(usize, StreamName), Loading> = BTreeMap::new();
         let mut unknown: BTreeMap<(usize, StreamName), StreamRef> = BTreeMap::new();
         for (at, stream) in wanted {
             let book = &mut self.books[at];
@@ -240,17 +261,19 @@ impl Desk {
                 Lookup::Stale(Cached { versioned, number: Some(number), bytes, .. }) => {
                     let Versioned { version, state } = versioned;
                     let base = Base { version, state: state.boxed_clone(), bytes };
-                    stale.push(Loading { at, stream, number, base });
+                    let loading = Loading { at, stream, number, base };
+                    stale.insert((at, loading.stream.name.clone()), loading);
                 }
                 Lookup::Stale(_) | Lookup::Unknown => {
                     unknown.insert((at, stream.name.clone()), stream);
                 }
             }
         }
+        let mut loading: Vec<Loading> = stale.into_values().collect();
         if !unknown.is_empty() {
-            self.find(unknown, &mut stale, means).await?;
+            self.find(unknown, &mut loading, means).await?;
         }
-        self.load_events(stale, means).await
+        self.load_events(loading, means).await
     }
 
     /// Looks unknown streams up; those that exist are left to be loaded from their snapshots on.
@@ -329,13 +352,8 @@ impl Desk {
         let Some(&at) = self.by_log.get(job.log()) else {
             return Ok(Ending::Fault("the log is not open".to_owned()));
         };
-        if let Some(key) = job.receipt()
-            && let Some(known) = self.books[at].receipts.get(&key.id)
-        {
-            return Ok(match known.fingerprint == key.fingerprint {
-                true => Ending::Replayed(known.outcome.to_string(), Position(known.position)),
-                false => Ending::Conflict,
-            });
+        if let Some(ending) = self.answered(job) {
+            return Ok(ending);
         }
         for _ in 0..=MAX_NEED_ROUNDS {
             let book = &mut self.books[at];
@@ -350,7 +368,7 @@ impl Desk {
                         Err(what) => Ending::Fault(what),
                     });
                 }
-                Verdict::Refused => return Ok(Ending::Decided(Position(book.position()))),
+                Verdict::Refused => return Ok(Ending::Refused),
                 Verdict::Fault(what) => return Ok(Ending::Fault(what)),
                 Verdict::Need(streams) => {
                     if let Some(what) = streams.iter().find_map(|stream| book.broken.get(&stream.name)) {
@@ -361,6 +379,38 @@ impl Desk {
             }
         }
         Ok(Ending::Fault(format!("the command asked for more streams more than {MAX_NEED_ROUNDS} times")))
+    }
+
+    /// A refusal writes no receipt, so no write finds out that the command was answered before. Unless all receipts were
+    /// looked up, those of refused commands are looked up here.
+    async fn repeat_refused(
+        &mut self,
+        first: usize,
+        jobs: &[Box<dyn Job>],
+        endings: &mut [Ending],
+        means: &mut Means<'_>,
+    ) -> Result<(), Setback> {
+        if means.look_up {
+            return Ok(());
+        }
+        let mut refused = Vec::new();
+        let mut ids = Vec::new();
+        for (at, (job, ending)) in jobs.iter().zip(endings.iter()).enumerate().skip(first) {
+            let (Ending::Refused | Ending::Fault(_)) = ending else { continue };
+            let (Some(&book), Some(key)) = (self.by_log.get(job.log()), job.receipt()) else { continue };
+            let book = &self.books[book];
+            if !book.receipts.contains_key(&key.id) {
+                refused.push(at);
+                ids.push((book.log_id(), key.id.as_str()));
+            }
+        }
+        self.look_up_receipts(ids, means).await?;
+        for at in refused {
+            if let Some(ending) = self.answered(jobs[at].as_ref()) {
+                endings[at] = ending;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -170,7 +170,8 @@ impl Book {
         let position = crate::rows::unsigned(row.position)?;
         let outcome = row.outcome;
         let receipt = Receipt { fingerprint: row.fingerprint, outcome, position, fresh: false };
-        self.receipts.insert(row.id, receipt);
+        // One that this batch makes stays: the write must find out.
+        self.receipts.entry(row.id).or_insert(receipt);
         Ok(())
     }
 

@@ -29,6 +29,8 @@ pub(super) enum Verdict {
 pub(super) enum Ending {
     /// As decided.
     Decided(Position),
+    /// Refused.
+    Refused,
     /// As an earlier one with the same id: its answer as JSON.
     Replayed(String, Position),
     /// The id was used with another body.
@@ -118,8 +120,10 @@ impl<W: Work> Job for Typed<W> {
     fn end(self: Box<Self>, ending: Ending) {
         let reply = match (ending, self.decided.into_inner().unwrap_or_else(PoisonError::into_inner)) {
             (Ending::Decided(position), Some(Ok(answer))) => Ok(Done { answer, position, replayed: false }),
-            (Ending::Decided(_), Some(Err(refusal))) => Err(SubmitError::Refused(refusal)),
-            (Ending::Decided(_), None) => Err(SubmitError::Fault("nothing was decided".to_owned())),
+            (Ending::Refused, Some(Err(refusal))) => Err(SubmitError::Refused(refusal)),
+            (Ending::Decided(_) | Ending::Refused, _) => {
+                Err(SubmitError::Fault("nothing was decided".to_owned()))
+            }
             (Ending::Replayed(json, position), _) => match serde_json::from_str(&json) {
                 Ok(answer) => Ok(Done { answer, position, replayed: true }),
                 Err(error) => Err(SubmitError::Fault(format!("the stored answer does not parse: {error}"))),

@@ -19,6 +19,9 @@ const OLDEST_VERSION: i32 = 150_000;
 const CHANNEL: &str = "subledger_head";
 /// How long to wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Milliseconds after which the server ends a transaction whose node says nothing more. Between two statements of a batch lies
+/// a little computing and never a wait. Snapshots, which lock nothing, give themselves more.
+const IDLE_IN_TRANSACTION_MS: &str = "5000";
 /// How long to wait before listening again after the connection broke.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -31,9 +34,9 @@ pub(crate) async fn connect(url: &str, max_connections: u32) -> Result<PgPool, O
             )
         })?
         .application_name("subledger")
-        // A node that hangs in the middle of a batch must not hold a log's head for ever. Statements are short: what
-        // a compiler gains on them it loses in compiling.
-        .options([("idle_in_transaction_session_timeout", "60000"), ("jit", "off")])
+        // A node that stands still in the middle of a batch must not hold a log's head for long: every other node waits
+        // for it. Statements are short: what a compiler gains on them it loses in compiling.
+        .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS), ("jit", "off")])
         .disable_statement_logging();
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)

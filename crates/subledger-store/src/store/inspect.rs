@@ -225,7 +225,7 @@ impl Inspector {
                 look(&mut Session::Sqlite(&mut transaction), log).await
             }
             Database::Postgres(pool) => {
-                let snapshot = "begin isolation level repeatable read read only";
+                let snapshot = "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 60000";
                 let mut transaction = pool.begin_with(snapshot).await.map_err(failed())?;
                 look(&mut Session::Postgres(&mut transaction), log).await
             }

@@ -50,6 +50,7 @@ on_both! {
         repetitions_inside_one_batch_are_one_command,
         receipts_outlive_a_restart_and_refusals_leave_none,
         a_receipt_that_nobody_remembers_is_found_by_the_write,
+        a_repetition_that_would_be_refused_gets_its_stored_answer,
     };
     decisions::{
         a_command_sees_what_earlier_ones_of_its_batch_did,
@@ -92,6 +93,8 @@ on_both! {
         a_commit_wakes_the_tail_of_this_node_and_of_others,
         readers_by_position_miss_nothing_under_concurrent_writers,
         two_executors_on_one_log_agree,
+        an_answer_that_writes_nothing_is_not_older_than_the_log,
+        commands_of_one_batch_share_what_another_node_wrote,
         no_executor_refuses_on_old_news,
     };
     leases::{

@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use subledger_domain::ledger::Ledger;
+use subledger_domain::{StreamName, binding::Binding, ledger::Ledger};
 use subledger_store::{Position, Recorded, Store, SubmitError, verify_chain};
 use tokio::time::timeout;
 
 use crate::{
     fixture::Db,
-    works::{Grant, Reserve, all, delivery, ledger, log, replay, submit},
+    works::{Bind, Grant, Reserve, all, delivery, in_one_batch, ledger, log, replay, subject, submit, user},
 };
 
 /// Far more than any wait here takes; reached only by a defect.
@@ -110,4 +110,48 @@ pub async fn no_executor_refuses_on_old_news(db: Db) {
         submit(&two, "mp", Grant(ledger(1))).await.unwrap();
         submit(&one, "mp", reserve(2 * n + 1)).await.unwrap();
     }
+}
+
+/// A refusal, or an answer that changes nothing, rests on what is in the log, not on what this node knew of it.
+pub async fn an_answer_that_writes_nothing_is_not_older_than_the_log(db: Db) {
+    let (store, one) = db.node().await;
+    let (_, two) = db.node().await;
+    let binding = StreamName::binding(user(1));
+    // Twice each time: the second command finds the executor on the quick way.
+    for round in 0..3 {
+        let (here, there) = (subject(2 * round), subject(2 * round + 1));
+        for _ in 0..2 {
+            submit(&one, "mp", Bind(user(1), here)).await.unwrap();
+        }
+        submit(&two, "mp", Bind(user(1), there)).await.unwrap();
+        submit(&one, "mp", Bind(user(1), here)).await.unwrap();
+        let (state, _) = store.load::<Binding>(&log("mp"), &binding).await.unwrap();
+        assert_eq!(state.subject(), Some(here), "round {round}: bound, said the node, and it was not");
+    }
+    for n in 0..3 {
+        for _ in 0..40 {
+            let refused = submit(&one, "mp", Reserve(ledger(1), delivery(n, 0))).await;
+            assert!(matches!(refused, Err(SubmitError::Refused(_))), "{refused:?}");
+        }
+        submit(&two, "mp", Grant(ledger(1))).await.unwrap();
+        submit(&one, "mp", Reserve(ledger(1), delivery(n, 0))).await.expect("granted on the other node");
+    }
+}
+
+/// A stream that moved on elsewhere is read once, however many commands of a batch want it.
+pub async fn commands_of_one_batch_share_what_another_node_wrote(db: Db) {
+    let ((store, one), (_, two)) = (db.node().await, db.node().await);
+    for n in 0..20 {
+        // Refused with the heads locked, once the first rounds have told each of the other: the state stays cached.
+        let refused = submit(&one, "mp", Reserve(ledger(1), delivery(10 * n, 0))).await;
+        assert!(matches!(refused, Err(SubmitError::Refused(_))), "{refused:?}");
+        for _ in 0..2 {
+            submit(&two, "mp", Grant(ledger(1))).await.unwrap();
+        }
+        let reserve = |m| submit(&one, "mp", Reserve(ledger(1), delivery(10 * n + m, 0)));
+        for reserved in in_one_batch(&one, "mp", vec![reserve(1), reserve(2)]).await {
+            reserved.expect("both were granted on the other node");
+        }
+    }
+    assert_eq!(verify_chain(&all(&store, "mp").await).unwrap().0, Position(80));
 }

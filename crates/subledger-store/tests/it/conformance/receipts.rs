@@ -82,3 +82,26 @@ pub async fn a_receipt_that_nobody_remembers_is_found_by_the_write(db: Db) {
     assert!(matches!(other, Err(SubmitError::ReceiptConflict)));
     assert_eq!(all(&store, "mp").await.len(), 3 + 1 + 2);
 }
+
+/// A command that would be refused today was answered once: the answer stands.
+pub async fn a_repetition_that_would_be_refused_gets_its_stored_answer(db: Db) {
+    let (_, executor) = db.node().await;
+    submit(&executor, "mp", Grant(ledger(1))).await.unwrap();
+    let reserve =
+        |id, body| submit_with(&executor, "mp", Some(receipt(id, body)), Reserve(ledger(1), delivery(1, 0)));
+    reserve("once", 1).await.unwrap();
+    executor.shutdown().await;
+
+    let (store, executor) = db.node().await;
+    let reserve =
+        |id, body| submit_with(&executor, "mp", Some(receipt(id, body)), Reserve(ledger(1), delivery(1, 0)));
+    for _ in 0..2 {
+        submit(&executor, "mp", Grant(ledger(2))).await.unwrap();
+    }
+    let both = [reserve("once", 1), reserve("never", 1), reserve("once", 2)];
+    let mut answers = futures::future::join_all(both).await;
+    assert!(matches!(answers.pop(), Some(Err(SubmitError::ReceiptConflict))));
+    assert!(matches!(answers.pop(), Some(Err(SubmitError::Refused(_)))));
+    assert!(answers.pop().unwrap().unwrap().replayed);
+    assert_eq!(all(&store, "mp").await.len(), 4);
+}
