@@ -90,6 +90,7 @@ impl Place {
                 let copy = Self::sqlite();
                 let path = |url: &str| url.strip_prefix("sqlite://").unwrap().to_owned();
                 std::fs::copy(path(&self.url), path(&copy.url)).unwrap();
+                std::fs::copy(views(&path(&self.url)), views(&path(&copy.url))).unwrap();
                 copy
             }
         }
@@ -122,6 +123,9 @@ impl Place {
             let text = || AssertSqlSafe(statement.to_owned());
             let touched = if self.is_sqlite() {
                 let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                let file = views(self.url.strip_prefix("sqlite://").unwrap());
+                let attach = AssertSqlSafe(format!("attach '{file}' as views"));
+                sqlx::query(attach).execute(&mut connection).await.unwrap();
                 let done = sqlx::query(text()).execute(&mut connection).await.unwrap();
                 connection.close().await.unwrap();
                 done.rows_affected()
@@ -212,6 +216,11 @@ impl Clock for StoppedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::Relaxed))
     }
+}
+
+/// The file of the read models of a SQLite log.
+fn views(log: &str) -> String {
+    format!("{}.views.db", log.strip_suffix(".db").unwrap())
 }
 
 /// Runs projections until they have applied everything, then stops them.

@@ -96,8 +96,12 @@ impl Place {
         }
         let path = self.url.strip_prefix("sqlite://").unwrap();
         let mut bytes = std::fs::read(path).unwrap();
+        let views = format!("{}.views.db", path.strip_suffix(".db").unwrap());
+        bytes.extend(std::fs::read(&views).unwrap());
         for beside in ["-wal", "-shm", "-journal"] {
-            bytes.extend(std::fs::read(format!("{path}{beside}")).unwrap_or_default());
+            for file in [path, &views] {
+                bytes.extend(std::fs::read(format!("{file}{beside}")).unwrap_or_default());
+            }
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
