@@ -11,4 +11,5 @@ mod main_job;
 mod nodes;
 mod past;
 mod proof;
+mod reports;
 mod support;

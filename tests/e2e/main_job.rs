@@ -25,7 +25,7 @@ pub(crate) fn message(recipients: Value, page: &str) -> Value {
     })
 }
 
-async fn bind_and_tap(stage: &Stage, userid: &str, taps: usize) -> String {
+pub(crate) async fn bind_and_tap(stage: &Stage, userid: &str, taps: usize) -> String {
     let openid = stage.wechat.user().await;
     let user = json!({ "userid": userid, "openid": openid });
     let bound = stage.client.post(&format!("/channels/{CHANNEL}/users"), &user).await;

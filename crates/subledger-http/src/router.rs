@@ -20,8 +20,8 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, templates, users,
-        whoami,
+        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, reports,
+        templates, users, whoami,
     },
 };
 
@@ -58,6 +58,10 @@ fn api() -> OpenApiRouter<Context> {
         .routes(routes!(deliveries::settle_delivery))
         .routes(routes!(deliveries::list_in_doubt))
         .routes(routes!(events::read_events))
+        .routes(routes!(reports::report_activity))
+        .routes(routes!(reports::report_stock))
+        .routes(routes!(reports::report_reach))
+        .routes(routes!(reports::report_loss))
 }
 
 /// What needs no key.

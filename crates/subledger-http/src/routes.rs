@@ -14,6 +14,7 @@ pub(crate) mod ledgers;
 pub(crate) mod messages;
 mod paths;
 mod person;
+pub(crate) mod reports;
 pub(crate) mod templates;
 pub(crate) mod users;
 pub(crate) mod whoami;

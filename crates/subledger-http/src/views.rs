@@ -5,6 +5,7 @@ mod events;
 mod explanation;
 mod ledgers;
 mod messages;
+mod reports;
 mod templates;
 mod users;
 mod words;
@@ -14,6 +15,7 @@ pub(crate) use events::EventView;
 pub(crate) use explanation::ExplanationView;
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView};
+pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFormat, StockView};
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{

@@ -10,6 +10,7 @@ mod channels;
 mod incoming;
 mod ledgers;
 mod messages;
+mod reports;
 
 use subledger_domain::{DecodeError, Timestamp};
 use subledger_store::Position;
@@ -75,6 +76,7 @@ pub(crate) fn model(projection: ProjectionName) -> Box<dyn Model> {
         ProjectionName::Bindings => Box::new(bindings::Bindings::default()),
         ProjectionName::Ledgers => Box::new(ledgers::Ledgers::default()),
         ProjectionName::Messages => Box::new(messages::Messages::default()),
+        ProjectionName::Reports => Box::new(reports::Reports::default()),
         ProjectionName::Apps => Box::new(apps::Apps::default()),
     }
 }

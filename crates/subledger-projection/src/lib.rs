@@ -44,12 +44,17 @@ pub use error::{NotYet, ProjectionError, QueryError};
 pub use metric_definitions::describe_metrics;
 pub use names::ProjectionName;
 pub use page::{Answer, MAX_PAGE, Page, PageRequest};
-pub use queries::{AppKeyAnswer, MessageFilter, Queries};
+pub use queries::{
+    AGES, ActivityCounts, ActivityLine, AppKeyAnswer, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, Grain, Lines, Loss,
+    LossReason, MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, MessageFilter, Queries, Reach,
+    ReachAges, ReachBand, Report, ReportDay, ReportDays, ReportError, ReportTable, Stock, StockLine,
+    check_report_page,
+};
 pub use rebuild::{rebuild, rebuild_within};
 pub use replay::{Replay, ReplayError};
 pub use rows::{
-    AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState, LedgerRow, LotRow,
-    LotState, MessageRow, TemplateRow,
+    AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState,
+    Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, ReportTemplateRow, TemplateRow,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};
 pub use status::status;

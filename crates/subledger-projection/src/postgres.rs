@@ -7,3 +7,4 @@ pub(crate) mod channels;
 pub(crate) mod checkpoints;
 pub(crate) mod ledgers;
 pub(crate) mod messages;
+pub(crate) mod reports;

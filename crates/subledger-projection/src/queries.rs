@@ -9,6 +9,7 @@ mod bindings;
 mod channels;
 mod ledgers;
 mod messages;
+mod reports;
 
 use serde::de::DeserializeOwned;
 use subledger_domain::{ChannelCode, LogName};
@@ -21,6 +22,11 @@ use crate::{
 
 pub use apps::AppKeyAnswer;
 pub use messages::MessageFilter;
+pub use reports::{
+    AGES, ActivityCounts, ActivityLine, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, Grain, Lines, Loss, LossReason,
+    MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, Reach, ReachAges, ReachBand, Report, ReportDay,
+    ReportDays, ReportError, ReportTable, Stock, StockLine, check_report_page,
+};
 
 /// Answers from the read models of a store. Cheap to clone.
 #[derive(Clone)]

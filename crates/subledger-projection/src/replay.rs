@@ -10,8 +10,10 @@ use subledger_store::{Position, Recorded};
 use thiserror::Error;
 
 use crate::{
-    BindingRow, ChannelRow, DeliveryRow, LedgerRow, LotRow, MessageRow, ProjectionName, TemplateRow,
+    BindingRow, ChannelRow, DeliveryRow, LedgerRow, LotRow, MessageRow, ProjectionName, ReportTemplateRow,
+    TemplateRow,
     fold::{LedgerBook, Poison, model},
+    rows::{ReportBook, ReportClosing, ReportCount, ReportSend},
     table::{Row, Table},
 };
 
@@ -137,6 +139,11 @@ fn keyed(table: Table, rows: &str) -> Result<Vec<(String, String)>, serde_json::
         Table::Lots => of::<LotRow>(rows),
         Table::Messages => of::<MessageRow>(rows),
         Table::Deliveries => of::<DeliveryRow>(rows),
+        Table::ReportBooks => of::<ReportBook>(rows),
+        Table::ReportSends => of::<ReportSend>(rows),
+        Table::ReportTemplates => of::<ReportTemplateRow>(rows),
+        Table::ReportClosings => of::<ReportClosing>(rows),
+        Table::ReportCounts => of::<ReportCount>(rows),
         Table::Apps => of::<crate::AppRow>(rows),
         Table::AppKeys => of::<crate::AppKeyRow>(rows),
     }

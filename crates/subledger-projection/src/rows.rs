@@ -10,9 +10,13 @@ mod channels;
 mod flag;
 mod ledgers;
 mod messages;
+mod reports;
 
 pub use apps::{AppKeyRow, AppRow};
 pub use bindings::BindingRow;
 pub use channels::{ChannelRow, TemplateRow};
+pub(crate) use flag::deserialize as flag;
 pub use ledgers::{LedgerRow, LotRow, LotState};
 pub use messages::{DeliveryCounts, DeliveryRow, DeliveryState, MessageRow};
+pub use reports::{BUCKET_MICROS, Holdings, Measure, ReportTemplateRow};
+pub(crate) use reports::{ReportBook, ReportClosing, ReportCount, ReportSend, bucket_of};

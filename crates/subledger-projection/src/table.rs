@@ -6,11 +6,17 @@ use std::hash::Hash;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use subledger_domain::{AppId, ChannelCode, DeliveryId, LotId, MessageId, SubjectId, TemplateId, UserRef};
+use subledger_domain::{
+    AppId, ChannelCode, DeliveryId, LotId, MessageId, SubjectId, TemplateId, Timestamp, UserRef,
+};
 
 use crate::{
-    AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryRow, LotRow, MessageRow, ProjectionName, TemplateRow,
-    fold::LedgerBook, postgres, sqlite,
+    AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryRow, LotRow, Measure, MessageRow, ProjectionName,
+    ReportTemplateRow, TemplateRow,
+    fold::LedgerBook,
+    postgres,
+    rows::{ReportBook, ReportClosing, ReportCount, ReportSend},
+    sqlite,
 };
 
 /// The statements of a table on one database. Parameters of all: log, generation; then keys or rows as JSON, or a limit.
@@ -35,6 +41,11 @@ pub(crate) enum Table {
     Lots,
     Messages,
     Deliveries,
+    ReportBooks,
+    ReportSends,
+    ReportTemplates,
+    ReportClosings,
+    ReportCounts,
     Apps,
     AppKeys,
 }
@@ -47,6 +58,13 @@ impl Table {
             ProjectionName::Bindings => &[Self::Bindings],
             ProjectionName::Ledgers => &[Self::Ledgers, Self::Lots],
             ProjectionName::Messages => &[Self::Messages, Self::Deliveries],
+            ProjectionName::Reports => &[
+                Self::ReportBooks,
+                Self::ReportSends,
+                Self::ReportTemplates,
+                Self::ReportClosings,
+                Self::ReportCounts,
+            ],
             ProjectionName::Apps => &[Self::Apps, Self::AppKeys],
         }
     }
@@ -61,6 +79,11 @@ impl Table {
             Self::Lots => "ledger_lots",
             Self::Messages => "messages",
             Self::Deliveries => "deliveries",
+            Self::ReportBooks => "report_books",
+            Self::ReportSends => "report_sends",
+            Self::ReportTemplates => "report_templates",
+            Self::ReportClosings => "report_closings",
+            Self::ReportCounts => "report_counts",
             Self::Apps => "apps",
             Self::AppKeys => "app_keys",
         }
@@ -74,9 +97,16 @@ impl Table {
     /// How many columns make up its key, beside the log and the generation.
     pub(crate) const fn key_columns(self) -> usize {
         match self {
-            Self::Channels | Self::Templates | Self::Bindings | Self::Messages | Self::Apps => 1,
-            Self::Ledgers | Self::Deliveries | Self::AppKeys => 2,
+            Self::Channels
+            | Self::Templates
+            | Self::Bindings
+            | Self::Messages
+            | Self::ReportSends
+            | Self::ReportTemplates
+            | Self::Apps => 1,
+            Self::Ledgers | Self::Deliveries | Self::ReportBooks | Self::ReportClosings | Self::AppKeys => 2,
             Self::Lots => 3,
+            Self::ReportCounts => 4,
         }
     }
 
@@ -90,6 +120,11 @@ impl Table {
             Self::Lots => (&sqlite::ledgers::LEDGER_LOTS, &postgres::ledgers::LEDGER_LOTS),
             Self::Messages => (&sqlite::messages::MESSAGES, &postgres::messages::MESSAGES),
             Self::Deliveries => (&sqlite::messages::DELIVERIES, &postgres::messages::DELIVERIES),
+            Self::ReportBooks => (&sqlite::reports::BOOKS, &postgres::reports::BOOKS),
+            Self::ReportSends => (&sqlite::reports::SENDS, &postgres::reports::SENDS),
+            Self::ReportTemplates => (&sqlite::reports::TEMPLATES, &postgres::reports::TEMPLATES),
+            Self::ReportClosings => (&sqlite::reports::CLOSINGS, &postgres::reports::CLOSINGS),
+            Self::ReportCounts => (&sqlite::reports::COUNTS, &postgres::reports::COUNTS),
             Self::Apps => (&sqlite::apps::APPS, &postgres::apps::APPS),
             Self::AppKeys => (&sqlite::apps::APP_KEYS, &postgres::apps::APP_KEYS),
         }
@@ -108,6 +143,11 @@ impl Table {
             Self::Lots => via::<LotRow>(stored),
             Self::Messages => via::<MessageRow>(stored),
             Self::Deliveries => via::<DeliveryRow>(stored),
+            Self::ReportBooks => via::<ReportBook>(stored),
+            Self::ReportSends => via::<ReportSend>(stored),
+            Self::ReportTemplates => via::<ReportTemplateRow>(stored),
+            Self::ReportClosings => via::<ReportClosing>(stored),
+            Self::ReportCounts => via::<ReportCount>(stored),
             Self::Apps => via::<AppRow>(stored),
             Self::AppKeys => via::<AppKeyRow>(stored),
         }
@@ -193,6 +233,19 @@ row!(LotRow, Lots, (SubjectId, TemplateId, LotId), |r| (r.subject, r.template.cl
 });
 row!(MessageRow, Messages, MessageId, |r| r.id, |k| { "id": k });
 row!(DeliveryRow, Deliveries, DeliveryId, |r| r.id(), |k| { "message": k.message, "idx": k.index });
+row!(ReportBook, ReportBooks, (SubjectId, TemplateId), |r| (r.subject, r.template.clone()), |k| {
+    "subject": k.0, "template": k.1
+});
+row!(ReportSend, ReportSends, MessageId, |r| r.id, |k| { "id": k });
+row!(ReportTemplateRow, ReportTemplates, TemplateId, |r| r.template.clone(), |k| { "template": k });
+row!(ReportClosing, ReportClosings, (TemplateId, Timestamp), |r| (r.template.clone(), r.bucket), |k| {
+    "template": k.0, "bucket": k.1
+});
+row!(
+    ReportCount, ReportCounts, (TemplateId, Timestamp, Measure, String),
+    |r| (r.template.clone(), r.bucket, r.measure, r.class.clone()),
+    |k| { "template": k.0, "bucket": k.1, "measure": k.2, "class": k.3 }
+);
 row!(AppRow, Apps, AppId, |r| r.id.clone(), |k| { "id": k });
 row!(AppKeyRow, AppKeys, (AppId, String), |r| (r.app.clone(), r.key.clone()), |k| {
     "app": k.0, "key": k.1

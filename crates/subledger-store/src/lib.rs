@@ -9,6 +9,7 @@ mod chain;
 mod config;
 mod cqrs;
 mod database;
+mod database_file;
 mod effects;
 mod error;
 mod executor;

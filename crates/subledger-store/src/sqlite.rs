@@ -11,7 +11,6 @@ pub(crate) mod erasure;
 pub(crate) mod head;
 pub(crate) mod inspect;
 pub(crate) mod lease;
-pub(crate) mod lock;
 pub(crate) mod migrate;
 pub(crate) mod past;
 pub(crate) mod queue;

@@ -1,8 +1,12 @@
 //! The command line, as `--help` shows it.
 
+mod report;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use report::{Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
 #[derive(Debug, Parser)]
@@ -67,6 +71,9 @@ pub(crate) enum Command {
     /// Read models: state, rebuild, verify
     #[command(subcommand)]
     Projections(Projections),
+    /// Sums for analysts: activity, stock, reach, loss
+    #[command(subcommand)]
+    Report(Report),
     /// Settings and keys
     #[command(subcommand)]
     Admin(Admin),

@@ -10,6 +10,7 @@ mod events;
 mod export;
 mod migrate;
 mod projections;
+mod report;
 mod retention;
 mod sandbox;
 mod serve;
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(audit) => audit::run(audit).await,
         Command::Events(events) => events::run(events).await,
         Command::Projections(projections) => projections::run(projections).await,
+        Command::Report(report) => report::run(report).await,
         Command::Admin(admin) => admin::run(admin).await,
     }
 }

@@ -53,6 +53,16 @@ impl<R: Needs> FromRequestParts<Context> for Deployment<R> {
     }
 }
 
+impl<R: Needs> Deployment<R> {
+    /// The same caller in one channel, where a parameter rather than the path names it. Refuses like [`Scope`] does.
+    pub(crate) fn in_channel(self, code: &str) -> Result<Scope<R>, ApiError> {
+        let code: ChannelCode = code.parse().map_err(|_| EngineError::unknown_channel())?;
+        self.rights.require(R::RIGHT, Some(&code))?;
+        let (log, path) = (LogName::channel(&code), Vec::new());
+        Ok(Scope { log, code, caller: self.caller, path, right: PhantomData })
+    }
+}
+
 /// A caller with the right `R` in the channel of the path.
 pub(crate) struct Scope<R> {
     /// The channel.

@@ -11,5 +11,6 @@ mod paging;
 mod past;
 mod people;
 mod reader;
+mod reports;
 mod rights;
 mod support;

@@ -6,4 +6,5 @@
 mod contradictions;
 mod histories;
 mod memory;
+mod reports;
 mod world;

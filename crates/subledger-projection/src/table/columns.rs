@@ -12,6 +12,11 @@ pub(super) const fn of(table: Table) -> &'static [Column] {
         Table::Lots => LEDGER_LOTS,
         Table::Messages => MESSAGES,
         Table::Deliveries => DELIVERIES,
+        Table::ReportBooks => REPORT_BOOKS,
+        Table::ReportSends => REPORT_SENDS,
+        Table::ReportTemplates => REPORT_TEMPLATES,
+        Table::ReportClosings => REPORT_CLOSINGS,
+        Table::ReportCounts => REPORT_COUNTS,
         Table::Apps => APPS,
         Table::AppKeys => APP_KEYS,
     }
@@ -125,6 +130,36 @@ const DELIVERIES: &[Column] = &[
     int("planned_position"),
     int("position"),
 ];
+
+const REPORT_BOOKS: &[Column] = &[text("subject"), text("template"), json("state")];
+
+const REPORT_SENDS: &[Column] = &[text("id"), text("template")];
+
+const REPORT_TEMPLATES: &[Column] = &[
+    text("template"),
+    int("granted"),
+    int("open"),
+    int("reserved"),
+    int("in_doubt"),
+    int("consumed"),
+    int("voided"),
+    int("since"),
+    int("changed_at"),
+];
+
+const REPORT_CLOSINGS: &[Column] = &[
+    text("template"),
+    int("bucket"),
+    int("granted"),
+    int("open"),
+    int("reserved"),
+    int("in_doubt"),
+    int("consumed"),
+    int("voided"),
+];
+
+const REPORT_COUNTS: &[Column] =
+    &[text("template"), int("bucket"), text("measure"), text("class"), int("amount")];
 
 const APPS: &[Column] = &[text("id"), text("name"), json("rights"), json("channels"), int("created_at")];
 

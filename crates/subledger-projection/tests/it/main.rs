@@ -8,6 +8,8 @@ mod paging;
 mod queries;
 mod random;
 mod rebuilds;
+mod report_views;
+mod reports;
 mod runner;
 mod support;
 mod views;

@@ -63,7 +63,7 @@ async fn sums_reconcile_after_random_histories(place: Place) {
     }
 }
 
-async fn send(node: &Node, rng: &mut StdRng, m: u8) {
+pub(crate) async fn send(node: &Node, rng: &mut StdRng, m: u8) {
     for _ in 0..rng.random_range(0..4) {
         node.ask(&log(), vec![tap(node, rng.random_range(0..4), Choice::Accept)]).await.unwrap();
     }
@@ -85,7 +85,7 @@ async fn send(node: &Node, rng: &mut StdRng, m: u8) {
 }
 
 /// Something happens to a delivery under way.
-async fn move_one(node: &Node, rng: &mut StdRng) {
+pub(crate) async fn move_one(node: &Node, rng: &mut StdRng) {
     let who = rng.random_range(0..4u8);
     let stream = StreamName::ledger(subject(who), &once());
     let (ledger, _) = node.store.load::<Ledger>(&log(), &stream).await.unwrap();

@@ -19,7 +19,7 @@ use sqlx::{
 };
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::lock::DatabaseFile;
+use crate::database_file::DatabaseFile;
 use crate::{
     OpenError, StoreError,
     error::while_doing,

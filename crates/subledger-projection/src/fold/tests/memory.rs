@@ -21,9 +21,12 @@ pub(super) struct Memory {
 fn key_of(table: Table, row: &Value) -> String {
     let columns: &[&str] = match table {
         Table::Channels => &["code"],
-        Table::Templates | Table::Messages | Table::Apps => &["id"],
+        Table::Templates | Table::Messages | Table::Apps | Table::ReportSends => &["id"],
+        Table::ReportTemplates => &["template"],
+        Table::ReportClosings => &["template", "bucket"],
+        Table::ReportCounts => &["template", "bucket", "measure", "class"],
         Table::Bindings => &["user_ref"],
-        Table::Ledgers => &["subject", "template"],
+        Table::Ledgers | Table::ReportBooks => &["subject", "template"],
         Table::Lots => &["subject", "template", "lot"],
         Table::Deliveries => &["message", "idx"],
         Table::AppKeys => &["app", "key"],
