@@ -169,7 +169,7 @@ impl Caller {
         loop {
             let client: Client = self.roster.any();
             match client.try_post(path, key, body).await {
-                Some(answer) if matches!(answer.status, 200 | 201 | 202) => return answer.body,
+                Some(answer) if matches!(answer.status, 200..=202) => return answer.body,
                 Some(answer) if answer.status >= 500 => {
                     let said = format!("{} {path}: {} {}", client.url, answer.status, answer.body);
                     self.books.errors.lock().unwrap().push(said);
