@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     on_both_databases,
-    support::{CHANNEL, Database, Stage, create_app, run_cli, run_cli_with},
+    support::{CHANNEL, Database, Stage, run_cli, run_cli_with},
 };
 
 #[track_caller]
@@ -63,10 +63,9 @@ async fn a_running_service_is_proved(database: Database) {
     assert!(code(&run_cli(&stage.database, &offline), 1).contains("cut off"));
 
     // A stream without an end does not hold the stop up.
-    let follower = create_app(&stage.database, &["app", "create", "follower", "--rights", "read", "--json"]);
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/api/v1/events?log={CHANNEL}", stage.client.url);
-    let request = http.get(url).bearer_auth(follower).header("accept", "text/event-stream");
+    let request = http.get(url).bearer_auth(&stage.client.key).header("accept", "text/event-stream");
     let mut stream = request.send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     assert!(stream.chunk().await.unwrap().is_some());

@@ -19,8 +19,10 @@ mod verify;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use subledger_domain::{AppId, ChannelCode};
+use subledger_domain::{AppId, ChannelCode, LogName};
 use subledger_engine::{Caller, Engine};
+use subledger_projection::Queries;
+use subledger_store::StoreError;
 
 use crate::{
     cli::{Cli, Command, Common},
@@ -62,6 +64,42 @@ async fn engine(common: &Common) -> anyhow::Result<Engine> {
     let settings = settings(common)?;
     let config = settings.store()?;
     node::open_engine(&settings, &config).await
+}
+
+/// Read models for a command that only reads: brought up to date, unless another process writes the SQLite file and so keeps
+/// them up to date itself.
+struct Reading {
+    queries: Queries,
+    engine: Option<Engine>,
+}
+
+impl Reading {
+    async fn of(common: &Common, log: &LogName) -> anyhow::Result<Self> {
+        let settings = settings(common)?;
+        let config = settings.store()?;
+        match node::open_engine(&settings, &config).await {
+            Ok(engine) => {
+                engine.caught_up(log, None).await;
+                Ok(Self { queries: engine.queries().clone(), engine: Some(engine) })
+            }
+            Err(error) if is_written_elsewhere(&error) => {
+                let store = node::open_store(&config).await?;
+                Ok(Self { queries: Queries::new(store), engine: None })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn close(self) {
+        if let Some(engine) = self.engine {
+            engine.shutdown().await;
+        }
+    }
+}
+
+fn is_written_elsewhere(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<StoreError>());
+    causes.any(|cause| matches!(cause, StoreError::WrittenElsewhere(_)))
 }
 
 /// The person at the command line, as events name them.

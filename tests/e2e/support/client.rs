@@ -26,7 +26,8 @@ impl Answer {
 pub struct Client {
     http: reqwest::Client,
     pub url: String,
-    key: String,
+    /// Its API key.
+    pub key: String,
 }
 
 impl Client {

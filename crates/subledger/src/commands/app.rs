@@ -11,7 +11,7 @@ use subledger_domain::{
 use subledger_engine::Engine;
 use subledger_projection::PageRequest;
 
-use super::{engine, operator};
+use super::{Reading, engine, operator};
 use crate::{cli::App, exit::SettingsError, output};
 
 pub(super) async fn run(app: App) -> anyhow::Result<ExitCode> {
@@ -40,7 +40,7 @@ pub(super) async fn run(app: App) -> anyhow::Result<ExitCode> {
             println!("The key no longer works.");
             Ok(ExitCode::SUCCESS)
         }
-        App::List { common, json } => list(&engine(&common).await?, json).await,
+        App::List { common, json } => list(Reading::of(&common, &LogName::main()).await?, json).await,
     }
 }
 
@@ -56,12 +56,11 @@ async fn finish(engine: &Engine, app: &AppId, key: SecretString, json: bool) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(engine: &Engine, json: bool) -> anyhow::Result<ExitCode> {
-    engine.caught_up(&LogName::main(), None).await;
+async fn list(reading: Reading, json: bool) -> anyhow::Result<ExitCode> {
     let mut page = PageRequest::first(subledger_projection::MAX_PAGE);
     let mut rows = Vec::new();
     loop {
-        let answer = engine.queries().apps(&page).await?;
+        let answer = reading.queries.apps(&page).await?;
         for app in answer.items {
             let rights: Vec<&str> = app.rights.iter().map(|right| right.as_str()).collect();
             let channels =
@@ -87,7 +86,7 @@ async fn list(engine: &Engine, json: bool) -> anyhow::Result<ExitCode> {
             None => break,
         }
     }
-    engine.shutdown().await;
+    reading.close().await;
     if !json {
         let empty = "No sender app yet. Make one: subledger app create shop";
         output::table(&["APP", "NAME", "RIGHTS", "CHANNELS", "CREATED"], &rows, empty);

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use secrecy::SecretString;
 use serde_json::json;
 use subledger_domain::{
-    ChannelCode,
+    ChannelCode, LogName,
     channel::{Policy, TokenMode},
 };
 use subledger_engine::{Engine, channels::NewChannel};
 
-use super::{channel_code, engine, operator};
+use super::{Reading, channel_code, engine, operator};
 use crate::{cli::Channel, exit::SettingsError, output};
 
 /// The environment variable that hands the AppSecret over: never a flag, which would stand in the process list.
@@ -18,7 +18,7 @@ const APP_SECRET: &str = "SUBLEDGER_APP_SECRET";
 
 pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
     match channel {
-        Channel::List { common, json } => list(&engine(&common).await?, json).await,
+        Channel::List { common, json } => list(Reading::of(&common, &LogName::main()).await?, json).await,
         Channel::Add { code, appid, name, common, json } => {
             let secret = std::env::var(APP_SECRET).map_err(|_| {
                 SettingsError(format!("{APP_SECRET} is not set; it hands the Mini Program's AppSecret over"))
@@ -63,9 +63,9 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn list(engine: &Engine, json: bool) -> anyhow::Result<ExitCode> {
-    let answers = engine.queries().channels().await?;
-    engine.shutdown().await;
+async fn list(reading: Reading, json: bool) -> anyhow::Result<ExitCode> {
+    let answers = reading.queries.channels().await?;
+    reading.close().await;
     let mut rows = Vec::new();
     for answer in answers {
         let row = answer.value;
