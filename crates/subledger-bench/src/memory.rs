@@ -28,6 +28,8 @@ const MIB: f64 = 1_048_576.0;
 const LOOK: Duration = Duration::from_millis(100);
 /// Connections of the client.
 const CONNECTIONS: u64 = 64;
+/// How often the service is started until this process has let go of the file.
+const STARTS: u32 = 20;
 /// The share of the rate that counts as having reached it.
 const ENOUGH: f64 = 0.95;
 /// What the service says before its address.
@@ -44,8 +46,19 @@ pub(crate) async fn run(
     let key = world.key().await?;
     world.caught_up(&world.log()).await?;
     world.engine.shutdown().await;
+    // The last handle goes with it: a SQLite file has one process that writes it.
+    drop(world.engine);
 
-    let (mut service, address) = start(&options.binary, &database, &world.wechat_url).await?;
+    let mut tried = 1;
+    let (mut service, address) = loop {
+        match start(&options.binary, &database, &world.wechat_url).await {
+            Ok(started) => break started,
+            Err(error) if tried == STARTS => return Err(error),
+            // Connections that are closed in the background may hold the file for a moment more.
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+        tried += 1;
+    };
     let pid = service.id().context("the service has ended")?;
     tokio::time::sleep(Duration::from_secs_f64(options.idle)).await;
     let idle = process::resident(Some(pid))?;

@@ -14,8 +14,6 @@ pub(crate) const SNAPSHOT_EVERY: u64 = 128;
 pub(crate) struct Base {
     pub(crate) version: u64,
     pub(crate) state: Box<dyn AnyState>,
-    /// Bytes of JSON that went into it: an estimate of its size.
-    pub(crate) bytes: usize,
 }
 
 impl Base {
@@ -29,7 +27,7 @@ impl Base {
 pub(crate) fn thaw(stream: &StreamRef, snapshot: Option<&Frozen>) -> Base {
     if let Some(snapshot) = snapshot {
         match ((stream.thaw)(snapshot.state.as_bytes()), u64::try_from(snapshot.version)) {
-            (Ok(Some(state)), Ok(version)) => return Base { version, state, bytes: snapshot.state.len() },
+            (Ok(Some(state)), Ok(version)) => return Base { version, state },
             (Ok(None), _) => tracing::debug!(
                 stream.id = stream.name.as_str(),
                 stream.version = snapshot.version,
@@ -42,7 +40,7 @@ pub(crate) fn thaw(stream: &StreamRef, snapshot: Option<&Frozen>) -> Base {
             ),
         }
     }
-    Base { version: 0, state: (stream.empty)(), bytes: 0 }
+    Base { version: 0, state: (stream.empty)() }
 }
 
 /// Applies events of one stream, which must follow each other without a gap.
@@ -63,7 +61,6 @@ pub(crate) fn fold(
             .fold(kind, schema, data)
             .map_err(|error| format!("stream {stream}: version {version}: {error}"))?;
         base.version = expected;
-        base.bytes += data.len();
     }
     Ok(())
 }

@@ -26,6 +26,10 @@ pub trait AnyState: Any + Send + Sync {
     fn fold(&mut self, kind: u16, schema: u16, data: &[u8]) -> Result<(), DecodeError>;
     /// The state as text, for a snapshot: its mark ([`Decide::STATE`]), a space, JSON.
     fn snapshot(&self) -> Result<Vec<u8>, serde_json::Error>;
+    /// About how many bytes the state takes: as many as its snapshot. One that cannot be written weighs nothing.
+    fn weight(&self) -> usize {
+        self.snapshot().map_or(0, |text| text.len())
+    }
 }
 
 impl<A: Decide> AnyState for A {

@@ -13,6 +13,9 @@ use std::{
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+/// Ports that are tried.
+const PORTS: u32 = 5;
+
 /// Users that may own the server when we are root, best first.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
@@ -49,18 +52,30 @@ impl Postgres {
         let user = if is_root()? { Some(unprivileged()?) } else { None };
         let data = folder.path().join("data");
         let preload = preload.map(|preload| copied(preload, folder.path())).transpose()?;
-        // The port is free now and taken a moment later; nothing else on a test machine hunts for ports that fast.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let server = Self { bin, user, data, port, preload, _folder: folder };
+        let mut server = Self { bin, user, data, port: 0, preload, _folder: folder };
         let data = server.data.display().to_string();
         server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"])?;
-        let options = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 -c fsync=on"
-        );
-        let log = server.data.with_file_name("log").display().to_string();
-        server.run("pg_ctl", &["-D", &data, "-l", &log, "-w", "-t", "60", "-o", &options, "start"])?;
-        println!("\n── PostgreSQL on port {port}");
+        let mut tried = 1;
+        while let Err(error) = server.listen() {
+            if tried == PORTS {
+                return Err(error);
+            }
+            tried += 1;
+        }
+        println!("\n── PostgreSQL on port {}", server.port);
         Ok(Some(server))
+    }
+
+    /// Starts the server on a port that is free now; somebody else may take it a moment later.
+    fn listen(&mut self) -> anyhow::Result<()> {
+        self.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 -c fsync=on",
+            self.port
+        );
+        let (data, log) = (self.data.display().to_string(), self.data.with_file_name("log"));
+        let log = log.display().to_string();
+        self.run("pg_ctl", &["-D", &data, "-l", &log, "-w", "-t", "60", "-o", &options, "start"])
     }
 
     /// Ends the server as a power cut would and starts it again, on the same port.

@@ -258,9 +258,9 @@ impl Desk {
             }
             match means.cache.look_up(book.log(), &stream.name) {
                 Lookup::Current(cached) => put_cached(book, stream.name, cached),
-                Lookup::Stale(Cached { versioned, number: Some(number), bytes, .. }) => {
+                Lookup::Stale(Cached { versioned, number: Some(number), .. }) => {
                     let Versioned { version, state } = versioned;
-                    let base = Base { version, state: state.boxed_clone(), bytes };
+                    let base = Base { version, state: state.boxed_clone() };
                     let loading = Loading { at, stream, number, base };
                     stale.insert((at, loading.stream.name.clone()), loading);
                 }
@@ -293,7 +293,7 @@ impl Desk {
             let book = &mut self.books[at];
             match found.remove(&(book.log_id(), name.clone())) {
                 None => {
-                    let base = Base { version: 0, state: (stream.empty)(), bytes: 0 };
+                    let base = Base { version: 0, state: (stream.empty)() };
                     put(book, name, base.freeze(), Stored::default());
                 }
                 Some(row) => {
@@ -326,12 +326,8 @@ impl Desk {
             let events = events.remove(&(book.log_id(), number)).unwrap_or_default();
             match fold::fold(&mut base, &name, &events) {
                 Ok(()) => {
-                    let stored = Stored {
-                        number: Some(number),
-                        version: base.version,
-                        bytes: base.bytes,
-                        moved: false,
-                    };
+                    let (version, bytes) = (base.version, base.state.weight());
+                    let stored = Stored { number: Some(number), version, bytes, moved: false };
                     put(book, name, base.freeze(), stored);
                 }
                 Err(what) => {

@@ -30,6 +30,10 @@ const MAX_NAME_BYTES: usize = 512;
 /// The longest command id, in bytes; see [`ReceiptKey::id`].
 const MAX_RECEIPT_ID_BYTES: usize = 300;
 
+/// Versions after which a state is weighed anew; in between, the bytes of its events are added, which is too much for states
+/// that do not grow.
+const WEIGHED_EVERY: u64 = 16;
+
 /// What is stored of a stream, beside its state.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stored {
@@ -395,6 +399,9 @@ impl Book {
             let (Some(number), Some(versioned)) = (stored.number, self.states.get(name)) else { continue };
             if stored.version == 0 {
                 writes.new_streams.push(StreamWrite { log, number, name: name.clone() });
+            }
+            if versioned.version / WEIGHED_EVERY > stored.version / WEIGHED_EVERY {
+                stored.bytes = versioned.state.weight();
             }
             if versioned.version / SNAPSHOT_EVERY > stored.version / SNAPSHOT_EVERY {
                 let state = versioned.state.snapshot().ok().and_then(|json| String::from_utf8(json).ok());

@@ -25,7 +25,7 @@ pub(super) struct Cached {
     pub(super) versioned: Versioned,
     /// The stream's number in its log; `None` while it has no events.
     pub(super) number: Option<i64>,
-    /// JSON bytes that went into the state: an estimate of its size.
+    /// About how many bytes the state takes.
     pub(super) bytes: usize,
     /// The turn of the log at which the version was last known to be the newest.
     turn: u64,
