@@ -1,10 +1,10 @@
 //! The executor: the only code that appends.
 //!
-//! Commands wait in a bounded queue. One task per executor takes what is there, and in one database transaction locks
-//! the logs' heads, loads what is missing, lets each command decide in order of arrival on the states that the commands
-//! before it left, and writes everything that was accepted. That gives dense positions, one fsync for many commands,
-//! and no conflicts on hot streams. A log always goes to the same executor of a node; other nodes are kept out by the
-//! lock on the head row, and noticed by the head not standing where it was left.
+//! Commands wait in a bounded queue. One task per executor takes what is there, loads what is missing, lets each command
+//! decide in order of arrival on the states that the commands before it left, and has everything that was accepted
+//! written in one commit, while the next batch is decided. That gives dense positions, one fsync for many commands, and no
+//! conflicts on hot streams. A log always goes to the same executor of a node; other nodes are noticed by the head not
+//! standing where it was left, which no write survives (`worker.rs`), and then kept out by a lock on it (`locked.rs`).
 
 mod batch;
 mod book;
