@@ -57,7 +57,7 @@ pub struct SqliteDatabase {
     /// Connections that only read.
     pub readers: SqlitePool,
     views: Views,
-    /// Connections that only read, to the file of the read models; see [`crate::views`].
+    /// Connections that only read, to the file of the read models beside it.
     pub views_readers: SqlitePool,
     file: Arc<DatabaseFile>,
 }
