@@ -6,7 +6,6 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
-mod balances;
 mod cli;
 mod database;
 mod executor;

@@ -6,9 +6,9 @@ use subledger_bench_kit::{
     Labels, Record,
     closed_loop::{self, Limit},
 };
+use subledger_projection::{rebuild, rebuild_balances};
 
 use crate::{
-    balances,
     cli::RebuildOptions,
     database::Database,
     node::Node,
@@ -37,10 +37,10 @@ pub(crate) async fn run(
         Record { operations: events, seconds: elapsed.as_secs_f64(), ..record }
     };
     let begun = Instant::now();
-    let balances = balances::fold(&node.store, &log()).await?;
-    let alone = record("balances", begun.elapsed()).setting("ledgers", balances.len());
+    let balances = rebuild_balances(&node.store, &log()).await?;
+    let alone = record("balances", begun.elapsed()).setting("ledgers", balances.ledgers);
     let begun = Instant::now();
-    subledger_projection::rebuild(&node.store, Some(&[log()]), |_| {}).await?;
+    rebuild(&node.store, Some(&[log()]), |_| {}).await?;
     let all = record("all", begun.elapsed());
     node.close().await;
     server.remove("rebuild").await?;

@@ -161,6 +161,19 @@ impl Reader {
     }
 }
 
+/// A commit that has begun.
+pub(crate) struct Writing(oneshot::Receiver<Result<(), NotWritten>>);
+
+impl Writing {
+    /// Waits for its end. A writer that is gone leaves open whether it came through.
+    pub(crate) async fn done(&mut self) -> Result<(), NotWritten> {
+        (&mut self.0).await.unwrap_or_else(|_| {
+            let error = StoreError::sort("waiting for the writer", sqlx::Error::WorkerCrashed);
+            Err(NotWritten::Failed { error, committing: true })
+        })
+    }
+}
+
 /// What writes the batches of an executor, one after the other.
 pub(crate) enum LogWriter {
     Sqlite(sqlite::writer::Writer),
@@ -176,15 +189,11 @@ impl LogWriter {
     }
 
     /// Begins to commit a batch. `turn`: the right to write to the SQLite file, if it was taken before.
-    pub(crate) fn commit(
-        &self,
-        writes: Writes,
-        turn: Option<sqlite::connect::Turn>,
-    ) -> oneshot::Receiver<Result<(), NotWritten>> {
-        match self {
+    pub(crate) fn commit(&self, writes: Writes, turn: Option<sqlite::connect::Turn>) -> Writing {
+        Writing(match self {
             Self::Sqlite(writer) => writer.commit(writes, turn),
             Self::Postgres(writer) => writer.commit(writes),
-        }
+        })
     }
 }
 

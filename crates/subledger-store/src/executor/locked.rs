@@ -132,11 +132,7 @@ impl Worker {
         if writes.is_empty() {
             return Ok(Attempt::Done(batch));
         }
-        let written = self.writer.commit(writes, Some(turn)).await.unwrap_or_else(|_| {
-            let error = StoreError::sort("waiting for the writer", sqlx::Error::WorkerCrashed);
-            Err(NotWritten::Failed { error, committing: true })
-        });
-        settle(batch, written)
+        settle(batch, self.writer.commit(writes, Some(turn)).done().await)
     }
 
     async fn on_postgres(&mut self, jobs: Vec<Box<dyn Job>>) -> Result<Attempt, Failure> {

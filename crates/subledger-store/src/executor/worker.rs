@@ -15,7 +15,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     ExecutorConfig,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Position, Store, StoreError,
-    database::{LogWriter, NotWritten, Reader, Reads},
+    database::{LogWriter, NotWritten, Reader, Reads, Writing},
     metric_definitions::{
         BATCH_COMMANDS, BATCH_SECONDS, BATCHES_DISPLACED, CACHE_BYTES, EVENTS_APPENDED, QUEUE_DEPTH,
     },
@@ -58,17 +58,14 @@ pub(super) struct Worker {
 struct Flight {
     batch: Batch,
     /// `None`: it had nothing to write.
-    written: Option<oneshot::Receiver<Result<(), NotWritten>>>,
+    written: Option<Writing>,
     started: Instant,
 }
 
 impl Flight {
     async fn landed(flight: &mut Option<Self>) -> Result<(), NotWritten> {
         let Some(Self { written: Some(written), .. }) = flight else { return Ok(()) };
-        written.await.unwrap_or_else(|_| {
-            let error = StoreError::sort("waiting for the writer", sqlx::Error::WorkerCrashed);
-            Err(NotWritten::Failed { error, committing: true })
-        })
+        written.done().await
     }
 }
 
