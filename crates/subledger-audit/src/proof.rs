@@ -22,12 +22,13 @@ mod log_pass;
 mod models;
 mod plans;
 mod queue;
+mod receipts;
 mod report;
 mod stream_pass;
 
-use subledger_domain::LogName;
+use subledger_domain::{LogName, Timestamp};
 use subledger_projection::ProjectionError;
-use subledger_store::{Inspector, LogSnapshot, OpenError, StoreError};
+use subledger_store::{Clock, Inspector, LogSnapshot, OpenError, StoreError, SystemClock};
 use thiserror::Error;
 
 pub use self::{
@@ -38,7 +39,7 @@ pub use self::{
     format::FORMAT,
     report::{Deliveries, LogReport, Report},
 };
-use self::{finding::Findings, models::Models, queue::Queue};
+use self::{finding::Findings, models::Models, queue::Queue, receipts::Receipts};
 
 /// Events read at a time.
 const PAGE: u32 = 1_000;
@@ -50,6 +51,8 @@ pub struct Options {
     pub log: Option<LogName>,
     /// Leave the comparison of the read models with a rebuild out.
     pub skip_read_models: bool,
+    /// What time it is: old receipts may be gone. By the system's clock, if nothing is said.
+    pub now: Option<Timestamp>,
 }
 
 /// How far a verification has come.
@@ -108,10 +111,11 @@ pub async fn verify(
         let found = format!("events or queue rows of log number {number}, which has no head");
         findings.add(Finding::new(Check::Head, None, "a head for every log", found));
     }
+    let now = options.now.unwrap_or_else(|| SystemClock.now());
     let mut logs = Vec::new();
     for log in snapshot.logs {
         let mut one = LogReport::new(&log);
-        match verify_log(inspector, log, models.as_ref(), &mut one, &mut findings, &mut progress).await {
+        match verify_log(inspector, log, now, models.as_ref(), &mut one, &mut findings, &mut progress).await {
             // Bytes that cannot be read at all are a finding, not a failure to look.
             Err(VerifyError::Store(StoreError::Corrupt(what))) => {
                 findings.add(Finding::new(Check::Readable, Some(&one.log), "rows that can be read", what));
@@ -126,6 +130,7 @@ pub async fn verify(
 async fn verify_log(
     inspector: &Inspector,
     log: LogSnapshot,
+    now: Timestamp,
     models: Option<&Models>,
     report: &mut LogReport,
     findings: &mut Findings,
@@ -141,11 +146,13 @@ async fn verify_log(
         Some(models) => Some(models.begin(&log, findings).await?),
         None => None,
     };
-    log_pass::run(inspector, &log, comparison.as_mut(), report, findings, progress).await?;
+    let mut queue = Queue::new(&log, findings);
+    let mut receipts = Receipts::new(inspector, &log, now);
+    let reading = log_pass::Reading { queue: &mut queue, receipts: &mut receipts };
+    log_pass::run(inspector, &log, comparison.as_mut(), reading, report, findings, progress).await?;
     if let Some(comparison) = comparison {
         comparison.finish(report, findings).await?;
     }
-    let mut queue = Queue::new(&log, findings);
     stream_pass::run(inspector, &log, &mut queue, report, findings, progress).await?;
     queue.finish(&log.log, findings);
     report.settle(findings);

@@ -18,7 +18,7 @@ use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
 pub use self::erasure::KeptContent;
-pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, Snapshot, StrayReceipt};
+pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, RawReceipt, Snapshot, StrayReceipt};
 pub use self::lease::Lease;
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::{StoredReceipt, Timestamped};

@@ -18,11 +18,11 @@ mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use subledger_domain::{AppId, ChannelCode, LogName};
 use subledger_engine::{Caller, Engine};
 use subledger_projection::Queries;
-use subledger_store::StoreError;
+use subledger_store::{Store, StoreError};
 
 use crate::{
     cli::{Cli, Command, Common},
@@ -110,6 +110,25 @@ fn operator() -> anyhow::Result<Caller> {
     let name = if plain.is_empty() { "cli".to_owned() } else { plain };
     let name: AppId = name.parse().context("the operator's name")?;
     Ok(Caller::operator(name))
+}
+
+/// A log that holds something. A name that was mistyped must not pass for a log in which all is well.
+async fn known_log(store: &Store, name: String) -> anyhow::Result<LogName> {
+    let log = LogName::new(name);
+    if store.head(&log).await?.position.0 == 0 {
+        let heads = store.heads().await?;
+        let there: Vec<_> =
+            heads.iter().filter(|head| head.position.0 > 0).map(|head| head.log.as_str()).collect();
+        bail!(
+            "there is no log {log}; there are: {}",
+            if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+        );
+    }
+    Ok(log)
+}
+
+fn no_channel(channel: &ChannelCode) -> anyhow::Error {
+    anyhow!("there is no channel {channel}; `subledger channel list` shows those there are")
 }
 
 fn channel_code(text: &str) -> anyhow::Result<ChannelCode> {

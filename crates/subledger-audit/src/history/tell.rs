@@ -142,7 +142,8 @@ impl Speaker {
         page.0
     }
 
-    /// A message: what was asked, and what became of each recipient. `entries` gives the events of a delivery.
+    /// A message: what was asked, and what became of each recipient. `entries` gives the events of a delivery, `who` the name of
+    /// its recipient.
     pub fn message<'e>(
         &self,
         channel: &str,
@@ -151,6 +152,7 @@ impl Speaker {
         message: Option<&PastMessage>,
         events: &[Recorded],
         entries: impl Fn(&DeliveryRow) -> &'e [Recorded],
+        who: impl Fn(&DeliveryRow) -> Option<String>,
     ) -> String {
         let mut page = Page::default();
         let template =
@@ -172,6 +174,7 @@ impl Speaker {
             page.line("");
             page.line(&self.say(&Phrase::Recipient {
                 index: delivery.index,
+                who: who(delivery).as_deref(),
                 state: delivery.state,
                 reason: delivery.reason.as_deref(),
             }));
@@ -210,9 +213,14 @@ impl Speaker {
         page.0
     }
 
+    /// That a person was erased: when, by whom, why.
+    pub fn erased(&self, at: Timestamp, by: &str, reason: &str) -> String {
+        format!("{}\n", self.say(&Phrase::ErasedBy { at: &self.time(at), by, reason }))
+    }
+
     /// Nothing had been recorded.
-    pub fn nothing_yet(&self) -> String {
-        format!("{}\n", self.say(&Phrase::NothingYet))
+    pub fn nothing_yet(&self, at: Point) -> String {
+        format!("{}\n{}\n", self.as_of(at), self.say(&Phrase::NothingYet))
     }
 
     /// The openid has no ledger.
@@ -353,8 +361,9 @@ impl Speaker {
             let because = Phrase::VoidBecause {
                 found_by: &voided.found_by.to_string(),
                 position: voided.event.position.0,
+                answer: &self.answered(&voided.answer),
             };
-            let _ = write!(line, "; {} {}", self.say(&because), self.answered(&voided.answer));
+            let _ = write!(line, "; {}", self.say(&because));
         }
         if let Some(doubt) = tap.doubted_by {
             let _ = write!(line, "; {}", self.say(&Phrase::MaybeSpentBy(&doubt.to_string())));

@@ -74,6 +74,12 @@ pub(super) enum Phrase<'a> {
     },
     Openid(Option<&'a str>),
     Userid(Option<&'a str>),
+    /// The record of an erasure.
+    ErasedBy {
+        at: &'a str,
+        by: &'a str,
+        reason: &'a str,
+    },
     NothingYet,
     NoLedger,
     Totals(&'a LedgerRow),
@@ -87,6 +93,8 @@ pub(super) enum Phrase<'a> {
     },
     Recipient {
         index: u32,
+        /// A userid, or what else names the person.
+        who: Option<&'a str>,
         state: DeliveryState,
         reason: Option<&'a str>,
     },
@@ -146,6 +154,8 @@ pub(super) enum Phrase<'a> {
     VoidBecause {
         found_by: &'a str,
         position: u64,
+        /// WeChat's answer, in words.
+        answer: &'a str,
     },
     MaybeSpentBy(&'a str),
     FindingsTitle,

@@ -13,13 +13,21 @@ use super::{
     finding::{Check, Finding, Findings},
     models::Running,
     plans::Plans,
+    queue::Queue,
+    receipts::Receipts,
     report::LogReport,
 };
 
 /// The aggregates this version knows; streams of others belong to a newer one.
 pub(super) const KNOWN: [&str; 7] = ["channel", "binding", "ledger", "message", "app", "user", "subject"];
 
-struct Pass<'a> {
+/// What else takes note of the events.
+pub(super) struct Reading<'a, 'r> {
+    pub(super) queue: &'a mut Queue,
+    pub(super) receipts: &'a mut Receipts<'r>,
+}
+
+struct Pass<'a, 'r> {
     log: &'a LogSnapshot,
     findings: &'a mut Findings,
     report: &'a mut LogReport,
@@ -29,6 +37,7 @@ struct Pass<'a> {
     link: Option<Link>,
     recorded_at: i64,
     plans: Plans,
+    reading: Reading<'a, 'r>,
 }
 
 /// Runs the pass. The comparison of read models, if any, gets every event up to the first that is wrong.
@@ -36,6 +45,7 @@ pub(super) async fn run(
     inspector: &Inspector,
     log: &LogSnapshot,
     mut models: Option<&mut Running<'_>>,
+    reading: Reading<'_, '_>,
     report: &mut LogReport,
     findings: &mut Findings,
     progress: &mut (impl FnMut(Progress) + Send),
@@ -48,6 +58,7 @@ pub(super) async fn run(
         link: Some(Link::default()),
         recorded_at: i64::MIN,
         plans: Plans::default(),
+        reading,
     };
     loop {
         progress(Progress {
@@ -73,12 +84,13 @@ pub(super) async fn run(
         if let Some(models) = models.as_deref_mut() {
             models.apply(&sound).await?;
         }
+        pass.reading.receipts.compare(pass.findings).await?;
     }
     pass.end();
     Ok(())
 }
 
-impl Pass<'_> {
+impl Pass<'_, '_> {
     fn finding(
         &mut self,
         check: Check,
@@ -167,9 +179,11 @@ impl Pass<'_> {
             }
             "ledger" => event.decode::<LedgerEvent>().map(|decoded| {
                 self.plans.ledger(event, &decoded, self.findings);
+                self.reading.receipts.ledger(event, &decoded);
             }),
             "message" => event.decode::<MessageEvent>().map(|decoded| {
                 self.plans.message(event, &decoded, self.findings);
+                self.reading.queue.message(event, &decoded);
             }),
             "channel" => event.decode::<ChannelEvent>().map(drop),
             "binding" => event.decode::<BindingEvent>().map(drop),

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use subledger_domain::LogName;
-use subledger_projection::{Comparison, LiveDigest, live_digests};
+use subledger_projection::{Comparison, LiveDigest, ProjectionName, live_digests};
 use subledger_store::{
     Inspector, LogSnapshot, MasterKey, OpenError, Position, Recorded, Store, StoreConfig, SystemClock,
 };
@@ -29,6 +29,8 @@ pub(super) struct Models {
 pub(super) struct Running<'a> {
     comparison: Comparison<'a>,
     live: Vec<LiveDigest>,
+    /// Read models that the log feeds and that nothing is there of: new ones, or the file of the views is not there.
+    missing: Vec<&'static str>,
     /// An event was wrong: the rows it leads to would be, too.
     pub(super) broken: bool,
 }
@@ -57,6 +59,11 @@ impl Models {
         findings: &mut Findings,
     ) -> Result<Running<'_>, VerifyError> {
         let mut live = self.live.get(&log.log).cloned().unwrap_or_default();
+        let missing = ProjectionName::of_log(&log.log)
+            .iter()
+            .filter(|name| !live.iter().any(|live| live.projection == **name))
+            .map(|name| name.as_str())
+            .collect();
         let head = Position(u64::try_from(log.position).unwrap_or(0));
         live.retain(|one| {
             let beyond = one.digest.position > head;
@@ -71,7 +78,7 @@ impl Models {
         });
         let targets: Vec<_> = live.iter().map(|one| (one.projection, one.digest.position)).collect();
         let comparison = Comparison::begin(&self.scratch, &log.log, &targets).await?;
-        Ok(Running { comparison, live, broken: false })
+        Ok(Running { comparison, live, missing, broken: false })
     }
 }
 
@@ -87,6 +94,12 @@ impl Running<'_> {
         report: &mut LogReport,
         findings: &mut Findings,
     ) -> Result<(), VerifyError> {
+        if !self.missing.is_empty() {
+            let missing = self.missing.join(", ");
+            report
+                .notes
+                .push(format!("read models that were not compared, for nothing is built yet: {missing}"));
+        }
         if self.broken {
             report.notes.push("read models were not compared: the log itself is broken".to_owned());
             return Ok(());

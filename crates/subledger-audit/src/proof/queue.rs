@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use subledger_domain::{
     DeliveryId, LogName, MessageId, StreamName, SubjectId, TemplateId,
     ledger::{Outstanding, Phase},
+    message::MessageEvent,
 };
-use subledger_store::{LogSnapshot, RawQueueRow};
+use subledger_store::{LogSnapshot, RawQueueRow, Recorded};
 
 use super::finding::{Check, Finding, Findings};
 
@@ -15,6 +16,8 @@ pub(super) struct Queue {
     rows: HashMap<DeliveryId, RawQueueRow>,
     /// Ledgers that could not be folded: nothing is known of their deliveries.
     excused: HashSet<(SubjectId, TemplateId)>,
+    /// When the messages that have rows expire, once their events were read.
+    expiry: HashMap<MessageId, Option<i64>>,
 }
 
 impl Queue {
@@ -30,7 +33,18 @@ impl Queue {
                 }
             }
         }
-        Self { rows, excused: HashSet::new() }
+        let expiry = rows.keys().map(|delivery| (delivery.message, None)).collect();
+        Self { rows, excused: HashSet::new(), expiry }
+    }
+
+    /// Takes note of when a message expires.
+    pub(super) fn message(&mut self, event: &Recorded, decoded: &MessageEvent) {
+        if let MessageEvent::Accepted(accepted) = decoded
+            && let Some(id) = event.stream.message_id()
+            && let Some(expiry) = self.expiry.get_mut(&id)
+        {
+            *expiry = Some(accepted.expires_at.micros());
+        }
     }
 
     /// Nothing can be said about the deliveries of this ledger.
@@ -53,16 +67,22 @@ impl Queue {
             Phase::Started => ("started", &[2]),
             Phase::InDoubt => ("in doubt", &[3]),
         };
-        let expected = format!("delivery {delivery} in the queue, {word}, after {} attempts", open.attempts);
+        let expiry = self.expiry.get(&delivery.message).copied().flatten();
+        let mut expected =
+            format!("delivery {delivery} in the queue, {word}, after {} attempts", open.attempts);
         let found = match self.rows.remove(&delivery) {
             None => "no row".to_owned(),
             Some(row) => {
                 let ours = row.subject == subject.as_bytes() && row.template == template.as_str();
                 let sound = ours && states.contains(&row.state) && row.attempts == i64::from(open.attempts);
-                if sound {
-                    return;
+                match expiry.filter(|expiry| row.expires_at != *expiry) {
+                    None if sound => return,
+                    None => describe(&row),
+                    Some(expiry) => {
+                        expected.push_str(&format!(", until {expiry} (microseconds)"));
+                        format!("{}, until {}", describe(&row), row.expires_at)
+                    }
                 }
-                describe(&row)
             }
         };
         let finding = Finding::new(Check::Queue, Some(log), expected, found);

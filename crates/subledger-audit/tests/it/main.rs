@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod export;
+mod receipts;
 mod support;
 mod tampering;
 mod vectors;

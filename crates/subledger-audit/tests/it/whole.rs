@@ -69,11 +69,11 @@ async fn a_verification_while_commands_are_carried_out_stays_clean(place: Place)
 
 async fn one_log_can_be_looked_at_alone_and_an_unknown_one_cannot(place: Place) {
     tell(&place).await;
-    let options = Options { log: Some(LogName::main()), skip_read_models: true };
+    let options = Options { log: Some(LogName::main()), skip_read_models: true, now: None };
     let report = place.verify_with(options).await;
     assert_eq!((report.logs.len(), report.clean, report.read_models), (1, true, false));
     let inspector = Inspector::open(&place.url).await.unwrap();
-    let options = Options { log: Some(LogName::new("nosuch")), skip_read_models: true };
+    let options = Options { log: Some(LogName::new("nosuch")), skip_read_models: true, now: None };
     let refused = proof::verify(&inspector, &options, |_| {}).await;
     assert!(matches!(refused, Err(VerifyError::UnknownLog(_))), "{refused:?}");
     inspector.close().await;

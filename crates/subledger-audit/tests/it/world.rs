@@ -170,7 +170,8 @@ impl Node {
             template: template(),
             kind: TemplateKind::OneTime,
             targeted,
-            expires_at: self.clock.now().plus_seconds(3_600),
+            // An hour from when it is asked, a second from now: as its queue rows have it.
+            expires_at: self.clock.now().plus_seconds(3_601),
         };
         Ask::Message(message, MessageCommand::Accept(accepted))
     }

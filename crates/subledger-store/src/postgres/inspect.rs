@@ -137,12 +137,13 @@ pub(crate) async fn stray_receipts(
 /// The queue of a log, in order of delivery.
 pub(crate) async fn raw_queue(connection: &mut PgConnection, log: i64) -> Result<Vec<RawQueue>, StoreError> {
     sqlx::query_as(
-        "select message, idx::bigint, subject, template, state::bigint, attempts::bigint from queue where log = $1 order by message, idx",
+        "select message, idx::bigint, subject, template, state::bigint, attempts::bigint, expires_at
+         from queue where log = $1 order by message, idx",
     )
-        .bind(log)
-        .fetch_all(connection)
-        .await
-        .map_err(failed())
+    .bind(log)
+    .fetch_all(connection)
+    .await
+    .map_err(failed())
 }
 
 /// Events of a log after a position.

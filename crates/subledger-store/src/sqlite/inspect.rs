@@ -146,12 +146,13 @@ pub(crate) async fn raw_queue(
     log: i64,
 ) -> Result<Vec<RawQueue>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state, attempts from queue where log = ?1 order by message, idx",
+        "select message, idx, subject, template, state, attempts, expires_at
+         from queue where log = ?1 order by message, idx",
     )
-        .bind(log)
-        .fetch_all(connection)
-        .await
-        .map_err(failed())
+    .bind(log)
+    .fetch_all(connection)
+    .await
+    .map_err(failed())
 }
 
 /// Events of a log after a position.

@@ -5,6 +5,8 @@
 //! head). Here exactly that must be seen, so an [`Inspector`] gives raw columns and leaves the judging to its caller. It
 //! needs no master key: the log holds nothing sealed, and the vaults are not looked into.
 
+use std::collections::HashMap;
+
 use subledger_domain::{LogName, StreamName, Timestamp};
 
 use super::Store;
@@ -13,7 +15,7 @@ use crate::{
     database::Session,
     error::while_doing,
     postgres,
-    rows::{small, unsigned},
+    rows::{ReceiptRow, small, unsigned},
     sqlite,
 };
 
@@ -89,6 +91,19 @@ pub struct RawQueueRow {
     pub state: i64,
     /// Attempts begun.
     pub attempts: i64,
+    /// When it ends unsent, microseconds since 1970-01-01T00:00:00Z.
+    pub expires_at: i64,
+}
+
+/// A receipt as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawReceipt {
+    /// The position the log had after its command.
+    pub position: i64,
+    /// When it was made, microseconds since 1970-01-01T00:00:00Z.
+    pub recorded_at: i64,
+    /// The answer, JSON.
+    pub outcome: Vec<u8>,
 }
 
 /// A row of the log as it stands.
@@ -144,7 +159,7 @@ pub(crate) type RawColumns = (i64, i64, Option<Vec<u8>>, i64, i64, i64, i64, Vec
 pub(crate) type RawHead = (i64, String, i64, Vec<u8>, i64, i64);
 
 /// The columns of a [`RawQueueRow`].
-pub(crate) type RawQueue = (Vec<u8>, i64, Vec<u8>, String, i64, i64);
+pub(crate) type RawQueue = (Vec<u8>, i64, Vec<u8>, String, i64, i64, i64);
 
 pub(crate) fn raw_event(row: RawColumns) -> RawEvent {
     let (position, stream, name, version, kind, schema, recorded_at, data, cause, link) = row;
@@ -155,8 +170,8 @@ pub(crate) fn raw_event(row: RawColumns) -> RawEvent {
 }
 
 fn raw_queue(row: RawQueue) -> RawQueueRow {
-    let (message, index, subject, template, state, attempts) = row;
-    RawQueueRow { message, index, subject, template, state, attempts }
+    let (message, index, subject, template, state, attempts, expires_at) = row;
+    RawQueueRow { message, index, subject, template, state, attempts, expires_at }
 }
 
 impl Store {
@@ -261,6 +276,24 @@ impl Inspector {
         limit: u32,
     ) -> Result<Vec<(i64, String)>, StoreError> {
         self.database.reader().await?.session().raw_streams(number, after, i64::from(limit)).await
+    }
+
+    /// The receipts of these command ids, as far as there are any.
+    pub async fn receipts(
+        &self,
+        number: i64,
+        ids: &[&str],
+    ) -> Result<HashMap<String, RawReceipt>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys: Vec<(i64, &str)> = ids.iter().map(|id| (number, *id)).collect();
+        let rows = self.database.reader().await?.session().find_receipts(&keys).await?;
+        let raw = |row: ReceiptRow| {
+            let outcome = row.outcome.as_bytes().to_vec();
+            (row.id, RawReceipt { position: row.position, recorded_at: row.recorded_at, outcome })
+        };
+        Ok(rows.into_iter().map(raw).collect())
     }
 
     /// Closes all connections.

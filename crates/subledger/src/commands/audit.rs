@@ -15,7 +15,7 @@ use subledger_domain::{ChannelCode, LogName, Openid, SubjectId, Timestamp, UserI
 use subledger_projection::QueryError;
 use subledger_store::{Recorded, Store};
 
-use super::{channel_code, erase, settings};
+use super::{channel_code, erase, no_channel, settings};
 use crate::{
     cli::{Audit, Common, Lang, Past, Who},
     exit::SettingsError,
@@ -75,6 +75,9 @@ impl Auditor {
         let at = at.map_err(|error| wrong("at", &error))?;
         let speaker = Speaker { language: language(past.lang), zone };
         let store = node::open_store(&settings(common)?.store()?).await?;
+        if store.head(&log).await?.position.0 == 0 {
+            return Err(no_channel(&channel));
+        }
         let history = History::new(store.clone());
         let point = match at {
             Some(at) => history.point(&log, at).await,

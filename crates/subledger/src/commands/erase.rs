@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use subledger_domain::{ChannelCode, LogName, Openid, StreamName, UserId, person::Person};
+use subledger_domain::{ChannelCode, LogName, Openid, StreamName, Timestamp, UserId, person::Person};
 use subledger_engine::erasure::{Erasure, Where, Whom};
 use subledger_store::Store;
 
@@ -95,8 +95,20 @@ fn confirmed(from: &Where) -> anyhow::Result<bool> {
     Ok(answer.trim() == "yes")
 }
 
+/// What the books say of an erasure.
+pub(super) struct Record {
+    pub(super) at: Timestamp,
+    pub(super) by: String,
+    pub(super) reason: String,
+    pub(super) json: Value,
+}
+
 /// What the books say of the person's newest erasure, if there was one.
-pub(super) async fn record(store: &Store, channel: &ChannelCode, who: &Who) -> anyhow::Result<Option<Value>> {
+pub(super) async fn record(
+    store: &Store,
+    channel: &ChannelCode,
+    who: &Who,
+) -> anyhow::Result<Option<Record>> {
     let stream = if let Some(userid) = &who.userid {
         let userid: UserId = userid.parse().map_err(|error| SettingsError(format!("--userid: {error}")))?;
         StreamName::user(store.user_ref_of(&userid))
@@ -108,18 +120,15 @@ pub(super) async fn record(store: &Store, channel: &ChannelCode, who: &Who) -> a
         StreamName::subject(subject.parse().map_err(|error| SettingsError(format!("--subject: {error}")))?)
     };
     let (person, _) = store.load::<Person>(&LogName::main(), &stream).await?;
-    Ok(person.erased().map(|erased| {
-        json!({
+    Ok(person.erased().map(|erased| Record {
+        at: erased.evidence.at,
+        by: erased.evidence.reference.clone(),
+        reason: erased.evidence.reason.clone().unwrap_or_default(),
+        json: json!({
             "at": output::time(erased.evidence.at), "by": erased.evidence.reference,
             "reason": erased.evidence.reason, "channels": erased.channels, "userid_erased": erased.userid,
             "openids": erased.openids, "contents": erased.contents, "retracted": erased.retracted,
             "times": person.times(),
-        })
+        }),
     }))
-}
-
-/// The record as a line for people.
-pub(super) fn sentence(record: &Value) -> String {
-    let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
-    format!("Erased at {} by {}: {}.", text("at"), text("by"), text("reason"))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use subledger_domain::{LogName, StreamName};
 use subledger_store::{Position, Recorded, Store};
 
-use super::settings;
+use super::{known_log, settings};
 use crate::{cli::Events, node, output};
 
 /// Events read in one go.
@@ -16,7 +16,7 @@ pub(super) async fn run(events: Events) -> anyhow::Result<ExitCode> {
     match events {
         Events::List { log, after, limit, stream, common, json } => {
             let store = node::open_store(&settings(&common)?.store()?).await?;
-            let log = LogName::new(log);
+            let log = known_log(&store, log).await?;
             match stream {
                 Some(stream) => list_stream(&store, &log, stream, after, limit, json).await?,
                 None => list(&store, &log, after, limit, json).await?,
@@ -28,7 +28,7 @@ pub(super) async fn run(events: Events) -> anyhow::Result<ExitCode> {
         }
         Events::Tail { log, after, common, json } => {
             let store = node::open_store(&settings(&common)?.store()?).await?;
-            tail(&store, &LogName::new(log), after, json).await?;
+            tail(&store, &known_log(&store, log).await?, after, json).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -62,13 +62,18 @@ async fn list_stream(
     json: bool,
 ) -> anyhow::Result<()> {
     let stream = StreamName::from_stored(stream);
-    let events = store.read_stream(log, &stream, 0, limit).await?;
-    let wanted: Vec<&Recorded> = events.iter().filter(|event| event.position.0 > after).collect();
-    if wanted.is_empty() && !json {
-        println!("Stream {stream} of log {log} holds no such events.");
+    let (mut version, mut left) = (0, limit as usize);
+    while left > 0 {
+        let events = store.read_stream(log, &stream, version, CHUNK).await?;
+        let Some(last) = events.last() else { break };
+        version = last.version;
+        for event in events.iter().filter(|event| event.position.0 > after).take(left) {
+            print(event, json)?;
+            left -= 1;
+        }
     }
-    for event in wanted {
-        print(event, json)?;
+    if left == limit as usize && !json {
+        println!("Stream {stream} of log {log} holds no such events.");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use subledger_domain::LogName;
 use subledger_projection::{Lag, Progress, ProjectionName, Verification};
 use subledger_store::Store;
 
-use super::settings;
+use super::{known_log, settings};
 use crate::{
     cli::{Common, Projections},
     exit, node, output,
@@ -26,8 +26,11 @@ async fn open(common: &Common) -> anyhow::Result<Store> {
     node::open_store(&settings(common)?.store()?).await
 }
 
-fn logs(log: Option<String>) -> Option<Vec<LogName>> {
-    log.map(|log| vec![LogName::new(log)])
+async fn logs(store: &Store, log: Option<String>) -> anyhow::Result<Option<Vec<LogName>>> {
+    Ok(match log {
+        Some(log) => Some(vec![known_log(store, log).await?]),
+        None => None,
+    })
 }
 
 async fn status(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
@@ -115,7 +118,7 @@ impl Bars {
 }
 
 async fn rebuild(store: &Store, log: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
-    let logs = logs(log);
+    let logs = logs(store, log).await?;
     let mut bars = Bars::default();
     let mut done: Vec<(LogName, ProjectionName, u64)> = Vec::new();
     subledger_projection::rebuild(store, logs.as_deref(), |progress| {
@@ -141,7 +144,7 @@ async fn rebuild(store: &Store, log: Option<String>, json: bool) -> anyhow::Resu
 }
 
 async fn verify(store: &Store, log: Option<String>, json: bool) -> anyhow::Result<ExitCode> {
-    let logs = logs(log);
+    let logs = logs(store, log).await?;
     let mut bars = Bars::default();
     let verified =
         subledger_projection::verify(store, logs.as_deref(), |progress| bars.show(&progress)).await?;

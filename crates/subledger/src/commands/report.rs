@@ -11,7 +11,7 @@ use subledger_projection::{
 };
 use subledger_store::{Position, Store};
 
-use super::{channel_code, settings};
+use super::{channel_code, no_channel, settings};
 use crate::{
     cli::{Common, Output, Period, Report},
     exit::SettingsError,
@@ -81,7 +81,7 @@ impl Reporter {
         let store = node::open_store(&settings(common)?.store()?).await?;
         let queries = Queries::new(store.clone());
         if queries.channel(&channel).await?.value.is_none() {
-            bail!("there is no channel {channel}; `subledger channel list` shows those there are");
+            return Err(no_channel(&channel));
         }
         Ok(Self { store, queries, channel, output })
     }

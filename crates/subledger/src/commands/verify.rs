@@ -56,8 +56,8 @@ async fn database(verify: &Verify, key: Option<SigningKey>) -> anyhow::Result<bo
     // The file is opened first: a typing error in its name should not cost a whole verification.
     let file = verify.against.as_deref().map(open).transpose()?;
     let inspector = Inspector::open(settings.database.url.expose_secret()).await?;
-    let options =
-        Options { log: verify.log.clone().map(LogName::new), skip_read_models: verify.skip_projections };
+    let log = verify.log.clone().map(LogName::new);
+    let options = Options { log, skip_read_models: verify.skip_projections, now: None };
     let mut bar = Bar::default();
     let verified = proof::verify(&inspector, &options, |progress| bar.show(&progress)).await;
     bar.finish();

@@ -35,6 +35,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::Openid(None) => "openid erased".to_owned(),
         Phrase::Userid(Some(userid)) => format!("userid {userid}"),
         Phrase::Userid(None) => "userid erased".to_owned(),
+        Phrase::ErasedBy { at, by, reason } => format!("Erased at {at} by {by}: {reason}."),
         Phrase::NothingYet => "Nothing is known yet: nothing had been recorded by then.".to_owned(),
         Phrase::NoLedger => "No ledger yet: no tap was reported and nothing was sent.".to_owned(),
         Phrase::Totals(row) => format!(
@@ -65,9 +66,10 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
             let state = if *complete { "complete" } else { "not complete" };
             format!("{state}; what is not handed over by {expires_at} expires")
         }
-        Phrase::Recipient { index, state, reason } => {
+        Phrase::Recipient { index, who, state, reason } => {
+            let who = who.map(|who| format!(", {who}")).unwrap_or_default();
             let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-            format!("Recipient {index}: {}{reason}", delivery_state(*state))
+            format!("Recipient {index}{who}: {}{reason}", delivery_state(*state))
         }
         Phrase::BoundTo { subject } => format!("bound to subject {subject}"),
         Phrase::NotBound => "not bound".to_owned(),
@@ -128,10 +130,8 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
                 LotState::Void => format!("void (position {position}, {at})"),
             }
         }
-        Phrase::VoidBecause { found_by, position } => {
-            format!(
-                "WeChat's answer to delivery {found_by} proved at position {position} that it was not there"
-            )
+        Phrase::VoidBecause { found_by, position, answer } => {
+            format!("delivery {found_by} proved at position {position} that it was not there: {answer}")
         }
         Phrase::MaybeSpentBy(delivery) => {
             format!("may have been spent by delivery {delivery}, which was settled as not sent")
@@ -194,7 +194,7 @@ fn paid(paid: Paid, lot: Option<u64>) -> String {
         Paid::Held => format!("{lot} is set aside for it"),
         Paid::Spent => format!("paid for by {lot}"),
         Paid::Returned => format!("{lot} was given back"),
-        Paid::Void => format!("{lot} was gone before its turn came"),
+        Paid::Void => format!("{lot} was found void, or spent by another delivery"),
         Paid::LongTerm => "rests on the long-term consent".to_owned(),
         Paid::UnknownBalance => "rests on the policy for unknown balances".to_owned(),
         Paid::Nothing => "sent, and no grant was left on the books for it".to_owned(),

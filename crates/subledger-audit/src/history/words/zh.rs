@@ -31,6 +31,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::Openid(None) => "openid 已抹除".to_owned(),
         Phrase::Userid(Some(userid)) => format!("userid {userid}"),
         Phrase::Userid(None) => "userid 已抹除".to_owned(),
+        Phrase::ErasedBy { at, by, reason } => format!("{at} 由 {by} 抹除：{reason}。"),
         Phrase::NothingYet => "当时尚无任何记录。".to_owned(),
         Phrase::NoLedger => "尚无授权账本：没有上报过点击，也没有发送过消息。".to_owned(),
         Phrase::Totals(row) => format!(
@@ -56,9 +57,10 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
             let state = if *complete { "已完成" } else { "未完成" };
             format!("{state}；{expires_at} 之前未交给微信的投递将过期")
         }
-        Phrase::Recipient { index, state, reason } => {
+        Phrase::Recipient { index, who, state, reason } => {
+            let who = who.map(|who| format!("，{who}")).unwrap_or_default();
             let reason = reason.map(|reason| format!("（{reason}）")).unwrap_or_default();
-            format!("接收人 {index}：{}{reason}", delivery_state(*state))
+            format!("接收人 {index}{who}：{}{reason}", delivery_state(*state))
         }
         Phrase::BoundTo { subject } => format!("已绑定到主体 {subject}"),
         Phrase::NotBound => "未绑定".to_owned(),
@@ -117,8 +119,8 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
                 LotState::Void => format!("作废（位点 {position}，{at}）"),
             }
         }
-        Phrase::VoidBecause { found_by, position } => {
-            format!("位点 {position}：微信对投递 {found_by} 的返回证明它并不存在")
+        Phrase::VoidBecause { found_by, position, answer } => {
+            format!("投递 {found_by} 在位点 {position} 证明它并不存在：{answer}")
         }
         Phrase::MaybeSpentBy(delivery) => format!("可能已被投递 {delivery} 用掉，该投递按未发送结清"),
         Phrase::FindingsTitle => "发现：账目不一致".to_owned(),
@@ -169,7 +171,7 @@ fn paid(paid: Paid, lot: Option<u64>) -> String {
         Paid::Held => format!("{lot} 已为其预留"),
         Paid::Spent => format!("由{lot} 支付"),
         Paid::Returned => format!("{lot} 已退回"),
-        Paid::Void => format!("轮到它之前{lot} 已不存在"),
+        Paid::Void => format!("{lot} 被证明作废，或已被其他投递消费"),
         Paid::LongTerm => "依据长期订阅的同意".to_owned(),
         Paid::UnknownBalance => "依据余额未知时的策略".to_owned(),
         Paid::Nothing => "已发送，但账上已没有可用授权".to_owned(),

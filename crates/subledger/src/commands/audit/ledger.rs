@@ -46,7 +46,7 @@ impl Auditor {
                 "channel": self.channel, "at": self.point(), "known": false, "template_id": template,
             }));
         }
-        print!("{}", self.speaker.nothing_yet());
+        print!("{}", self.speaker.nothing_yet(self.at));
         Ok(())
     }
 

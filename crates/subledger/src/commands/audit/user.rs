@@ -43,7 +43,7 @@ impl Auditor {
         if self.json {
             return output::json(&json!({
                 "channel": self.channel, "at": self.point(), "known": is_known, "subject": subject,
-                "erased": erased,
+                "erased": erased.map(|record| record.json),
                 "userid": known, "openid": openid,
                 "binding": binding.as_ref().map(|row| json!({
                     "subject": row.subject, "bound_at": time(row.bound_at), "moved_at": maybe_time(row.moved_at),
@@ -53,13 +53,15 @@ impl Auditor {
                 "ledgers": ledgers.iter().map(|told| self.ledger_json(told)).collect::<Vec<_>>(),
             }));
         }
+        // Of a userid that nobody was bound by there is nothing to be erased.
+        let asked = who.userid.as_deref().filter(|_| binding.is_none());
         let people = (
-            named(binding.is_some(), known.as_ref().map(UserId::as_str)),
+            named(binding.is_some(), known.as_ref().map(UserId::as_str).or(asked)),
             named(subject.is_some() && is_known, openid.as_ref().map(Openid::as_str)),
         );
         print!("{}", self.speaker.user(self.channel.as_str(), people, self.at, binding.as_ref(), &events));
         if let Some(record) = &erased {
-            println!("{}", erase::sentence(record));
+            print!("{}", self.speaker.erased(record.at, &record.by, &record.reason));
         }
         if ledgers.is_empty() {
             print!("{}", self.speaker.no_ledger());
