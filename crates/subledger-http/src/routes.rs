@@ -15,6 +15,7 @@ pub(crate) mod messages;
 mod paths;
 mod person;
 pub(crate) mod reports;
+mod shown;
 pub(crate) mod templates;
 pub(crate) mod users;
 pub(crate) mod whoami;

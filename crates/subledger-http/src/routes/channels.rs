@@ -10,9 +10,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subledger_domain::{ChannelCode, LogName};
 use subledger_engine::{Engine, channels::NewChannel};
+use subledger_projection::ProjectionName;
 use utoipa::ToSchema;
 
-use super::paths::{ChannelPath, Idempotent};
+use super::{
+    paths::{ChannelPath, Idempotent},
+    shown::shown,
+};
 use crate::{
     cursor,
     extract::{
@@ -149,6 +153,7 @@ pub(crate) async fn show_channel(
     State(engine): State<Engine>,
 ) -> Result<At<ChannelView>, ApiError> {
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Channels]).await?;
     let answer = engine.queries().channel(&scope.code).await?;
     let row = answer.value.ok_or_else(subledger_engine::EngineError::unknown_channel)?;
     Ok(At::new(answer.position, row.into()))

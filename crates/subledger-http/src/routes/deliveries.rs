@@ -4,12 +4,13 @@ use axum::extract::State;
 use serde::Deserialize;
 use subledger_domain::{DeliveryId, MessageId};
 use subledger_engine::{Engine, EngineError};
-use subledger_projection::{DeliveryRow, DeliveryState, Page as Rows};
+use subledger_projection::{DeliveryRow, DeliveryState, Page as Rows, ProjectionName};
 use utoipa::ToSchema;
 
 use super::{
     messages::{find, find_then},
     paths::{ChannelPath, DeliveryPath, Idempotent, MessagePath},
+    shown::shown,
 };
 use crate::{
     cursor,
@@ -46,6 +47,7 @@ pub(crate) async fn list_deliveries(
     let id: MessageId = scope.id("msgid", "bad_msgid")?;
     let request = page(query.cursor, query.limit)?;
     let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
     let state: Option<DeliveryState> = query.state.map(Into::into);
     let Some(then) = then else {
         find(&scope, &engine, id).await?;
@@ -72,6 +74,7 @@ pub(crate) async fn show_delivery(
 ) -> Result<Past<At<DeliveryView>>, ApiError> {
     let id = DeliveryId::new(scope.id("msgid", "bad_msgid")?, scope.index()?);
     let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
     let unknown =
         || EngineError::not_found("unknown_delivery", "the message has no recipient with this index");
     let (row, position) = match &then {
@@ -110,6 +113,7 @@ pub(crate) async fn list_in_doubt(
 ) -> Result<Page<DeliveryView>, ApiError> {
     let request = page(query.cursor, query.limit)?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
     let rows = engine.queries().in_doubt(&scope.code, &request).await?;
     show(&scope, &engine, rows).await
 }

@@ -4,11 +4,12 @@ use axum::extract::State;
 use subledger_audit::history::{History, PastLedger};
 use subledger_domain::{StreamName, SubjectId, TemplateId};
 use subledger_engine::{Engine, EngineError};
-use subledger_projection::{Answer, LedgerRow};
+use subledger_projection::{Answer, LedgerRow, ProjectionName};
 use subledger_store::Position;
 
 use super::{
     paths::{ChannelPath, LedgerPath},
+    shown::shown,
     users::{binding, ledgers_of},
 };
 use crate::{
@@ -37,18 +38,20 @@ pub(crate) async fn list_ledgers(
     let (template, user, openid) = (query.template()?, query.user()?, query.openid()?);
     let request = page(query.cursor, query.limit)?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Ledgers]).await?;
     let (subject, at) = match (user, openid) {
         (Some(_), Some(_)) => {
             let rule = "give either a userid or an openid";
             return Err(EngineError::field("invalid_query", "/openid", "one_of", rule).into());
         }
         (Some(userid), None) => {
+            shown(&scope, &engine, query.min_position, &[ProjectionName::Bindings]).await?;
             let binding = binding(&scope, &engine, &userid).await?;
             (binding.value.subject, Some(binding.position))
         }
         (None, Some(openid)) => {
             let subject = engine.store().subject_of(&scope.code, &openid);
-            (Some(subject), Some(engine.queries().ledgers_of(&scope.code, subject).await?.position))
+            (Some(subject), Some(Position(u64::MAX)))
         }
         (None, None) => (None, None),
     };
@@ -58,7 +61,10 @@ pub(crate) async fn list_ledgers(
         let people = People::behind(&engine, &scope.log, subjects, []).await?;
         return Ok(Page::of(rows, |row| LedgerView::new(row, &people)));
     };
-    let mut rows = ledgers_of(&scope, &engine, subject).await?;
+    // Who the user is and what the openid holds are two read models: the answer stands at the lower of both.
+    let ledgers = ledgers_of(&scope, &engine, subject).await?;
+    let at = ledgers.as_ref().map_or(at, |ledgers| ledgers.position.min(at));
+    let mut rows = ledgers.map(|ledgers| ledgers.value).unwrap_or_default();
     rows.retain(|row| template.as_ref().is_none_or(|template| row.template == *template));
     let key = |row: &LedgerRow| row.template.clone();
     let (rows, next_cursor) =
@@ -79,6 +85,7 @@ pub(crate) async fn show_ledger(
 ) -> Result<Past<At<LedgerView>>, ApiError> {
     let key = Key::of(&scope)?;
     let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Ledgers]).await?;
     let people = People::behind(&engine, &scope.log, [key.subject], []).await?;
     let Some(then) = then else {
         let Answer { value, position } = key.find(&scope, &engine).await?;
@@ -145,6 +152,7 @@ pub(crate) async fn list_lots(
     let key = Key::of(&scope)?;
     let request = page(query.cursor, query.limit)?;
     let Some(then) = scope.then(&engine, query.at.as_deref(), query.min_position).await? else {
+        shown(&scope, &engine, query.min_position, &[ProjectionName::Ledgers]).await?;
         key.find(&scope, &engine).await?;
         let rows = engine.queries().lots(&scope.code, key.subject, &key.template, &request).await?;
         return Ok(Past::Now(Page::of(rows, LotView::from)));

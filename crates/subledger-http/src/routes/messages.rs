@@ -13,13 +13,14 @@ use subledger_engine::{
     messages::RetractAnswer,
     send::{Recipient, RecipientPlan, SendAnswer, SendRequest, To},
 };
-use subledger_projection::{Answer, MessageFilter, MessageRow};
+use subledger_projection::{Answer, MessageFilter, MessageRow, ProjectionName};
 use utoipa::ToSchema;
 
 use super::{
     data::Data,
     paths::{ChannelPath, Idempotent, MessagePath},
     person::Person,
+    shown::shown,
 };
 use crate::{
     extract::{
@@ -191,6 +192,7 @@ pub(crate) async fn list_messages(
     let filter = MessageFilter { app, template, state: query.state.map(Into::into) };
     let request = page(query.cursor, query.limit)?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
     Ok(Page::of(engine.queries().messages(&scope.code, &filter, &request).await?, MessageView::from))
 }
 
@@ -205,6 +207,7 @@ pub(crate) async fn show_message(
 ) -> Result<Past<At<MessageView>>, ApiError> {
     let id: MessageId = scope.id("msgid", "bad_msgid")?;
     let Some(then) = scope.then(&engine, query.at.as_deref(), query.min_position).await? else {
+        shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
         let Answer { value, position } = find(&scope, &engine, id).await?;
         return Ok(Past::Now(At::new(position, value.into())));
     };

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{MessageId, TemplateId};
 use subledger_engine::{Engine, EngineError};
 use subledger_projection::{
-    DEFAULT_ZONE, Grain, PageRequest, Reach, ReachAges, Report, ReportDays, ReportError, ReportTable,
-    check_report_page,
+    DEFAULT_ZONE, Grain, PageRequest, ProjectionName, Reach, ReachAges, Report, ReportDays, ReportError,
+    ReportTable, check_report_page,
 };
 use subledger_store::Position;
 use utoipa::IntoParams;
 
+use super::shown::shown;
 use crate::{
     extract::{Deployment, Query, Read, Scope, parse_id, position},
     problem::ApiError,
@@ -154,6 +155,7 @@ pub(crate) async fn report_activity(
     let page = page(query.cursor, query.limit, lines)?;
     let template = template(query.template_id.as_deref())?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Reports]).await?;
     let report =
         engine.queries().report_activity(&scope.code, &days, grain, template.as_ref(), &page).await?;
     if let (Some(template), []) = (&template, report.value.templates.as_slice()) {
@@ -183,6 +185,7 @@ pub(crate) async fn report_stock(
     let page = page(query.cursor, query.limit, days.days.len())?;
     let template = template(query.template_id.as_deref())?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Reports]).await?;
     let report = engine.queries().report_stock(&scope.code, &days, template.as_ref(), &page).await?;
     if let (Some(template), []) = (&template, report.value.now.as_slice()) {
         known(&scope, &engine, template).await?;
@@ -211,6 +214,7 @@ pub(crate) async fn report_reach(
     let zone = query.zone.as_deref().unwrap_or(DEFAULT_ZONE);
     let ages = ReachAges::new(zone, engine.store().clock().now()).map_err(refused)?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Bindings, ProjectionName::Ledgers]).await?;
     let found = engine.queries().report_reach(&scope.code, &template, &ages).await?;
     let Report { value: Some(value), position: at, recorded_at } = found else {
         // The channel exists, but this node's read models have not begun.
@@ -243,6 +247,7 @@ pub(crate) async fn report_loss(
     let scope = caller.in_channel(&query.channel)?;
     let msgid: MessageId = parse_id("bad_msgid", "/msgid", &query.msgid)?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
     let found = engine.queries().report_loss(&scope.code, msgid).await?;
     let Report { value: Some(value), position: at, recorded_at } = found else {
         let detail = "there is no message with this id in this channel";

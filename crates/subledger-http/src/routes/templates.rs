@@ -4,12 +4,13 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use subledger_domain::{TemplateId, template_values};
 use subledger_engine::{Engine, EngineError};
-use subledger_projection::{Answer, TemplateRow};
+use subledger_projection::{Answer, ProjectionName, TemplateRow};
 use utoipa::ToSchema;
 
 use super::{
     data::Data,
     paths::{ChannelPath, TemplatePath},
+    shown::shown,
 };
 use crate::{
     cursor,
@@ -60,6 +61,7 @@ pub(crate) async fn list_templates(
 ) -> Result<Past<Page<TemplateView>>, ApiError> {
     let limit = limit(query.limit)?;
     let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Channels]).await?;
     let answer = match &then {
         Some(then) => {
             let position = then.point.position;
@@ -96,6 +98,7 @@ pub(crate) async fn show_template(
     State(engine): State<Engine>,
 ) -> Result<Past<At<TemplateView>>, ApiError> {
     let Some(then) = scope.then(&engine, query.at.as_deref(), query.min_position).await? else {
+        shown(&scope, &engine, query.min_position, &[ProjectionName::Channels]).await?;
         let answer = find(&scope, &engine, None).await?;
         return Ok(Past::Now(At::new(answer.position, answer.value.into())));
     };

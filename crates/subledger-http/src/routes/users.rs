@@ -5,10 +5,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subledger_domain::{StreamName, SubjectId, UserId};
 use subledger_engine::{Engine, EngineError, users::BindBy};
-use subledger_projection::{Answer, BindingRow, LedgerRow};
+use subledger_projection::{Answer, BindingRow, LedgerRow, ProjectionName};
 use utoipa::ToSchema;
 
-use super::paths::{ChannelPath, Idempotent, UserPath};
+use super::{
+    paths::{ChannelPath, Idempotent, UserPath},
+    shown::shown,
+};
 use crate::{
     cursor,
     extract::{
@@ -53,6 +56,7 @@ pub(crate) async fn list_users(
 ) -> Result<Page<UserView>, ApiError> {
     let request = page(query.cursor, query.limit)?;
     scope.ready(&engine, position(query.min_position)).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Bindings]).await?;
     let rows = engine.queries().bindings(&scope.code, &request).await?;
     let subjects = rows.items.iter().filter_map(|row| row.subject);
     let users = rows.items.iter().map(|row| row.user_ref);
@@ -106,15 +110,17 @@ pub(crate) async fn show_user(
 ) -> Result<Past<At<UserDetailView>>, ApiError> {
     let userid: UserId = scope.id("userid", "bad_userid")?;
     let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Bindings, ProjectionName::Ledgers]).await?;
     let (binding, ledgers) = match &then {
         Some(then) => match user_then(&scope, &engine, then, &userid).await? {
             Some(found) => found,
             None => return Ok(Past::not_yet(then.point)),
         },
         None => {
-            let binding = binding(&scope, &engine, &userid).await?;
-            let ledgers = ledgers_of(&scope, &engine, binding.value.subject).await?;
-            (binding, ledgers)
+            let Answer { value, position } = binding(&scope, &engine, &userid).await?;
+            let ledgers = ledgers_of(&scope, &engine, value.subject).await?;
+            let position = ledgers.as_ref().map_or(position, |ledgers| ledgers.position.min(position));
+            (Answer { value, position }, ledgers.map(|ledgers| ledgers.value).unwrap_or_default())
         }
     };
     let people = People::behind(&engine, &scope.log, binding.value.subject, [binding.value.user_ref]).await?;
@@ -154,15 +160,17 @@ pub(crate) async fn list_user_ledgers(
     let userid: UserId = scope.id("userid", "bad_userid")?;
     let limit = limit(query.limit)?;
     let then = scope.then(&engine, query.at.as_deref(), query.min_position).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Bindings, ProjectionName::Ledgers]).await?;
     let (binding, rows) = match &then {
         Some(then) => match user_then(&scope, &engine, then, &userid).await? {
             Some(found) => found,
             None => return Ok(Past::not_yet(then.point)),
         },
         None => {
-            let binding = binding(&scope, &engine, &userid).await?;
-            let rows = ledgers_of(&scope, &engine, binding.value.subject).await?;
-            (binding, rows)
+            let Answer { value, position } = binding(&scope, &engine, &userid).await?;
+            let rows = ledgers_of(&scope, &engine, value.subject).await?;
+            let position = rows.as_ref().map_or(position, |rows| rows.position.min(position));
+            (Answer { value, position }, rows.map(|rows| rows.value).unwrap_or_default())
         }
     };
     let template = |row: &LedgerRow| row.template.clone();
@@ -217,9 +225,9 @@ pub(super) async fn ledgers_of(
     scope: &Scope<Read>,
     engine: &Engine,
     subject: Option<SubjectId>,
-) -> Result<Vec<LedgerRow>, ApiError> {
-    let Some(subject) = subject else { return Ok(Vec::new()) };
-    let mut rows = engine.queries().ledgers_of(&scope.code, subject).await?.value;
-    rows.sort_by(|a, b| a.template.cmp(&b.template));
-    Ok(rows)
+) -> Result<Option<Answer<Vec<LedgerRow>>>, ApiError> {
+    let Some(subject) = subject else { return Ok(None) };
+    let mut rows = engine.queries().ledgers_of(&scope.code, subject).await?;
+    rows.value.sort_by(|a, b| a.template.cmp(&b.template));
+    Ok(Some(rows))
 }

@@ -9,6 +9,7 @@ mod journey;
 mod limits;
 mod paging;
 mod past;
+mod paused;
 mod people;
 mod reader;
 mod reports;
