@@ -99,18 +99,19 @@ impl<'a> Receipts<'a> {
 
 /// What a receipt says that the event does not.
 fn contradiction(receipt: &RawReceipt, told: &Told) -> Option<String> {
-    let position = i64::try_from(told.position.0).unwrap_or(i64::MAX);
-    // A report names the last event of its command; all of them were recorded at once.
-    if receipt.position < position || receipt.recorded_at != told.recorded_at.micros() {
-        return Some(format!(
-            "one at position {}, recorded {} microseconds later",
-            receipt.position,
-            receipt.recorded_at.saturating_sub(told.recorded_at.micros())
-        ));
-    }
     let Ok(answer) = serde_json::from_slice::<Answer>(&receipt.outcome) else {
         return Some("an answer that cannot be read".to_owned());
     };
+    // It names the last event of its command. Each choice was one of them, and all of them were recorded at once.
+    let position = i64::try_from(told.position.0).unwrap_or(i64::MAX);
+    let choices = i64::try_from(answer.choices.len()).unwrap_or(i64::MAX);
+    let of_command = (position..position.saturating_add(choices)).contains(&receipt.position);
+    if !of_command || receipt.recorded_at != told.recorded_at.micros() {
+        return Some(format!(
+            "one of position {}, recorded at {} (microseconds)",
+            receipt.position, receipt.recorded_at
+        ));
+    }
     let same = |choice: &Recalled| {
         choice.template == told.template
             && (choice.choice == Choice::Accept) == told.accepted

@@ -89,6 +89,7 @@ async fn a_report_has_its_receipt_and_the_receipt_its_events(place: Place) {
         (format!("delete from receipt {}", of(tap)), tap),
         (format!("delete from receipt {}", of(tap + 1)), tap + 1),
         (format!("update receipt set position = 3 {}", of(tap)), tap),
+        (format!("update receipt set position = position + 1 {}", of(tap)), tap),
         (format!("update receipt set recorded_at = recorded_at + 1 {}", of(tap)), tap),
         (format!("update receipt set outcome = replace(outcome, '\"lot\":1', '\"lot\":2') {}", of(tap)), tap),
         (
