@@ -23,6 +23,7 @@ const COMMANDS: &[&[&str]] = &[
     &["audit", "user"],
     &["audit", "verify"],
     &["audit", "templates"],
+    &["audit", "erase-user"],
     &["events", "list"],
     &["events", "tail"],
     &["events", "export"],
@@ -35,6 +36,7 @@ const COMMANDS: &[&[&str]] = &[
     &["report", "loss"],
     &["admin", "master-key"],
     &["admin", "settings"],
+    &["admin", "retention"],
     &["admin", "signing-key"],
     &["admin", "openapi"],
 ];
@@ -102,4 +104,26 @@ fn wrong_use_is_said_with_the_rule() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(word), "{arguments:?}: {said}");
     }
+}
+
+/// A mistyped name is not a log in which all is well.
+#[test]
+fn a_name_that_does_not_exist_is_said_and_changes_nothing() {
+    let database = Database::sqlite();
+    for arguments in [
+        &["events", "list", "--log", "nosuch"][..],
+        &["events", "tail", "--log", "nosuch"][..],
+        &["projections", "verify", "--log", "nosuch"][..],
+        &["projections", "rebuild", "--log", "nosuch"][..],
+        &["audit", "user", "--channel", "nosuch", "--userid", "zhangsan"][..],
+        &["audit", "templates", "--channel", "nosuch"][..],
+        &["report", "activity", "--channel", "nosuch"][..],
+    ] {
+        let output = run_cli(&database, arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("there is no") && said.contains("nosuch"), "{arguments:?}: {said}");
+    }
+    let left = run_cli(&database, &["projections", "verify"]);
+    assert!(!String::from_utf8_lossy(&left.stdout).contains("nosuch"));
 }

@@ -56,9 +56,21 @@ async fn the_past_is_told_in_both_languages(database: Database) {
     let user = told(database, &["user", "--userid", "zhangsan"]);
     assert_eq!(user["ledgers"][0]["template_id"], TEMPLATE, "{user}");
     assert_eq!(told(database, &["user", "--userid", "zhangsan", "--at", "0"])["known"], false);
+    let unknown = said(&run_cli(database, &["audit", "user", "--channel", CHANNEL, "--userid", "nosuch"]));
+    assert!(unknown.contains("userid nosuch") && unknown.contains("had not been bound"), "{unknown}");
+    let unbound = ["audit", "ledger", "--channel", CHANNEL, "--template", TEMPLATE, "--userid", "zhangsan"];
+    let unbound = said(&run_cli(database, &[&unbound[..], &["--at", "1", "--lang", "en"]].concat()));
+    assert!(unbound.starts_with("as of position 1, recorded "), "{unbound}");
+    // The filter by stream looks past the first ones, and counts those it prints.
+    let stream = format!("ledger/{}/{TEMPLATE}", now["subject"].as_str().unwrap());
+    let list = ["events", "list", "--log", CHANNEL, "--stream", &stream, "--after", &tapped, "--limit", "1"];
+    assert!(said(&run_cli(database, &list)).contains("ledger.reserved"));
+    // Only to look is no writing, so it works beside the process that writes the file.
+    said(&run_cli(database, &["admin", "retention", "--dry-run"]));
     let told_message = told(database, &["message", &msgid]);
     assert_eq!((&told_message["counts"]["queued"], &told_message["reserved"]), (&json!(1), &json!(1)));
     assert_eq!(told_message["deliveries"][0]["entries"][0]["kind"], "ledger.reserved");
+    assert_eq!(told_message["deliveries"][0]["userid"], "zhangsan");
     assert_eq!(told(database, &["message", &msgid, "--at", &tapped])["known"], false);
     assert_eq!(told(database, &["templates"])["templates"][0]["listed"], true);
     assert_eq!(told(database, &["templates", "--at", "1"])["templates"], json!([]));

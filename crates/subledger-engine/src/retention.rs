@@ -7,7 +7,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use subledger_domain::Timestamp;
-use subledger_store::{Amount, RetentionClass};
+use subledger_store::{Amount, RetentionClass, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Engine, EngineError, metric_definitions};
@@ -79,19 +79,24 @@ pub struct ClassReport {
     pub oldest_left: Option<Timestamp>,
 }
 
+/// What would be deleted. It only reads, so it works beside the process that writes a SQLite file.
+pub async fn dry_run(store: &Store, settings: &RetentionSettings) -> Result<Vec<ClassReport>, EngineError> {
+    let mut reports = Vec::new();
+    for class in RetentionClass::ALL {
+        let held = store.held(class, settings.limit(class, store.clock().now())).await?;
+        let (gone, open, oldest_left) = (held.due, held.open, held.oldest_left);
+        reports.push(ClassReport { class, days: settings.days(class), gone, open, oldest_left });
+    }
+    Ok(reports)
+}
+
 impl Engine {
     /// What retention would delete now. Changes nothing.
     pub async fn retention_dry_run(
         &self,
         settings: &RetentionSettings,
     ) -> Result<Vec<ClassReport>, EngineError> {
-        let mut reports = Vec::new();
-        for class in RetentionClass::ALL {
-            let held = self.store().held(class, settings.limit(class, self.now())).await?;
-            let (gone, open, oldest_left) = (held.due, held.open, held.oldest_left);
-            reports.push(ClassReport { class, days: settings.days(class), gone, open, oldest_left });
-        }
-        Ok(reports)
+        dry_run(self.store(), settings).await
     }
 
     /// Deletes what is due, piece by piece.

@@ -75,15 +75,15 @@ impl Auditor {
         let at = at.map_err(|error| wrong("at", &error))?;
         let speaker = Speaker { language: language(past.lang), zone };
         let store = node::open_store(&settings(common)?.store()?).await?;
-        if store.head(&log).await?.position.0 == 0 {
-            return Err(no_channel(&channel));
-        }
         let history = History::new(store.clone());
         let point = match at {
             Some(at) => history.point(&log, at).await,
             None => history.now(&log).await,
         };
         let at_point = point.map_err(told)?;
+        if at_point.position.0 == 0 && store.head(&log).await?.position.0 == 0 {
+            return Err(no_channel(&channel));
+        }
         Ok(Self { store, history, channel, log, at: at_point, asked: at.is_some(), speaker, json })
     }
 

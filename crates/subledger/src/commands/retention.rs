@@ -3,19 +3,25 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use subledger_engine::retention::ClassReport;
+use subledger_engine::retention::{self, ClassReport};
 
 use super::{node, settings};
 use crate::{cli::Common, output};
 
 pub(super) async fn run(dry_run: bool, common: &Common, json: bool) -> anyhow::Result<ExitCode> {
     let settings = settings(common)?;
-    let engine = node::open_engine(&settings, &settings.store()?).await?;
     let retention = settings.retention();
-    let reports =
-        if dry_run { engine.retention_dry_run(&retention).await } else { engine.retention(&retention).await };
-    engine.shutdown().await;
-    let reports = reports?;
+    let reports = if dry_run {
+        let store = node::open_store(&settings.store()?).await?;
+        let reports = retention::dry_run(&store, &retention).await;
+        store.close().await;
+        reports?
+    } else {
+        let engine = node::open_engine(&settings, &settings.store()?).await?;
+        let reports = engine.retention(&retention).await;
+        engine.shutdown().await;
+        reports?
+    };
     let oldest = |report: &ClassReport| report.oldest_left.map(output::time);
     if json {
         let class = |report: &ClassReport| {
