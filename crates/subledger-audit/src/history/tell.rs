@@ -142,8 +142,8 @@ impl Speaker {
         page.0
     }
 
-    /// A message: what was asked, and what became of each recipient. `entries` gives the events of a delivery, `who` the name of
-    /// its recipient.
+    /// A message: what was asked, and what became of each recipient. `recipient` names one and gives the events of the
+    /// delivery.
     pub fn message<'e>(
         &self,
         channel: &str,
@@ -151,8 +151,7 @@ impl Speaker {
         at: Point,
         message: Option<&PastMessage>,
         events: &[Recorded],
-        entries: impl Fn(&DeliveryRow) -> &'e [Recorded],
-        who: impl Fn(&DeliveryRow) -> Option<String>,
+        recipient: impl Fn(&DeliveryRow) -> (Option<String>, &'e [Recorded]),
     ) -> String {
         let mut page = Page::default();
         let template =
@@ -172,13 +171,14 @@ impl Speaker {
         page.0.push_str(&self.events(events));
         for delivery in &message.deliveries {
             page.line("");
+            let (who, events) = recipient(delivery);
             page.line(&self.say(&Phrase::Recipient {
                 index: delivery.index,
-                who: who(delivery).as_deref(),
+                who: who.as_deref(),
                 state: delivery.state,
                 reason: delivery.reason.as_deref(),
             }));
-            page.0.push_str(&self.events(entries(delivery)));
+            page.0.push_str(&self.events(events));
         }
         page.0
     }

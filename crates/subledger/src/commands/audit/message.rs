@@ -86,15 +86,13 @@ impl Auditor {
         if self.json {
             return output::json(&self.message_json(msgid, past.as_ref(), &events, &names));
         }
-        let entries = |index: u32| events.delivery(index);
         let text = self.speaker.message(
             self.channel.as_str(),
             msgid,
             self.at,
             past.as_ref(),
             &events.own,
-            |delivery| entries(delivery.index),
-            |delivery| names.of(delivery),
+            |delivery| (names.of(delivery), events.delivery(delivery.index)),
         );
         print!("{text}");
         Ok(())
