@@ -26,6 +26,10 @@ use clap::Parser;
 
 use crate::cli::{Cli, Scenario};
 
+/// The service's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use rand::RngExt;
@@ -14,9 +14,10 @@ use subledger_domain::{
     AppId, ChannelCode, LogName, StreamName,
     app::{App, AppCommand, AppError, Created, KeyAdded, KeyRevoked, Right},
 };
-use subledger_projection::ProjectionName;
+use subledger_projection::{AppKeyAnswer, AppRow, ProjectionName};
 use subledger_store::{Known, Position, Stage, Stop, StreamRef, Work};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use crate::{Caller, Engine, EngineError, ErrorKind, limits, text::check_text};
 
@@ -84,31 +85,46 @@ impl KeyRights {
     }
 }
 
+/// A key as it was found.
 #[derive(Clone)]
 struct KnownKey {
-    hash: String,
+    /// SHA-256 of the whole key.
+    hash: [u8; 32],
     rights: Arc<KeyRights>,
+}
+
+impl KnownKey {
+    fn of(found: AppKeyAnswer) -> Result<Self, EngineError> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(&found.key.hash, &mut hash)
+            .map_err(|error| EngineError::internal(format!("the hash of key {}: {error}", found.key.key)))?;
+        let AppRow { id, rights, channels, .. } = found.app;
+        Ok(Self { hash, rights: Arc::new(KeyRights { app: id, rights, channels }) })
+    }
 }
 
 /// Keys looked up since an app last changed.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    /// The position of the log `main` that the entries were read at, and the entries. Std mutex: held for a look-up, never
+    /// The end of the log `main`, from the first look-up on.
+    main: OnceLock<watch::Receiver<Position>>,
+    /// The position of the log `main` that the entries were read at, and the entries. Std lock: held for a look-up, never
     /// across an await.
-    entries: Mutex<(Position, HashMap<String, Option<KnownKey>>)>,
+    entries: RwLock<(Position, HashMap<String, Option<KnownKey>>)>,
 }
 
 impl KeyCache {
     fn get(&self, at: Position, key: &str) -> Option<Option<KnownKey>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.0 != at {
-            *entries = (at, HashMap::new());
-        }
-        entries.1.get(key).cloned()
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        if entries.0 == at { entries.1.get(key).cloned() } else { None }
     }
 
     fn put(&self, at: Position, key: &str, known: Option<KnownKey>) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        // The tail only grows; what was read before its last move is worth nothing.
+        if entries.0 < at {
+            *entries = (at, HashMap::new());
+        }
         if entries.0 == at && entries.1.len() < MAX_CACHED_KEYS {
             entries.1.insert(key.to_owned(), known);
         }
@@ -121,13 +137,13 @@ fn new_key() -> (String, SecretString, String) {
     let (public, secret): ([u8; 8], [u8; 32]) = (rng.random(), rng.random());
     let public = hex::encode(public);
     let whole = format!("{KEY_PREFIX}_{public}_{}", hex::encode(secret));
-    let hash = hash(&whole);
+    let hash = hex::encode(hash(&whole));
     (public, SecretString::from(whole), hash)
 }
 
-fn hash(key: &str) -> String {
+fn hash(key: &str) -> [u8; 32] {
     use sha2::Digest;
-    hex::encode(sha2::Sha256::digest(key.as_bytes()))
+    sha2::Sha256::digest(key.as_bytes()).into()
 }
 
 fn public_part(key: &str) -> Option<&str> {
@@ -176,26 +192,20 @@ impl Engine {
         let whole = key.expose_secret();
         let public = public_part(whole).ok_or_else(refused)?;
         let known = self.known_key(public).await?.ok_or_else(refused)?;
-        let same: bool = hash(whole).as_bytes().ct_eq(known.hash.as_bytes()).into();
+        let same: bool = hash(whole).ct_eq(&known.hash).into();
         if same { Ok(known.rights) } else { Err(refused()) }
     }
 
     async fn known_key(&self, public: &str) -> Result<Option<KnownKey>, EngineError> {
-        let main = LogName::main();
-        let head = *self.store().tail(&main).borrow();
+        // One receiver for all requests: to subscribe anew takes a lock that every commit takes, too.
+        let head = *self.keys().main.get_or_init(|| self.store().tail(&LogName::main())).borrow();
         if let Some(known) = self.keys().get(head, public) {
             return Ok(known);
         }
+        let main = LogName::main();
         let wait = self.settings().read_wait;
         let fresh = self.projections().wait_for_one(&main, ProjectionName::Apps, head, wait).await.is_ok();
-        let known = self.queries().app_key(public).await?.value.map(|found| KnownKey {
-            hash: found.key.hash,
-            rights: Arc::new(KeyRights {
-                app: found.app.id,
-                rights: found.app.rights,
-                channels: found.app.channels,
-            }),
-        });
+        let known = self.queries().app_key(public).await?.value.map(KnownKey::of).transpose()?;
         // An answer from before the newest change is good for this request, but not to be remembered.
         if fresh {
             self.keys().put(head, public, known.clone());

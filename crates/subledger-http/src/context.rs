@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use subledger_engine::Engine;
 use tokio::sync::Semaphore;
 
-use crate::{HttpSettings, feed::Streams, rate_limit::RateLimiter};
+use crate::{HttpSettings, feed::Streams, meters::Meters, rate_limit::RateLimiter};
 
 /// Shared by all requests. Cheap to clone.
 #[derive(Clone)]
@@ -20,7 +20,8 @@ struct Shared {
     settings: HttpSettings,
     metrics: PrometheusHandle,
     limiter: Option<RateLimiter>,
-    slots: Arc<Semaphore>,
+    meters: Arc<Meters>,
+    slots: Semaphore,
     streams: Streams,
 }
 
@@ -28,9 +29,10 @@ impl Context {
     pub(crate) fn new(engine: Engine, settings: HttpSettings, metrics: PrometheusHandle) -> Self {
         let limiter = (settings.requests_per_second > 0)
             .then(|| RateLimiter::new(settings.requests_per_second, settings.burst));
-        let slots = Arc::new(Semaphore::new(settings.max_in_flight));
+        let slots = Semaphore::new(settings.max_in_flight);
+        let meters = Arc::new(Meters::new());
         let streams = Streams::new(settings.max_streams_per_key, settings.max_streams);
-        Self { shared: Arc::new(Shared { engine, settings, metrics, limiter, slots, streams }) }
+        Self { shared: Arc::new(Shared { engine, settings, metrics, limiter, meters, slots, streams }) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -49,13 +51,18 @@ impl Context {
         self.shared.limiter.as_ref()
     }
 
+    /// What is counted for each request.
+    pub(crate) fn meters(&self) -> &Arc<Meters> {
+        &self.shared.meters
+    }
+
     /// The event streams that are open.
     pub(crate) fn streams(&self) -> &Streams {
         &self.shared.streams
     }
 
     /// One permit per request to the API under way.
-    pub(crate) fn slots(&self) -> &Arc<Semaphore> {
+    pub(crate) fn slots(&self) -> &Semaphore {
         &self.shared.slots
     }
 }

@@ -1,22 +1,24 @@
 //! Putting it together: which routes there are, and what every request passes on its way to one.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     http::{Method, StatusCode},
-    middleware::{from_fn, from_fn_with_state},
-    response::{IntoResponse, Response},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use subledger_engine::Engine;
-use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa::{OpenApi, openapi::Paths};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     HttpSettings,
     context::Context,
-    middleware::{auth, limits, request},
+    middleware::request::{Door, Wrap},
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
@@ -25,43 +27,52 @@ use crate::{
     },
 };
 
-/// The native API, under [`PREFIX`].
+/// The native API. Its routes are put under [`PREFIX`] one by one and not nested: a nested router would cost every request
+/// one more boxed service and a rewritten URI.
 fn api() -> OpenApiRouter<Context> {
-    OpenApiRouter::new()
-        .routes(routes!(whoami::whoami))
-        .routes(routes!(channels::list_channels, channels::create_channel))
-        .routes(routes!(channels::show_channel))
-        .routes(routes!(channels::replace_credentials))
-        .routes(routes!(channels::pause_channel))
-        .routes(routes!(channels::resume_channel))
-        .routes(routes!(channels::change_policy))
-        .routes(routes!(channels::show_queue))
-        .routes(routes!(templates::refresh_templates))
-        .routes(routes!(templates::list_templates))
-        .routes(routes!(templates::show_template))
-        .routes(routes!(templates::lint_values))
-        .routes(routes!(users::list_users, users::bind_user))
-        .routes(routes!(users::show_user, users::unbind_user))
-        .routes(routes!(users::list_user_ledgers))
-        .routes(routes!(erasures::erase_user))
-        .routes(routes!(client_reports::report_tap))
-        .routes(routes!(ledgers::list_ledgers))
-        .routes(routes!(ledgers::show_ledger))
-        .routes(routes!(ledgers::explain_ledger))
-        .routes(routes!(ledgers::list_lots))
-        .routes(routes!(ledgers::list_entries))
-        .routes(routes!(messages::list_messages, messages::send_message))
-        .routes(routes!(messages::show_message))
-        .routes(routes!(messages::retract_message))
-        .routes(routes!(deliveries::list_deliveries))
-        .routes(routes!(deliveries::show_delivery))
-        .routes(routes!(deliveries::settle_delivery))
-        .routes(routes!(deliveries::list_in_doubt))
-        .routes(routes!(events::read_events))
-        .routes(routes!(reports::report_activity))
-        .routes(routes!(reports::report_stock))
-        .routes(routes!(reports::report_reach))
-        .routes(routes!(reports::report_loss))
+    let routes = [
+        routes!(whoami::whoami),
+        routes!(channels::list_channels, channels::create_channel),
+        routes!(channels::show_channel),
+        routes!(channels::replace_credentials),
+        routes!(channels::pause_channel),
+        routes!(channels::resume_channel),
+        routes!(channels::change_policy),
+        routes!(channels::show_queue),
+        routes!(templates::refresh_templates),
+        routes!(templates::list_templates),
+        routes!(templates::show_template),
+        routes!(templates::lint_values),
+        routes!(users::list_users, users::bind_user),
+        routes!(users::show_user, users::unbind_user),
+        routes!(users::list_user_ledgers),
+        routes!(erasures::erase_user),
+        routes!(client_reports::report_tap),
+        routes!(ledgers::list_ledgers),
+        routes!(ledgers::show_ledger),
+        routes!(ledgers::explain_ledger),
+        routes!(ledgers::list_lots),
+        routes!(ledgers::list_entries),
+        routes!(messages::list_messages, messages::send_message),
+        routes!(messages::show_message),
+        routes!(messages::retract_message),
+        routes!(deliveries::list_deliveries),
+        routes!(deliveries::show_delivery),
+        routes!(deliveries::settle_delivery),
+        routes!(deliveries::list_in_doubt),
+        routes!(events::read_events),
+        routes!(reports::report_activity),
+        routes!(reports::report_stock),
+        routes!(reports::report_reach),
+        routes!(reports::report_loss),
+    ];
+    routes.into_iter().fold(OpenApiRouter::new(), |router, route| router.routes(prefixed(route)))
+}
+
+fn prefixed((schemas, paths, methods): UtoipaMethodRouter<Context>) -> UtoipaMethodRouter<Context> {
+    let mut under = Paths::new();
+    under.paths = paths.paths.into_iter().map(|(path, item)| (format!("{PREFIX}{path}"), item)).collect();
+    (schemas, under, methods)
 }
 
 /// What needs no key.
@@ -74,7 +85,7 @@ fn service() -> OpenApiRouter<Context> {
 
 /// The OpenAPI document of everything [`router`] serves, generated from its routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let described = OpenApiRouter::with_openapi(Document::openapi()).merge(service()).nest(PREFIX, api());
+    let described = OpenApiRouter::with_openapi(Document::openapi()).merge(service()).merge(api());
     let mut document = described.into_openapi();
     openapi::complete(&mut document);
     document
@@ -94,28 +105,23 @@ pub fn router(engine: Engine, settings: HttpSettings, metrics: PrometheusHandle)
 pub fn noop_router(engine: Engine, settings: HttpSettings, metrics: PrometheusHandle) -> Router {
     let (api, _) = api().split_for_parts();
     let noop = axum::routing::post(client_reports::report_tap_noop);
-    let api = api.route("/channels/{code}/client-reports-noop", noop);
+    let api = api.route(&format!("{PREFIX}/channels/{{code}}/client-reports-noop"), noop);
     assemble(Context::new(engine, settings, metrics), api)
 }
 
 fn assemble(context: Context, api: Router<Context>) -> Router {
     let (service, _) = service().split_for_parts();
-    // The last layer added is the first to see a request.
-    let api = api
-        .method_not_allowed_fallback(wrong_method)
-        .route_layer(from_fn_with_state(context.clone(), auth::require_key))
-        .route_layer(from_fn_with_state(context.clone(), limits::bound));
     // The validator badge is a picture from another host; the reader must work offline.
     let reader_settings = Config::default().validator_url("none").display_request_duration(true);
     let reader = SwaggerUi::new("/docs").url("/openapi.json", openapi()).config(reader_settings);
-    Router::new()
-        .nest(PREFIX, api)
+    let open = Router::new()
         .merge(service.method_not_allowed_fallback(wrong_method))
         .merge(reader)
         .fallback(unknown_route)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(request::wrap))
-        .with_state(context)
+        .layer(Wrap::new(Arc::clone(context.meters()), Door::Open));
+    let keyed = Wrap::new(Arc::clone(context.meters()), Door::Keyed(context.clone()));
+    let api = api.method_not_allowed_fallback(wrong_method).route_layer(keyed);
+    open.merge(api).with_state(context)
 }
 
 async fn unknown_route() -> ApiError {
@@ -125,13 +131,6 @@ async fn unknown_route() -> ApiError {
 async fn wrong_method(method: Method) -> ApiError {
     let detail = format!("{method} is not possible here; the header Allow says what is");
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", detail)
-}
-
-/// The answer to a request whose handler panicked: a defect, told to the log and not to the caller.
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    ApiError::internal(format!("a handler panicked: {text}")).into_response()
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut frames = body.into_data_stream();
+    let mut first = Bytes::new();
     let mut kept = Vec::new();
     let mut length = 0_usize;
     while let Some(frame) = frames.next().await {
@@ -80,6 +81,14 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         })?;
         length = length.saturating_add(frame.len());
         if length <= limit {
+            // Most bodies come in one piece, which need not be copied.
+            if length == frame.len() {
+                first = frame;
+                continue;
+            }
+            if kept.is_empty() {
+                kept.extend_from_slice(&first);
+            }
             kept.extend_from_slice(&frame);
         } else if length > limit.saturating_mul(PATIENCE) {
             break;
@@ -89,10 +98,15 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         let detail = format!("the body is larger than {limit} bytes");
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
     }
-    Ok(Bytes::from(kept))
+    Ok(if kept.is_empty() { first } else { Bytes::from(kept) })
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Keeping track of the path costs as much as reading; only a refusal needs it, so only a refusal pays for it.
+    serde_json::from_slice(body).or_else(|_| parse_with_path(body))
+}
+
+fn parse_with_path<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let (path, inner) = (error.path().clone(), error.into_inner());

@@ -14,7 +14,7 @@ use subledger_domain::{ChannelCode, IdError, LogName, app::Right};
 use subledger_engine::{Caller, Engine, EngineError, apps::KeyRights};
 use subledger_store::Position;
 
-use crate::{context::Context, middleware::request::RequestId, problem::ApiError};
+use crate::{context::Context, middleware::auth::Admitted, problem::ApiError};
 
 /// A right, as a type.
 pub(crate) trait Needs {
@@ -95,10 +95,9 @@ impl<R: Needs> FromRequestParts<Context> for Scope<R> {
 }
 
 fn caller(parts: &Parts) -> Result<(Arc<KeyRights>, Caller), ApiError> {
-    let rights = parts.extensions.get::<Arc<KeyRights>>().cloned().ok_or_else(ApiError::missing_key)?;
-    let request = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
-    let caller = Caller::app(rights.app.clone(), request);
-    Ok((rights, caller))
+    let admitted = parts.extensions.get::<Admitted>().ok_or_else(ApiError::missing_key)?;
+    let caller = Caller::app(admitted.rights.app.clone(), Some(admitted.request.as_str().to_owned()));
+    Ok((Arc::clone(&admitted.rights), caller))
 }
 
 /// An identifier, or the refusal that names it.

@@ -5,35 +5,23 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use subledger_engine::apps::KeyRights;
-use tracing::Span;
 
-use crate::{context::Context, problem::ApiError};
+use crate::{context::Context, middleware::request::RequestId, problem::ApiError};
 
-/// Lets a request in if its key is good and has not been used too often.
-pub(crate) async fn require_key(
-    State(context): State<Context>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match admit(&context, request.headers()).await {
-        Ok(rights) => {
-            Span::current().record("app.id", rights.app.as_str());
-            request.extensions_mut().insert(rights);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
-    }
+/// What a request that was let in carries to its handler.
+#[derive(Clone)]
+pub(crate) struct Admitted {
+    /// What its key allows.
+    pub(crate) rights: Arc<KeyRights>,
+    /// Its id.
+    pub(crate) request: RequestId,
 }
 
-async fn admit(context: &Context, headers: &HeaderMap) -> Result<Arc<KeyRights>, ApiError> {
+/// Lets a request in if its key is good and has not been used too often.
+pub(super) async fn admit(context: &Context, headers: &HeaderMap) -> Result<Arc<KeyRights>, ApiError> {
     let key = bearer(headers).ok_or_else(ApiError::missing_key)?;
     let rights = context.engine().authenticate(&key).await?;
     if let Some(limiter) = context.limiter() {

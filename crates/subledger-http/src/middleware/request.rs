@@ -1,20 +1,34 @@
-//! The outermost layer: request id, span, metrics, rendering of problems, security headers.
+//! The one layer around every route: request id, span, metrics, limits, key, panics, rendering of problems, security headers.
 //!
-//! It is one layer rather than five because its parts need each other: the problem needs the id, the span and the metrics
-//! need the final status. Nothing here reads a body or a path: spans and metrics carry the route template, because a path
-//! may name a user, and no header but the request id.
+//! It is one layer rather than seven because its parts need each other (the problem needs the id, the span and the metrics
+//! need the final status) and because each layer of the router costs every request two boxes and a move of the whole request.
+//! Each concern with a rule of its own stands in its own file; this one says in which order they are asked. Nothing here reads
+//! a body or a path: spans and metrics carry the route template, because a path may name a user, and no header but the
+//! request id and the key.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{self, Poll},
+    time::Instant,
+};
 
 use axum::{
     extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method},
-    middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use futures::{FutureExt, future::BoxFuture};
+use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::{metric_definitions, middleware::security, problem};
+use crate::{
+    context::Context,
+    meters::Meters,
+    middleware::{auth, limits, security},
+    problem::{self, ApiError},
+};
 
 /// The request id, in and out.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,69 +37,164 @@ const MAX_REQUEST_ID: usize = 64;
 /// The route of requests that match none.
 const UNMATCHED: &str = "unmatched";
 
-/// The id of this request.
+/// The id of this request, as the header that the answer carries. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestId(Arc<str>);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().unwrap_or_default()
     }
 
     /// The caller's id, if it is one that can stand in logs and events, else a new one.
     fn of(headers: &HeaderMap) -> Self {
-        let sane = |id: &&str| {
+        let sane = |id: &&HeaderValue| {
             (1..=MAX_REQUEST_ID).contains(&id.len())
-                && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+                && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         };
-        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-        Self(given.map_or_else(|| uuid::Uuid::now_v7().to_string().into(), Into::into))
+        let fresh = || {
+            let mut text = uuid::Uuid::encode_buffer();
+            let text = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text);
+            // Hexadecimal digits and hyphens are always a header's value.
+            HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
+        };
+        Self(headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(fresh))
     }
 }
 
-/// Wraps every request.
-pub(crate) async fn wrap(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = RequestId::of(request.headers());
-    let method = method(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
-    request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!(
-        "http.request",
-        "http.method" = method,
-        "http.route" = route,
-        "http.status" = Empty,
-        "duration_ms" = Empty,
-        "request.id" = id.as_str(),
-        "app.id" = Empty,
-    );
-    finish(next.run(request), &id, method, &route, started).instrument(span).await
+/// Who may pass.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// Everybody, and none of the limits applies: health and metrics answer when it matters most.
+    Open,
+    /// Who has a key, within the limits.
+    Keyed(Context),
 }
 
-async fn finish(
-    answer: impl Future<Output = Response>,
-    id: &RequestId,
+/// The layer.
+#[derive(Clone)]
+pub(crate) struct Wrap {
+    meters: Arc<Meters>,
+    door: Door,
+}
+
+impl Wrap {
+    pub(crate) fn new(meters: Arc<Meters>, door: Door) -> Self {
+        Self { meters, door }
+    }
+}
+
+impl<S> Layer<S> for Wrap {
+    type Service = Wrapped<S>;
+
+    fn layer(&self, inner: S) -> Wrapped<S> {
+        Wrapped { wrap: self.clone(), inner }
+    }
+}
+
+/// A route with the layer around it.
+#[derive(Clone)]
+pub(crate) struct Wrapped<S> {
+    wrap: Wrap,
+    inner: S,
+}
+
+impl<S> Service<Request> for Wrapped<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let started = Instant::now();
+        let Wrap { meters, door } = self.wrap.clone();
+        let id = RequestId::of(request.headers());
+        let method = method(request.method());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let span = tracing::info_span!(
+            "http.request",
+            "http.method" = method,
+            "http.route" = route_of(route.as_ref()),
+            "http.status" = Empty,
+            "duration_ms" = Empty,
+            "request.id" = id.as_str(),
+            "app.id" = Empty,
+        );
+        // The service that was found ready; the one left behind is another.
+        let inner = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, inner);
+        let answered = async move {
+            let asked = ask(&door, request, id.clone(), inner);
+            let answer = AssertUnwindSafe(asked).catch_unwind().await;
+            let answer = answer.unwrap_or_else(|panic| panicked(&*panic).into_response());
+            Ok(finish(&meters, answer, id, method, route_of(route.as_ref()), started))
+        };
+        Box::pin(answered.instrument(span))
+    }
+}
+
+/// What happens to a request before and in its handler.
+async fn ask<S>(door: &Door, mut request: Request, id: RequestId, mut inner: S) -> Response
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let Door::Keyed(context) = door else {
+        return inner.call(request).await.unwrap_or_else(|never| match never {});
+    };
+    let within = async {
+        match auth::admit(context, request.headers()).await {
+            Ok(rights) => {
+                Span::current().record("app.id", rights.app.as_str());
+                request.extensions_mut().insert(auth::Admitted { rights, request: id });
+                inner.call(request).await.unwrap_or_else(|never| match never {})
+            }
+            Err(error) => error.into_response(),
+        }
+    };
+    limits::bound(context, within).await
+}
+
+/// What happens to every answer.
+fn finish(
+    meters: &Meters,
+    answer: Response,
+    id: RequestId,
     method: &'static str,
     route: &str,
     started: Instant,
 ) -> Response {
-    let mut response = problem::render(answer.await, id.as_str());
+    let mut response = problem::render(answer, id.as_str());
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
-    let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
-    metrics::counter!(metric_definitions::REQUESTS, &labels).increment(1);
-    metrics::histogram!(metric_definitions::SECONDS, &labels).record(elapsed.as_secs_f64());
+    meters.answered(route, method, status, elapsed);
     let span = Span::current();
-    span.record("http.status", status);
-    span.record("duration_ms", elapsed.as_secs_f64() * 1_000.0);
+    if !span.is_disabled() {
+        span.record("http.status", status);
+        span.record("duration_ms", elapsed.as_secs_f64() * 1_000.0);
+    }
     tracing::debug!("request answered");
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, value);
-    }
     security::protect(route, headers);
+    headers.insert(REQUEST_ID, id.0);
     response
+}
+
+fn route_of(matched: Option<&MatchedPath>) -> &str {
+    matched.map_or(UNMATCHED, MatchedPath::as_str)
+}
+
+/// The answer to a request whose handler panicked: a defect, told to the log and not to the caller.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> ApiError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    ApiError::internal(format!("a handler panicked: {text}"))
 }
 
 /// The method as a label; invented ones share one, or a caller could make as many series as it likes.

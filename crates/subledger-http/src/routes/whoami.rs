@@ -1,13 +1,10 @@
 //! What the presented key is.
 
-use std::sync::Arc;
-
 use axum::{Extension, Json};
 use serde::Serialize;
-use subledger_engine::apps::KeyRights;
 use utoipa::ToSchema;
 
-use crate::views::RightWord;
+use crate::{middleware::auth::Admitted, views::RightWord};
 
 /// What a key is and may do.
 #[derive(Serialize, ToSchema)]
@@ -24,7 +21,7 @@ pub(crate) struct WhoAmI {
 /// Show what this key is and may do.
 #[utoipa::path(get, path = "/whoami", tag = "keys", security(("api_key" = [])),
     responses((status = 200, body = WhoAmI)))]
-pub(crate) async fn whoami(Extension(rights): Extension<Arc<KeyRights>>) -> Json<WhoAmI> {
+pub(crate) async fn whoami(Extension(Admitted { rights, .. }): Extension<Admitted>) -> Json<WhoAmI> {
     let channels = rights.channels.as_ref();
     Json(WhoAmI {
         app: rights.app.to_string(),
