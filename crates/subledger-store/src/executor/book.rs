@@ -2,10 +2,7 @@
 //!
 //! A book is thrown away when its batch fails; only [`Book::close`] lets anything out.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::{collections::hash_map::Entry, sync::Arc};
 
 use subledger_domain::{DeliveryId, LogName, StreamName, Timestamp};
 
@@ -13,14 +10,14 @@ use super::cache::Cache;
 use crate::{
     Effect, QueueRow, QueueState, StoreError,
     chain::{self, Record},
-    fold::SNAPSHOT_EVERY,
+    fold::snapshot_every,
     rows::{
         ContentKey, EventWrite, Forgets, HeadCheck, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow,
         SealedRow, SnapshotRow, StreamWrite, Writes, signed,
     },
     store::{SHARED, place},
     vault::Vault,
-    work::{Digest, Draft, ReceiptDigest, Staged, States, Versioned},
+    work::{Digest, Draft, Map, ReceiptDigest, Staged, States, Versioned},
 };
 
 /// The longest payload of one event, in bytes. Far above any real event; a longer one is a defect of the work.
@@ -45,14 +42,12 @@ pub(super) struct Stored {
     pub(super) moved: bool,
 }
 
-/// A receipt, found or made in this batch.
+/// A receipt.
 #[derive(Clone)]
 pub(super) struct Receipt {
     pub(super) fingerprint: Digest,
     pub(super) outcome: Arc<str>,
     pub(super) position: u64,
-    /// Whether this batch makes it.
-    fresh: bool,
 }
 
 /// What the queue effects of a batch come to for one delivery.
@@ -70,12 +65,17 @@ pub(super) struct Book {
     /// The time of all decisions and events of this batch in this log.
     pub(super) now: Timestamp,
     pub(super) states: States,
-    pub(super) stored: HashMap<StreamName, Stored>,
+    pub(super) stored: Map<StreamName, Stored>,
     /// Streams that could not be loaded, and why.
-    pub(super) broken: HashMap<StreamName, String>,
-    pub(super) receipts: HashMap<Digest, Receipt>,
+    pub(super) broken: Map<StreamName, String>,
+    /// Receipts, found or made.
+    pub(super) receipts: Map<Digest, Receipt>,
+    /// Those that this batch makes.
+    made: Vec<ReceiptRow>,
     events: Vec<EventWrite>,
-    queue: HashMap<DeliveryId, QueueChange>,
+    /// Room to put a record of the chain together in.
+    record: Vec<u8>,
+    queue: Map<DeliveryId, QueueChange>,
     queue_order: Vec<DeliveryId>,
     vaults: Vaults,
     /// Bytes of events and contents so far.
@@ -137,12 +137,14 @@ impl Book {
             now: now.max(head.recorded_at),
             before: head,
             after,
-            states: States::new(),
-            stored: HashMap::new(),
-            broken: HashMap::new(),
-            receipts: HashMap::new(),
+            states: States::default(),
+            stored: Map::default(),
+            broken: Map::default(),
+            receipts: Map::default(),
+            made: Vec::new(),
             events: Vec::new(),
-            queue: HashMap::new(),
+            record: Vec::new(),
+            queue: Map::default(),
             queue_order: Vec::new(),
             vaults: Vaults::default(),
             bytes: 0,
@@ -171,7 +173,7 @@ impl Book {
     pub(super) fn found_receipt(&mut self, row: ReceiptRow) -> Result<(), StoreError> {
         let position = crate::rows::unsigned(row.position)?;
         let outcome = row.outcome;
-        let receipt = Receipt { fingerprint: row.fingerprint, outcome, position, fresh: false };
+        let receipt = Receipt { fingerprint: row.fingerprint, outcome, position };
         // One that this batch makes stays: the write must find out.
         self.receipts.entry(row.key).or_insert(receipt);
         Ok(())
@@ -187,7 +189,7 @@ impl Book {
 
     /// Adds a receipt that the batch under way makes.
     pub(super) fn borrow_receipt(&mut self, key: Digest, receipt: &Receipt) {
-        self.receipts.insert(key, Receipt { fresh: false, ..receipt.clone() });
+        self.receipts.insert(key, receipt.clone());
     }
 
     /// The head as this batch leaves it.
@@ -220,9 +222,18 @@ impl Book {
         self.vaults.append(sealed);
         if let Some((ReceiptDigest { key, fingerprint }, outcome)) = receipt {
             self.bytes += outcome.len();
-            let position = self.after.position;
-            let receipt = Receipt { fingerprint, outcome: outcome.into(), position, fresh: true };
-            self.receipts.insert(key, receipt);
+            let (log, recorded_at) = (self.before.id, self.now.micros());
+            let (position, outcome) = (self.after.position, Arc::<str>::from(outcome));
+            let row = ReceiptRow {
+                log,
+                key,
+                fingerprint,
+                outcome: Arc::clone(&outcome),
+                position: signed(position),
+                recorded_at,
+            };
+            self.made.push(row);
+            self.receipts.insert(key, Receipt { fingerprint, outcome, position });
         }
         Ok(())
     }
@@ -250,6 +261,7 @@ impl Book {
                 data: draft.data.as_bytes(),
                 cause: cause.as_bytes(),
             },
+            &mut self.record,
         );
         self.bytes += draft.data.len() + cause.len();
         self.events.push(EventWrite {
@@ -357,7 +369,7 @@ impl Book {
     /// Adds what this log needs written, and unless its head is locked, checked. The events leave the book, the rest stays for [`Self::close`].
     pub(super) fn collect(&mut self, writes: &mut Writes, locked: bool) {
         let log = self.before.id;
-        let receipts = self.receipts.values().any(|receipt| receipt.fresh);
+        let receipts = !self.made.is_empty();
         if self.events.is_empty() && receipts {
             // Receipts are checked against what others wrote through the head, so it must move for them too.
             self.after.epoch += 1;
@@ -384,6 +396,7 @@ impl Book {
             }
         }
         writes.events.append(&mut self.events);
+        let streams = writes.new_streams.len();
         for (name, stored) in self.stored.iter_mut().filter(|(_, stored)| stored.moved) {
             let (Some(number), Some(versioned)) = (stored.number, self.states.get(name)) else { continue };
             if stored.version == 0 {
@@ -392,7 +405,8 @@ impl Book {
             if versioned.version / WEIGHED_EVERY > stored.version / WEIGHED_EVERY {
                 stored.bytes = versioned.state.weight();
             }
-            if versioned.version / SNAPSHOT_EVERY > stored.version / SNAPSHOT_EVERY {
+            let every = snapshot_every(stored.bytes);
+            if versioned.version / every > stored.version / every {
                 let state = versioned.state.snapshot().ok().and_then(|json| String::from_utf8(json).ok());
                 // A state that cannot be written as JSON is only slower to load.
                 let Some(state) = state else { continue };
@@ -401,16 +415,8 @@ impl Book {
                 writes.snapshots.push(SnapshotRow { log, stream: number, version, state });
             }
         }
-        for (key, receipt) in self.receipts.iter().filter(|(_, receipt)| receipt.fresh) {
-            writes.receipts.push(ReceiptRow {
-                log,
-                key: *key,
-                fingerprint: receipt.fingerprint,
-                outcome: Arc::clone(&receipt.outcome),
-                position: signed(receipt.position),
-                recorded_at: self.now.micros(),
-            });
-        }
+        writes.new_streams[streams..].sort_unstable_by_key(|stream| stream.number);
+        writes.receipts.append(&mut self.made);
         self.collect_queue(writes);
         writes.forget.append(&mut self.vaults.forget);
         writes.identities.append(&mut self.vaults.identities);
@@ -443,7 +449,7 @@ impl Book {
             cache.keep(&self.before.name, name, versioned, stored.number, stored.bytes);
         }
         for (key, receipt) in self.receipts {
-            cache.remember(&self.before.name, key, Receipt { fresh: false, ..receipt });
+            cache.remember(&self.before.name, key, receipt);
         }
         cache.moved(self.after.clone());
         self.after

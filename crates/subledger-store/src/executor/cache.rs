@@ -3,7 +3,7 @@
 //! A cached state is only used when it is known to be current: either the log's head stands exactly where this executor
 //! left it, so nobody else can have written, or the stream's stored version was read again under the head's lock.
 
-use std::{collections::HashMap, num::NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use subledger_domain::{LogName, StreamName};
@@ -11,7 +11,7 @@ use subledger_domain::{LogName, StreamName};
 use super::book::Receipt;
 use crate::{
     rows::LogHead,
-    work::{Digest, Versioned},
+    work::{Digest, Map, Versioned},
 };
 
 /// Bytes an entry costs besides its state: the name twice, the list's links, the boxes.
@@ -46,7 +46,7 @@ struct LogCache {
 
 /// The states of all logs of one executor.
 pub(super) struct Cache {
-    logs: HashMap<LogName, LogCache>,
+    logs: Map<LogName, LogCache>,
     bytes: usize,
     limit: usize,
 }
@@ -63,7 +63,7 @@ pub(super) enum Lookup {
 
 impl Cache {
     pub(super) fn new(limit: usize) -> Self {
-        Self { logs: HashMap::new(), bytes: 0, limit }
+        Self { logs: Map::default(), bytes: 0, limit }
     }
 
     pub(super) fn bytes(&self) -> usize {
