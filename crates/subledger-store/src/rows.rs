@@ -257,9 +257,13 @@ pub(crate) struct Writes {
 impl Writes {
     /// Whether only the log proper is written: heads, streams, events, receipts.
     pub(crate) fn is_log_only(&self) -> bool {
+        self.snapshots.is_empty() && self.is_log_and_snapshots()
+    }
+
+    /// Whether nothing is written but the log proper and snapshots.
+    pub(crate) fn is_log_and_snapshots(&self) -> bool {
         let queue = &self.queue;
-        self.snapshots.is_empty()
-            && self.forget.is_empty()
+        self.forget.is_empty()
             && self.identities.is_empty()
             && self.users.is_empty()
             && self.contents.is_empty()

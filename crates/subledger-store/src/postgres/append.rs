@@ -1,22 +1,30 @@
-//! The writes of a batch to the log proper: heads, streams, events, receipts, in one statement.
+//! The writes of a batch to the log proper: heads, streams, events, receipts, snapshots, in one statement.
+//!
+//! Rows travel as arrays of the composite types that the migrations make for them: one `unnest` of such an array costs
+//! the server half as much as one of an array per column.
 
-use sqlx::{PgConnection, postgres::PgDatabaseError};
+use sqlx::{PgConnection, error::BoxDynError, postgres::PgDatabaseError};
 
-use super::{column, receipt::Uuid};
-use crate::{StoreError, database::NotWritten, error::while_doing, rows::Writes};
+use super::{Columns, Composite, column, composites};
+use crate::{
+    StoreError,
+    database::NotWritten,
+    error::while_doing,
+    rows::{EventWrite, ReceiptRow, StreamWrite, Writes},
+};
 
 /// What PostgreSQL says to a division by zero: how the statement below takes itself back.
 const DIVISION_BY_ZERO: &str = "22012";
 /// What it says to a key that is there already.
 const UNIQUE_VIOLATION: &str = "23505";
 
-/// Writes heads, streams, events and receipts, if every head stands where it is believed to and no receipt is there yet.
+/// Writes heads, streams, events, receipts and snapshots, if every head stands where it is believed to and no receipt is there yet.
 /// Otherwise the statement fails and leaves nothing behind.
 ///
 /// The heads are locked in order of id before they are moved, so that two nodes that write to the same logs never wait for
 /// each other in a circle.
 pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) -> Result<(), NotWritten> {
-    let Writes { heads, checks, new_streams: streams, events, receipts, .. } = writes;
+    let Writes { heads, checks, new_streams, events, receipts, snapshots, .. } = writes;
     let written = sqlx::query(
         "with w as (
              select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
@@ -33,19 +41,20 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
              where h.id = w.id and h.position = w.position_before and h.epoch = w.epoch_before
              returning h.id),
          s as (
-             insert into stream (log, number, name)
-             select * from unnest($9::bigint[], $10::bigint[], $11::text[])),
+             insert into stream (number, log, name) select * from unnest($9::stream_row[])),
          e as (
-             insert into event (log, position, stream, version, kind, schema, recorded_at, data, cause, link)
-             select * from unnest($12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::smallint[],
-                                  $17::smallint[], $18::bigint[], $19::text[], $20::text[], $21::bytea[])),
+             insert into event (position, stream, recorded_at, log, version, kind, schema, data, cause, link)
+             select * from unnest($10::event_row[])),
          r as (
-             insert into receipt (log, key, fingerprint, outcome, position, recorded_at)
-             select * from unnest($22::bigint[], $23::uuid[], $24::uuid[], $25::text[], $26::bigint[],
-                                  $27::bigint[]))
-         select 1 / case when (select count(*) from moved) = $28
-             and (select count(*) from unnest($29::bigint[], $30::bigint[], $31::bigint[]) as c (id, position, epoch)
-                  join head h on h.id = c.id and h.position = c.position and h.epoch = c.epoch) = $32
+             insert into receipt (position, recorded_at, log, key, fingerprint, outcome)
+             select * from unnest($11::receipt_row[])),
+         n as (
+             insert into snapshot (stream, version, log, state)
+             select * from unnest($12::snapshot_row[])
+             on conflict (log, stream) do update set version = excluded.version, state = excluded.state)
+         select 1 / case when (select count(*) from moved) = $13
+             and (select count(*) from unnest($14::bigint[], $15::bigint[], $16::bigint[]) as c (id, position, epoch)
+                  join head h on h.id = c.id and h.position = c.position and h.epoch = c.epoch) = $17
              then 1 else 0 end",
     )
     .bind(column(heads, |head| head.id))
@@ -56,25 +65,10 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
     .bind(column(heads, |head| head.streams))
     .bind(column(heads, |head| head.recorded_at))
     .bind(column(heads, |head| &head.link.0[..]))
-    .bind(column(streams, |stream| stream.log))
-    .bind(column(streams, |stream| stream.number))
-    .bind(column(streams, |stream| stream.name.as_str()))
-    .bind(column(events, |event| event.log))
-    .bind(column(events, |event| event.position))
-    .bind(column(events, |event| event.stream))
-    .bind(column(events, |event| event.version))
-    .bind(column(events, |event| event.kind))
-    .bind(column(events, |event| event.schema))
-    .bind(column(events, |event| event.recorded_at))
-    .bind(column(events, |event| event.data.as_str()))
-    .bind(column(events, |event| &*event.cause))
-    .bind(column(events, |event| &event.link.0[..]))
-    .bind(column(receipts, |receipt| receipt.log))
-    .bind(column(receipts, |receipt| Uuid(receipt.key)))
-    .bind(column(receipts, |receipt| Uuid(receipt.fingerprint)))
-    .bind(column(receipts, |receipt| &*receipt.outcome))
-    .bind(column(receipts, |receipt| receipt.position))
-    .bind(column(receipts, |receipt| receipt.recorded_at))
+    .bind(composites(new_streams))
+    .bind(composites(events))
+    .bind(composites(receipts))
+    .bind(composites(snapshots))
     .bind(i64::try_from(heads.len()).unwrap_or(i64::MAX))
     .bind(column(checks, |check| check.id))
     .bind(column(checks, |check| check.position))
@@ -87,6 +81,52 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
         Err(error) if is(&error, DIVISION_BY_ZERO, None) => Err(NotWritten::Displaced),
         Err(error) if is(&error, UNIQUE_VIOLATION, Some("receipt_pkey")) => Err(NotWritten::Repeated),
         Err(error) => Err(while_doing("writing a batch")(error).into()),
+    }
+}
+
+impl Composite for StreamWrite {
+    const TYPE: &'static str = "stream_row";
+    const COLUMNS: i32 = 3;
+
+    fn columns(&self, columns: Columns<'_>) -> Result<(), BoxDynError> {
+        columns.bigint(self.number)?.integer(self.log)?.text(self.name.as_str())?;
+        Ok(())
+    }
+}
+
+impl Composite for EventWrite {
+    const TYPE: &'static str = "event_row";
+    const COLUMNS: i32 = 10;
+
+    fn columns(&self, columns: Columns<'_>) -> Result<(), BoxDynError> {
+        columns
+            .bigint(self.position)?
+            .bigint(self.stream)?
+            .bigint(self.recorded_at)?
+            .integer(self.log)?
+            .integer(self.version)?
+            .smallint(self.kind)?
+            .smallint(self.schema)?
+            .text(&self.data)?
+            .text(&self.cause)?
+            .bytea(&self.link.0)?;
+        Ok(())
+    }
+}
+
+impl Composite for ReceiptRow {
+    const TYPE: &'static str = "receipt_row";
+    const COLUMNS: i32 = 6;
+
+    fn columns(&self, columns: Columns<'_>) -> Result<(), BoxDynError> {
+        columns
+            .bigint(self.position)?
+            .bigint(self.recorded_at)?
+            .integer(self.log)?
+            .uuid(&self.key)?
+            .uuid(&self.fingerprint)?
+            .text(&self.outcome)?;
+        Ok(())
     }
 }
 

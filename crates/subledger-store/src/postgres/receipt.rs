@@ -1,47 +1,14 @@
 //! Receipts: what was answered to a command id.
 
-use sqlx::{
-    Decode, Encode, PgConnection, Postgres, Type,
-    encode::IsNull,
-    error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, types::Oid},
-};
+use sqlx::PgConnection;
 
-use super::column;
+use super::{Uuid, column};
 use crate::{
     StoreError,
     error::while_doing,
     rows::{ReceiptColumns, ReceiptRow},
     work::Digest,
 };
-
-/// A digest as a column of type `uuid`: the only type of 16 bytes that has no length before it.
-pub(crate) struct Uuid(pub(crate) Digest);
-
-impl Type<Postgres> for Uuid {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(2950))
-    }
-}
-
-impl PgHasArrayType for Uuid {
-    fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(2951))
-    }
-}
-
-impl Encode<'_, Postgres> for Uuid {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        buffer.extend_from_slice(&self.0);
-        Ok(IsNull::No)
-    }
-}
-
-impl Decode<'_, Postgres> for Uuid {
-    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
-        Ok(Self(value.as_bytes()?.try_into()?))
-    }
-}
 
 /// The receipts under these keys, as (log id, key).
 pub(crate) async fn find_receipts(

@@ -89,7 +89,7 @@ pub(crate) async fn delete_receipts(
         "with gone as (
              delete from receipt where ctid = any (array(
                  select ctid from receipt where recorded_at < $1
-                 limit $2 for update skip locked))
+                 order by recorded_at limit $2 for update skip locked))
              returning 32 + octet_length(outcome) as bytes)
          select count(*), coalesce(sum(bytes), 0)::bigint from gone",
     )
