@@ -3,9 +3,9 @@
 //! A log is one append-only book: one per channel, plus `main` for what belongs to the deployment. A stream is
 //! the history of one aggregate inside a log, named `<type>/<id>`.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{AppId, ChannelCode, MessageId, SubjectId, TemplateId, UserRef};
 
@@ -47,19 +47,20 @@ impl fmt::Display for LogName {
 }
 
 /// The name of a stream inside a log: `<aggregate type>/<id>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StreamName(String);
+///
+/// Shared: a command hands the name of its stream from the decision to the draft, the write and the cache.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamName(Arc<str>);
 
 impl StreamName {
     /// A stream of the aggregate type with this id.
     pub fn new(aggregate_type: &str, id: &str) -> Self {
-        Self(format!("{aggregate_type}/{id}"))
+        Self(format!("{aggregate_type}/{id}").into())
     }
 
     /// A stream name as read from storage.
     pub fn from_stored(name: String) -> Self {
-        Self(name)
+        Self(name.into())
     }
 
     /// The one stream that describes the channel itself.
@@ -69,32 +70,32 @@ impl StreamName {
 
     /// The binding of one user in this channel.
     pub fn binding(user: UserRef) -> Self {
-        Self(format!("binding/{user}"))
+        Self(format!("binding/{user}").into())
     }
 
     /// The ledger of one (openid, template).
     pub fn ledger(subject: SubjectId, template: &TemplateId) -> Self {
-        Self(format!("ledger/{subject}/{template}"))
+        Self(format!("ledger/{subject}/{template}").into())
     }
 
     /// One message.
     pub fn message(id: MessageId) -> Self {
-        Self(format!("message/{id}"))
+        Self(format!("message/{id}").into())
     }
 
     /// One sender app (log `main`).
     pub fn app(id: &AppId) -> Self {
-        Self(format!("app/{id}"))
+        Self(format!("app/{id}").into())
     }
 
     /// What concerns a user as a person: erasures (log `main`).
     pub fn user(user: UserRef) -> Self {
-        Self(format!("user/{user}"))
+        Self(format!("user/{user}").into())
     }
 
     /// What concerns the person behind an openid (log `main`; a subject is of one channel, so the name is unique).
     pub fn subject(subject: SubjectId) -> Self {
-        Self(format!("subject/{subject}"))
+        Self(format!("subject/{subject}").into())
     }
 
     /// What the names of all ledgers of an openid begin with.
@@ -104,7 +105,7 @@ impl StreamName {
 
     /// The aggregate type before the first slash.
     pub fn aggregate_type(&self) -> &str {
-        self.0.split_once('/').map_or(self.0.as_str(), |(kind, _)| kind)
+        self.0.split_once('/').map_or(&*self.0, |(kind, _)| kind)
     }
 
     /// What follows the first slash.
@@ -131,6 +132,18 @@ impl StreamName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for StreamName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from_stored)
     }
 }
 

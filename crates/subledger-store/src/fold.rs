@@ -7,18 +7,22 @@ use crate::{
     work::{AnyState, StreamRef, Versioned},
 };
 
-/// Versions between two snapshots of a stream: loading never applies more events than about this many.
-pub(crate) const SNAPSHOT_EVERY: u64 = 128;
+/// Versions between two snapshots of a stream whose state takes so many bytes: loading never applies more events than about
+/// this many, and a snapshot costs little beside the events since the last.
+pub(crate) const fn snapshot_every(bytes: usize) -> u64 {
+    if bytes <= 4_096 { 32 } else { 128 }
+}
 
 /// A state under construction.
 pub(crate) struct Base {
     pub(crate) version: u64,
-    pub(crate) state: Box<dyn AnyState>,
+    /// Not shared before it is frozen.
+    pub(crate) state: Arc<dyn AnyState>,
 }
 
 impl Base {
     pub(crate) fn freeze(self) -> Versioned {
-        Versioned { version: self.version, state: Arc::from(self.state) }
+        Versioned { version: self.version, state: self.state }
     }
 }
 
@@ -57,7 +61,10 @@ pub(crate) fn fold(
         let (Ok(kind), Ok(schema)) = (small(*kind), small(*schema)) else {
             return Err(format!("stream {stream}: version {version} has an impossible kind"));
         };
-        base.state
+        let Some(state) = Arc::get_mut(&mut base.state) else {
+            return Err(format!("stream {stream}: its state is shared while it is folded"));
+        };
+        state
             .fold(kind, schema, data)
             .map_err(|error| format!("stream {stream}: version {version}: {error}"))?;
         base.version = expected;

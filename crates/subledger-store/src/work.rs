@@ -7,7 +7,7 @@
 //! `decide` may run more than once for one submission: after a batch is halved, or when it asks for a stream that was
 //! not loaded. It must therefore be a pure function of the stage, and it gets `&self`.
 
-use std::{any::Any, collections::HashMap, fmt, sync::Arc};
+use std::{any::Any, cell::Cell, collections::HashMap, fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use subledger_domain::{Decide, DecodeError, LogName, StoredEvent, StreamName, Timestamp};
@@ -16,8 +16,8 @@ use crate::{Cause, Effect, Position};
 
 /// A state of any aggregate, behind a vtable small enough to cache.
 pub trait AnyState: Any + Send + Sync {
-    /// A copy that may be changed.
-    fn boxed_clone(&self) -> Box<dyn AnyState>;
+    /// A copy of its own, which may be changed until it is shared.
+    fn copy(&self) -> Arc<dyn AnyState>;
     /// As [`Any`], to downcast.
     fn as_any(&self) -> &dyn Any;
     /// As mutable [`Any`], to downcast.
@@ -33,8 +33,8 @@ pub trait AnyState: Any + Send + Sync {
 }
 
 impl<A: Decide> AnyState for A {
-    fn boxed_clone(&self) -> Box<dyn AnyState> {
-        Box::new(self.clone())
+    fn copy(&self) -> Arc<dyn AnyState> {
+        Arc::new(self.clone())
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -59,14 +59,14 @@ impl<A: Decide> AnyState for A {
 
 /// The state in a snapshot of the same mark; none in any other. The mark stands before the JSON and not inside it, so that
 /// a version that knows of no marks cannot take such a snapshot for a state with all its fields missing.
-fn thawed<A: Decide>(snapshot: &[u8]) -> Result<Option<Box<dyn AnyState>>, serde_json::Error> {
+fn thawed<A: Decide>(snapshot: &[u8]) -> Result<Option<Arc<dyn AnyState>>, serde_json::Error> {
     let mark = format!("{} ", A::STATE);
     let Some(json) = snapshot.strip_prefix(mark.as_bytes()) else { return Ok(None) };
-    Ok(Some(Box::new(serde_json::from_slice::<A>(json)?)))
+    Ok(Some(Arc::new(serde_json::from_slice::<A>(json)?)))
 }
 
 /// Makes a state from a snapshot, if the snapshot is of this version's kind of state.
-pub(crate) type Thaw = fn(&[u8]) -> Result<Option<Box<dyn AnyState>>, serde_json::Error>;
+pub(crate) type Thaw = fn(&[u8]) -> Result<Option<Arc<dyn AnyState>>, serde_json::Error>;
 
 /// A stream a work needs, and how to build its state.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ pub struct StreamRef {
     /// The stream.
     pub name: StreamName,
     /// The state before the first event.
-    pub(crate) empty: fn() -> Box<dyn AnyState>,
+    pub(crate) empty: fn() -> Arc<dyn AnyState>,
     /// The state in a snapshot.
     pub(crate) thaw: Thaw,
 }
@@ -82,7 +82,7 @@ pub struct StreamRef {
 impl StreamRef {
     /// The stream `name`, which holds an aggregate `A`.
     pub fn of<A: Decide>(name: StreamName) -> Self {
-        Self { name, empty: || Box::new(A::default()), thaw: thawed::<A> }
+        Self { name, empty: || Arc::new(A::default()), thaw: thawed::<A> }
     }
 }
 
@@ -128,8 +128,8 @@ pub trait Work: Send + Sync + 'static {
     /// Why it may be refused.
     type Refusal: Send + 'static;
 
-    /// The streams it needs, as far as can be told from what is `known`. Called once before and once after the first
-    /// load, so a work may name a binding first and, knowing it, the ledger behind it.
+    /// The streams it needs, as far as can be told from what is `known`. Called before the first load, and once after it if
+    /// a state was asked for, so a work may name a binding first and, knowing it, the ledger behind it.
     fn streams(&self, known: &Known<'_>) -> Vec<StreamRef>;
 
     /// Decides. See the module head: may run more than once.
@@ -152,10 +152,33 @@ pub struct Submission<W> {
 /// The identity of a command, for idempotency within its log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReceiptKey {
-    /// The command id, scoped by the caller's app: `send:<app>:<idempotency key>`. At most 300 bytes.
+    /// The command id, scoped by the caller's app: `send:<app>:<idempotency key>`. At most 300 bytes. Kept as a hash.
     pub id: String,
-    /// BLAKE3 of the canonical body.
+    /// BLAKE3 of the canonical body, of which the first half is kept.
     pub fingerprint: [u8; 32],
+}
+
+/// The first half of a BLAKE3 hash. Two texts that share it are not found by chance, nor by anybody who is given one of them.
+pub(crate) type Digest = [u8; 16];
+
+/// A [`ReceiptKey`] as it is stored and compared: ids are up to twenty times as long as their digests, and every receipt
+/// stands in a table and in its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReceiptDigest {
+    /// Of the command id.
+    pub(crate) key: Digest,
+    /// Of the body.
+    pub(crate) fingerprint: Digest,
+}
+
+impl From<&ReceiptKey> for ReceiptDigest {
+    fn from(key: &ReceiptKey) -> Self {
+        Self { key: half(blake3::hash(key.id.as_bytes()).as_bytes()), fingerprint: half(&key.fingerprint) }
+    }
+}
+
+fn half(hash: &[u8; 32]) -> Digest {
+    std::array::from_fn(|at| hash[at])
 }
 
 /// A command that was carried out.
@@ -186,31 +209,46 @@ pub(crate) struct Versioned {
     pub(crate) state: Arc<dyn AnyState>,
 }
 
+/// A map with a hash that is quick and seeded: the default one takes several times as long for a stream's name.
+pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// The states known to the executor for one log, by stream.
-pub(crate) type States = HashMap<StreamName, Versioned>;
+pub(crate) type States = Map<StreamName, Versioned>;
 
 /// A view of loaded states, for [`Work::streams`].
 pub struct Known<'a> {
-    pub(crate) states: &'a States,
+    states: &'a States,
+    /// Whether a state was asked for. A work that asked for none names the same streams whatever is known.
+    asked: Cell<bool>,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    pub(crate) fn new(states: &'a States) -> Self {
+        Self { states, asked: Cell::new(false) }
+    }
+
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.get()
+    }
+
     /// The state of a stream, if it is loaded and holds an `A`.
     pub fn state<A: Decide>(&self, name: &StreamName) -> Option<&A> {
+        self.asked.set(true);
         self.states.get(name)?.state.as_any().downcast_ref()
     }
 }
 
 struct Copy {
     version: u64,
-    state: Box<dyn AnyState>,
+    /// Not shared before the decision ends.
+    state: Arc<dyn AnyState>,
 }
 
 /// Where one command decides: copies of the states it touches, and what it appends.
 pub struct Stage<'a> {
     now: Timestamp,
     states: &'a States,
-    copies: HashMap<StreamName, Copy>,
+    copies: Map<StreamName, Copy>,
     drafts: Vec<Draft>,
     effects: Vec<Effect>,
 }
@@ -224,7 +262,7 @@ pub(crate) struct Staged {
 
 impl<'a> Stage<'a> {
     pub(crate) fn new(now: Timestamp, states: &'a States) -> Self {
-        Self { now, states, copies: HashMap::new(), drafts: Vec::new(), effects: Vec::new() }
+        Self { now, states, copies: Map::default(), drafts: Vec::new(), effects: Vec::new() }
     }
 
     /// The time of this decision; what [`crate::Recorded::recorded_at`] will say.
@@ -283,11 +321,12 @@ impl<'a> Stage<'a> {
             let Some(versioned) = self.states.get(name) else {
                 return Err(StageError::Missing(StreamRef::of::<A>(name.clone())));
             };
-            let copy = Copy { version: versioned.version, state: versioned.state.boxed_clone() };
+            let copy = Copy { version: versioned.version, state: versioned.state.copy() };
             self.copies.insert(name.clone(), copy);
         }
         let Some(copy) = self.copies.get_mut(name) else { return Err(wrong_type(name)) };
-        let Some(state) = copy.state.as_any_mut().downcast_mut::<A>() else { return Err(wrong_type(name)) };
+        let state = Arc::get_mut(&mut copy.state).and_then(|state| state.as_any_mut().downcast_mut::<A>());
+        let Some(state) = state else { return Err(wrong_type(name)) };
         for (event, (kind, data)) in events.iter().zip(encoded) {
             state.apply(event.clone());
             copy.version += 1;
@@ -312,7 +351,7 @@ impl<'a> Stage<'a> {
         let states = self
             .copies
             .into_iter()
-            .map(|(name, copy)| (name, Versioned { version: copy.version, state: Arc::from(copy.state) }))
+            .map(|(name, copy)| (name, Versioned { version: copy.version, state: copy.state }))
             .collect();
         Staged { drafts: self.drafts, effects: self.effects, states }
     }

@@ -5,7 +5,7 @@
 //! connection sees it yet. Nothing is answered here and nothing reaches the cache before the commit; see
 //! [`super::worker`] for both.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use subledger_domain::{LogName, StreamName, Timestamp};
 
@@ -20,7 +20,7 @@ use crate::{
     fold::{self, Base},
     rows::{LogHead, StreamEvent, StreamFound, StreamTail, Writes, signed},
     vault::Vault,
-    work::Versioned,
+    work::{Digest, Map, ReceiptDigest, Versioned},
 };
 
 /// How often one command may ask for more streams.
@@ -66,13 +66,13 @@ pub(super) struct Batch {
 struct Desk {
     now: Timestamp,
     books: Vec<Book>,
-    by_log: HashMap<LogName, usize>,
+    by_log: Map<LogName, usize>,
 }
 
 impl Batch {
     /// An empty batch, decided at this time.
     pub(super) fn new(now: Timestamp) -> Self {
-        let desk = Desk { now, books: Vec::new(), by_log: HashMap::new() };
+        let desk = Desk { now, books: Vec::new(), by_log: Map::default() };
         Self { desk, jobs: Vec::new(), endings: Vec::new() }
     }
 
@@ -97,10 +97,7 @@ impl Batch {
         let Self { desk, jobs, endings } = self;
         desk.open_for(&jobs[first..], means)?;
         desk.find_receipts(&jobs[first..], means).await?;
-        // Twice: knowing a binding, a work can name the ledger behind it.
-        for _ in 0..2 {
-            desk.load_for(&jobs[first..], means).await?;
-        }
+        desk.load_for(&jobs[first..], means).await?;
         for job in &mut jobs[endings.len()..] {
             if desk.bytes() > MAX_BATCH_BYTES {
                 break;
@@ -179,34 +176,37 @@ impl Desk {
     }
 
     async fn find_receipts(&mut self, jobs: &[Box<dyn Job>], means: &mut Means<'_>) -> Result<(), Setback> {
-        let mut ids: Vec<(i64, &str)> = Vec::new();
+        let mut keys: Vec<(i64, Digest)> = Vec::new();
         for job in jobs {
-            let (Some(&at), Some(key)) = (self.by_log.get(job.log()), job.receipt()) else { continue };
+            let (Some(&at), Some(ReceiptDigest { key, .. })) = (self.by_log.get(job.log()), job.receipt())
+            else {
+                continue;
+            };
             let book = &mut self.books[at];
-            if book.receipts.contains_key(&key.id) {
+            if book.receipts.contains_key(&key) {
                 continue;
             }
-            let before = means.before.and_then(|before| before.book(job.log())?.receipts.get(&key.id));
-            match before.or_else(|| means.cache.receipt(job.log(), &key.id)) {
-                Some(receipt) => book.borrow_receipt(&key.id, receipt),
-                None if means.look_up => ids.push((book.log_id(), key.id.as_str())),
+            let before = means.before.and_then(|before| before.book(job.log())?.receipts.get(&key));
+            match before.or_else(|| means.cache.receipt(job.log(), &key)) {
+                Some(receipt) => book.borrow_receipt(key, receipt),
+                None if means.look_up => keys.push((book.log_id(), key)),
                 None => {}
             }
         }
-        self.look_up_receipts(ids, means).await
+        self.look_up_receipts(keys, means).await
     }
 
     async fn look_up_receipts(
         &mut self,
-        mut ids: Vec<(i64, &str)>,
+        mut keys: Vec<(i64, Digest)>,
         means: &mut Means<'_>,
     ) -> Result<(), Setback> {
-        if ids.is_empty() {
+        if keys.is_empty() {
             return Ok(());
         }
-        ids.sort_unstable();
-        ids.dedup();
-        for row in means.reads.session().await?.find_receipts(&ids).await? {
+        keys.sort_unstable();
+        keys.dedup();
+        for row in means.reads.session().await?.find_receipts(&keys).await? {
             if let Some(book) = self.books.iter_mut().find(|book| book.log_id() == row.log) {
                 book.found_receipt(row)?;
             }
@@ -217,28 +217,40 @@ impl Desk {
     /// How a command ends that has a receipt.
     fn answered(&self, job: &dyn Job) -> Option<Ending> {
         let book = &self.books[*self.by_log.get(job.log())?];
-        let key = job.receipt()?;
-        let known = book.receipts.get(&key.id)?;
-        Some(match known.fingerprint == key.fingerprint {
+        let ReceiptDigest { key, fingerprint } = job.receipt()?;
+        let known = book.receipts.get(&key)?;
+        Some(match known.fingerprint == fingerprint {
             true => Ending::Replayed(known.outcome.to_string(), Position(known.position)),
             false => Ending::Conflict,
         })
     }
 
-    /// Loads the streams that jobs name, as far as they can tell now.
+    /// Loads the streams that jobs name.
     async fn load_for(&mut self, jobs: &[Box<dyn Job>], means: &mut Means<'_>) -> Result<(), Setback> {
+        let mut wanted = Vec::with_capacity(jobs.len());
+        let curious: Vec<_> = jobs.iter().filter(|job| self.want(job.as_ref(), &mut wanted)).collect();
+        self.load(wanted, means).await?;
+        // Again: knowing a binding, a work can name the ledger behind it.
         let mut wanted = Vec::new();
-        for job in jobs {
-            let Some(&book) = self.by_log.get(job.log()) else { continue };
-            // A repeated command is answered from its receipt.
-            if job.receipt().is_some_and(|key| self.books[book].receipts.contains_key(&key.id)) {
-                continue;
-            }
-            // A work that fails to name its streams asks for them when it decides, or fails there.
-            let streams = job.streams(&Known { states: &self.books[book].states }).unwrap_or_default();
-            wanted.extend(streams.into_iter().map(|stream| (book, stream)));
+        for job in curious {
+            self.want(job.as_ref(), &mut wanted);
         }
         self.load(wanted, means).await
+    }
+
+    /// Adds the streams that a job names, as far as it can tell now. Answers whether it looked at states to tell.
+    fn want(&self, job: &dyn Job, wanted: &mut Vec<(usize, StreamRef)>) -> bool {
+        let Some(&at) = self.by_log.get(job.log()) else { return false };
+        let book = &self.books[at];
+        // A repeated command is answered from its receipt.
+        if job.receipt().is_some_and(|receipt| book.receipts.contains_key(&receipt.key)) {
+            return false;
+        }
+        let known = Known::new(&book.states);
+        // A work that fails to name its streams asks for them when it decides, or fails there.
+        let streams = job.streams(&known).unwrap_or_default();
+        wanted.extend(streams.into_iter().map(|stream| (at, stream)));
+        known.was_asked()
     }
 
     /// Brings streams into their books: from the batch before, from the cache if that is current, else from the database.
@@ -260,7 +272,7 @@ impl Desk {
                 Lookup::Current(cached) => put_cached(book, stream.name, cached),
                 Lookup::Stale(Cached { versioned, number: Some(number), .. }) => {
                     let Versioned { version, state } = versioned;
-                    let base = Base { version, state: state.boxed_clone() };
+                    let base = Base { version, state: state.copy() };
                     let loading = Loading { at, stream, number, base };
                     stale.insert((at, loading.stream.name.clone()), loading);
                 }
@@ -285,7 +297,7 @@ impl Desk {
     ) -> Result<(), Setback> {
         let names: Vec<(i64, StreamName)> =
             unknown.keys().map(|(at, name)| (self.books[*at].log_id(), name.clone())).collect();
-        let mut found: HashMap<(i64, StreamName), StreamFound> = HashMap::with_capacity(names.len());
+        let mut found: Map<(i64, StreamName), StreamFound> = Map::default();
         for row in means.reads.session().await?.find_streams(&names).await? {
             found.insert((row.log, row.name.clone()), row);
         }
@@ -316,7 +328,7 @@ impl Desk {
             after: signed(loading.base.version),
         };
         let tails: Vec<_> = loading.iter().map(tail).collect();
-        let mut events: HashMap<(i64, i64), Vec<StreamEvent>> = HashMap::new();
+        let mut events: Map<(i64, i64), Vec<StreamEvent>> = Map::default();
         for event in means.reads.session().await?.tail_events(&tails).await? {
             events.entry((event.0, event.1)).or_default().push(event);
         }
@@ -390,17 +402,20 @@ impl Desk {
             return Ok(());
         }
         let mut refused = Vec::new();
-        let mut ids = Vec::new();
+        let mut keys = Vec::new();
         for (at, (job, ending)) in jobs.iter().zip(endings.iter()).enumerate().skip(first) {
             let (Ending::Refused | Ending::Fault(_)) = ending else { continue };
-            let (Some(&book), Some(key)) = (self.by_log.get(job.log()), job.receipt()) else { continue };
+            let (Some(&book), Some(ReceiptDigest { key, .. })) = (self.by_log.get(job.log()), job.receipt())
+            else {
+                continue;
+            };
             let book = &self.books[book];
-            if !book.receipts.contains_key(&key.id) {
+            if !book.receipts.contains_key(&key) {
                 refused.push(at);
-                ids.push((book.log_id(), key.id.as_str()));
+                keys.push((book.log_id(), key));
             }
         }
-        self.look_up_receipts(ids, means).await?;
+        self.look_up_receipts(keys, means).await?;
         for at in refused {
             if let Some(ending) = self.answered(jobs[at].as_ref()) {
                 endings[at] = ending;

@@ -2,33 +2,28 @@
 //!
 //! A book is thrown away when its batch fails; only [`Book::close`] lets anything out.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::{collections::hash_map::Entry, sync::Arc};
 
 use subledger_domain::{DeliveryId, LogName, StreamName, Timestamp};
 
 use super::cache::Cache;
 use crate::{
-    Effect, QueueRow, QueueState, ReceiptKey, StoreError,
+    Effect, QueueRow, QueueState, StoreError,
     chain::{self, Record},
-    fold::SNAPSHOT_EVERY,
+    fold::snapshot_every,
     rows::{
         ContentKey, EventWrite, Forgets, HeadCheck, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow,
         SealedRow, SnapshotRow, StreamWrite, Writes, signed,
     },
     store::{SHARED, place},
     vault::Vault,
-    work::{Draft, Staged, States, Versioned},
+    work::{Digest, Draft, Map, ReceiptDigest, Staged, States, Versioned},
 };
 
 /// The longest payload of one event, in bytes. Far above any real event; a longer one is a defect of the work.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 /// The longest stream name, in bytes; longer ones do not fit PostgreSQL's index pages.
 const MAX_NAME_BYTES: usize = 512;
-/// The longest command id, in bytes; see [`ReceiptKey::id`].
-const MAX_RECEIPT_ID_BYTES: usize = 300;
 
 /// Versions after which a state is weighed anew; in between, the bytes of its events are added, which is too much for states
 /// that do not grow.
@@ -47,14 +42,12 @@ pub(super) struct Stored {
     pub(super) moved: bool,
 }
 
-/// A receipt, found or made in this batch.
+/// A receipt.
 #[derive(Clone)]
 pub(super) struct Receipt {
-    pub(super) fingerprint: [u8; 32],
+    pub(super) fingerprint: Digest,
     pub(super) outcome: Arc<str>,
     pub(super) position: u64,
-    /// Whether this batch makes it.
-    fresh: bool,
 }
 
 /// What the queue effects of a batch come to for one delivery.
@@ -72,12 +65,17 @@ pub(super) struct Book {
     /// The time of all decisions and events of this batch in this log.
     pub(super) now: Timestamp,
     pub(super) states: States,
-    pub(super) stored: HashMap<StreamName, Stored>,
+    pub(super) stored: Map<StreamName, Stored>,
     /// Streams that could not be loaded, and why.
-    pub(super) broken: HashMap<StreamName, String>,
-    pub(super) receipts: HashMap<String, Receipt>,
+    pub(super) broken: Map<StreamName, String>,
+    /// Receipts, found or made.
+    pub(super) receipts: Map<Digest, Receipt>,
+    /// Those that this batch makes.
+    made: Vec<ReceiptRow>,
     events: Vec<EventWrite>,
-    queue: HashMap<DeliveryId, QueueChange>,
+    /// Room to put a record of the chain together in.
+    record: Vec<u8>,
+    queue: Map<DeliveryId, QueueChange>,
     queue_order: Vec<DeliveryId>,
     vaults: Vaults,
     /// Bytes of events and contents so far.
@@ -139,12 +137,14 @@ impl Book {
             now: now.max(head.recorded_at),
             before: head,
             after,
-            states: States::new(),
-            stored: HashMap::new(),
-            broken: HashMap::new(),
-            receipts: HashMap::new(),
+            states: States::default(),
+            stored: Map::default(),
+            broken: Map::default(),
+            receipts: Map::default(),
+            made: Vec::new(),
             events: Vec::new(),
-            queue: HashMap::new(),
+            record: Vec::new(),
+            queue: Map::default(),
             queue_order: Vec::new(),
             vaults: Vaults::default(),
             bytes: 0,
@@ -173,9 +173,9 @@ impl Book {
     pub(super) fn found_receipt(&mut self, row: ReceiptRow) -> Result<(), StoreError> {
         let position = crate::rows::unsigned(row.position)?;
         let outcome = row.outcome;
-        let receipt = Receipt { fingerprint: row.fingerprint, outcome, position, fresh: false };
+        let receipt = Receipt { fingerprint: row.fingerprint, outcome, position };
         // One that this batch makes stays: the write must find out.
-        self.receipts.entry(row.id).or_insert(receipt);
+        self.receipts.entry(row.key).or_insert(receipt);
         Ok(())
     }
 
@@ -188,8 +188,8 @@ impl Book {
     }
 
     /// Adds a receipt that the batch under way makes.
-    pub(super) fn borrow_receipt(&mut self, id: &str, receipt: &Receipt) {
-        self.receipts.insert(id.to_owned(), Receipt { fresh: false, ..receipt.clone() });
+    pub(super) fn borrow_receipt(&mut self, key: Digest, receipt: &Receipt) {
+        self.receipts.insert(key, receipt.clone());
     }
 
     /// The head as this batch leaves it.
@@ -203,17 +203,9 @@ impl Book {
         vault: &Vault,
         staged: Staged,
         cause: &Arc<str>,
-        receipt: Option<(&ReceiptKey, String)>,
+        receipt: Option<(ReceiptDigest, String)>,
     ) -> Result<(), String> {
         let drafts = staged.drafts.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
-        if let Some((key, _)) = &receipt
-            && (key.id.is_empty() || key.id.len() > MAX_RECEIPT_ID_BYTES || key.id.contains('\0'))
-        {
-            let length = key.id.len();
-            return Err(format!(
-                "a command id of {length} bytes; it needs 1 to {MAX_RECEIPT_ID_BYTES}, none of them NUL"
-            ));
-        }
         let mut sealed = Vaults::default();
         let mut queue = Vec::new();
         for effect in staged.effects {
@@ -228,12 +220,20 @@ impl Book {
             self.enqueue(effect);
         }
         self.vaults.append(sealed);
-        if let Some((key, outcome)) = receipt {
+        if let Some((ReceiptDigest { key, fingerprint }, outcome)) = receipt {
             self.bytes += outcome.len();
-            let position = self.after.position;
-            let receipt =
-                Receipt { fingerprint: key.fingerprint, outcome: outcome.into(), position, fresh: true };
-            self.receipts.insert(key.id.clone(), receipt);
+            let (log, recorded_at) = (self.before.id, self.now.micros());
+            let (position, outcome) = (self.after.position, Arc::<str>::from(outcome));
+            let row = ReceiptRow {
+                log,
+                key,
+                fingerprint,
+                outcome: Arc::clone(&outcome),
+                position: signed(position),
+                recorded_at,
+            };
+            self.made.push(row);
+            self.receipts.insert(key, Receipt { fingerprint, outcome, position });
         }
         Ok(())
     }
@@ -261,6 +261,7 @@ impl Book {
                 data: draft.data.as_bytes(),
                 cause: cause.as_bytes(),
             },
+            &mut self.record,
         );
         self.bytes += draft.data.len() + cause.len();
         self.events.push(EventWrite {
@@ -368,7 +369,7 @@ impl Book {
     /// Adds what this log needs written, and unless its head is locked, checked. The events leave the book, the rest stays for [`Self::close`].
     pub(super) fn collect(&mut self, writes: &mut Writes, locked: bool) {
         let log = self.before.id;
-        let receipts = self.receipts.values().any(|receipt| receipt.fresh);
+        let receipts = !self.made.is_empty();
         if self.events.is_empty() && receipts {
             // Receipts are checked against what others wrote through the head, so it must move for them too.
             self.after.epoch += 1;
@@ -395,6 +396,7 @@ impl Book {
             }
         }
         writes.events.append(&mut self.events);
+        let streams = writes.new_streams.len();
         for (name, stored) in self.stored.iter_mut().filter(|(_, stored)| stored.moved) {
             let (Some(number), Some(versioned)) = (stored.number, self.states.get(name)) else { continue };
             if stored.version == 0 {
@@ -403,7 +405,8 @@ impl Book {
             if versioned.version / WEIGHED_EVERY > stored.version / WEIGHED_EVERY {
                 stored.bytes = versioned.state.weight();
             }
-            if versioned.version / SNAPSHOT_EVERY > stored.version / SNAPSHOT_EVERY {
+            let every = snapshot_every(stored.bytes);
+            if versioned.version / every > stored.version / every {
                 let state = versioned.state.snapshot().ok().and_then(|json| String::from_utf8(json).ok());
                 // A state that cannot be written as JSON is only slower to load.
                 let Some(state) = state else { continue };
@@ -412,16 +415,8 @@ impl Book {
                 writes.snapshots.push(SnapshotRow { log, stream: number, version, state });
             }
         }
-        for (id, receipt) in self.receipts.iter().filter(|(_, receipt)| receipt.fresh) {
-            writes.receipts.push(ReceiptRow {
-                log,
-                id: id.clone(),
-                fingerprint: receipt.fingerprint,
-                outcome: Arc::clone(&receipt.outcome),
-                position: signed(receipt.position),
-                recorded_at: self.now.micros(),
-            });
-        }
+        writes.new_streams[streams..].sort_unstable_by_key(|stream| stream.number);
+        writes.receipts.append(&mut self.made);
         self.collect_queue(writes);
         writes.forget.append(&mut self.vaults.forget);
         writes.identities.append(&mut self.vaults.identities);
@@ -453,8 +448,8 @@ impl Book {
             let stored = self.stored.get(&name).copied().unwrap_or_default();
             cache.keep(&self.before.name, name, versioned, stored.number, stored.bytes);
         }
-        for (id, receipt) in self.receipts {
-            cache.remember(&self.before.name, id, Receipt { fresh: false, ..receipt });
+        for (key, receipt) in self.receipts {
+            cache.remember(&self.before.name, key, receipt);
         }
         cache.moved(self.after.clone());
         self.after

@@ -121,10 +121,10 @@ pub(crate) async fn stray_receipts(
     log: i64,
     position: i64,
     limit: i64,
-) -> Result<Vec<(String, i64)>, StoreError> {
+) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
     sqlx::query_as(
-        "select id, position from receipt
-         where log = $1 and (position < 0 or position > $2) order by position, id limit $3",
+        "select uuid_send(key), position from receipt
+         where log = $1 and (position < 0 or position > $2) order by position, key limit $3",
     )
     .bind(log)
     .bind(position)
@@ -154,7 +154,7 @@ pub(crate) async fn raw_events(
     limit: i64,
 ) -> Result<Vec<RawColumns>, StoreError> {
     sqlx::query_as(
-        "select e.position, e.stream, convert_to(s.name, 'UTF8'), e.version, e.kind::bigint, e.schema::bigint,
+        "select e.position, e.stream, convert_to(s.name, 'UTF8'), e.version::bigint, e.kind::bigint, e.schema::bigint,
                 e.recorded_at, convert_to(e.data, 'UTF8'), convert_to(e.cause, 'UTF8'), e.link
          from (select * from event where log = $1 and position > $2 order by position limit $3) e
          left join stream s on s.log = e.log and s.number = e.stream
@@ -168,7 +168,8 @@ pub(crate) async fn raw_events(
         .map_err(failed())
 }
 
-/// Events of a log up to a position, by stream and version, after one of them.
+/// Events of a log up to a position, by stream and version, after one of them. Stream by stream: the index on streams holds those
+/// of all logs, and one step in it passes over the others.
 pub(crate) async fn raw_events_by_stream(
     connection: &mut PgConnection,
     log: i64,
@@ -178,11 +179,15 @@ pub(crate) async fn raw_events_by_stream(
     limit: i64,
 ) -> Result<Vec<RawColumns>, StoreError> {
     sqlx::query_as(
-        "select e.position, e.stream, convert_to(s.name, 'UTF8'), e.version, e.kind::bigint, e.schema::bigint,
+        "select e.position, e.stream, convert_to(s.name, 'UTF8'), e.version::bigint, e.kind::bigint, e.schema::bigint,
                 e.recorded_at, convert_to(e.data, 'UTF8'), convert_to(e.cause, 'UTF8'), e.link
-         from (select * from event
-               where log = $1 and (stream, version) > ($2, $3) and position <= $4
-               order by stream, version limit $5) e
+         from (select e.* from (select generate_series(greatest($2, 1), (select streams from head where id = $1)) as number) n
+               cross join lateral (
+                   select * from event
+                   where log = $1 and stream = n.number
+                     and version > case n.number when $2 then $3 else -1 end and position <= $4
+                   order by version) e
+               limit $5) e
          left join stream s on s.log = e.log and s.number = e.stream
          order by e.stream, e.version",
     )

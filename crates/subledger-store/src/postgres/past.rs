@@ -46,7 +46,7 @@ pub(crate) async fn each_past_event(
     each: EachEvent<'_>,
 ) -> Result<(), StoreError> {
     let mut rows = sqlx::query_as::<_, TextColumns>(
-        "select e.position, s.name, e.version, e.kind::bigint, e.schema::bigint, e.recorded_at,
+        "select e.position, s.name, e.version::bigint, e.kind::bigint, e.schema::bigint, e.recorded_at,
                 e.data, e.cause, e.link
          from unnest($2::text[], $3::bigint[]) as w (name, after)
          join stream s on s.log = (select id from head where name = $1) and s.name = w.name
@@ -73,7 +73,7 @@ pub(crate) async fn events_back(
     limit: i64,
 ) -> Result<Vec<EventColumns>, StoreError> {
     let rows: Vec<TextColumns> = sqlx::query_as(
-        "select e.position, s.name, e.version, e.kind::bigint, e.schema::bigint, e.recorded_at,
+        "select e.position, s.name, e.version::bigint, e.kind::bigint, e.schema::bigint, e.recorded_at,
                 e.data, e.cause, e.link
          from (select * from event
                where log = (select id from head where name = $1) and position <= $2

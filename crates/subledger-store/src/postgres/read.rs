@@ -26,7 +26,7 @@ pub(crate) async fn log_events(
     limit: i64,
 ) -> Result<Vec<EventColumns>, StoreError> {
     let rows: Vec<TextColumns> = sqlx::query_as(
-        "select e.position, s.name, e.version, e.kind::bigint, e.schema::bigint, e.recorded_at,
+        "select e.position, s.name, e.version::bigint, e.kind::bigint, e.schema::bigint, e.recorded_at,
                 e.data, e.cause, e.link
          from (select * from event
                where log = (select id from head where name = $1) and position > $2
@@ -52,7 +52,7 @@ pub(crate) async fn stream_events(
     limit: i64,
 ) -> Result<Vec<EventColumns>, StoreError> {
     let rows: Vec<TextColumns> = sqlx::query_as(
-        "select e.position, s.name, e.version, e.kind::bigint, e.schema::bigint, e.recorded_at,
+        "select e.position, s.name, e.version::bigint, e.kind::bigint, e.schema::bigint, e.recorded_at,
                 e.data, e.cause, e.link
          from stream s join event e on e.log = s.log and e.stream = s.number
          where s.log = (select id from head where name = $1) and s.name = $2 and e.version > $3
@@ -105,16 +105,18 @@ pub(crate) async fn find_streams(
     Ok(rows.into_iter().map(StreamFound::from_columns).collect())
 }
 
-/// The events of these streams after their versions, stream by stream in order of version.
+/// The events of these streams after their versions, those of a stream in order of version.
 pub(crate) async fn tail_events(
     connection: &mut PgConnection,
     streams: &[StreamTail],
 ) -> Result<Vec<StreamEvent>, StoreError> {
     let rows: Vec<(i64, i64, i64, i64, i64, String)> = sqlx::query_as(
-        "select e.log::bigint, e.stream, e.version, e.kind::bigint, e.schema::bigint, e.data
+        "select e.log::bigint, e.stream, e.version::bigint, e.kind::bigint, e.schema::bigint, e.data
          from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as w (log, number, after)
-         join event e on e.log = w.log and e.stream = w.number and e.version > w.after
-         order by e.log, e.stream, e.version",
+         cross join lateral (
+             select * from event
+             where stream = w.number and log = w.log and version > w.after
+             order by version) e",
     )
     .bind(column(streams, |tail| tail.log))
     .bind(column(streams, |tail| tail.number))

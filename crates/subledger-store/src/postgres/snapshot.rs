@@ -1,28 +1,19 @@
 //! Snapshots: a shortcut for long streams.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, error::BoxDynError};
 
-use super::column;
+use super::{Columns, Composite};
 use crate::{StoreError, error::while_doing, rows::SnapshotRow};
 
-/// Keeps snapshots, each in place of the one before.
-pub(crate) async fn put_snapshots(
-    connection: &mut PgConnection,
-    snapshots: &[SnapshotRow],
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into snapshot (log, stream, version, state)
-         select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[])
-         on conflict (log, stream) do update set version = excluded.version, state = excluded.state",
-    )
-    .bind(column(snapshots, |snapshot| snapshot.log))
-    .bind(column(snapshots, |snapshot| snapshot.stream))
-    .bind(column(snapshots, |snapshot| snapshot.version))
-    .bind(column(snapshots, |snapshot| snapshot.state.as_str()))
-    .execute(connection)
-    .await
-    .map_err(while_doing("keeping snapshots"))?;
-    Ok(())
+/// Written together with the events that lead to it, each in place of the one before.
+impl Composite for SnapshotRow {
+    const TYPE: &'static str = "snapshot_row";
+    const COLUMNS: i32 = 4;
+
+    fn columns(&self, columns: Columns<'_>) -> Result<(), BoxDynError> {
+        columns.bigint(self.stream)?.bigint(self.version)?.integer(self.log)?.text(&self.state)?;
+        Ok(())
+    }
 }
 
 /// Deletes all snapshots.

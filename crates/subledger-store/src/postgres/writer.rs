@@ -1,6 +1,6 @@
 //! The connection that writes batches.
 //!
-//! A batch that only touches the log is one statement, which is its own transaction: one round trip. Others are a few
+//! A batch that only touches the log and its snapshots is one statement, which is its own transaction: one round trip. Others are a few
 //! statements in one transaction.
 
 use std::{sync::Arc, time::Duration};
@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{append, erasure, queue, snapshot, vault};
+use super::{append, erasure, queue, vault};
 use crate::{
     StoreError,
     database::{NotWritten, START_LEASE_MICROS},
@@ -98,7 +98,7 @@ impl Line {
 
     async fn try_commit(&mut self, writes: &Writes) -> Result<(), NotWritten> {
         let connection = self.connection().await?;
-        if writes.is_log_only() {
+        if writes.is_log_and_snapshots() {
             // The statement commits itself, so a connection that breaks leaves open whether it did.
             return append::write_log(connection, writes).await.map_err(|not| match not {
                 NotWritten::Failed { error, .. } => NotWritten::Failed { error, committing: true },
@@ -129,7 +129,6 @@ pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes) -> Res
             }
         };
     }
-    write_if_any!(writes.snapshots, snapshot::put_snapshots());
     write_if_any!(writes.forget.identities, erasure::forget_identities());
     write_if_any!(writes.forget.users, erasure::forget_users());
     write_if_any!(writes.forget.contents, erasure::forget_contents());
