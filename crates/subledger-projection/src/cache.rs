@@ -1,18 +1,16 @@
-//! Rows in memory: those a batch looks at, or, in a rebuild, all that fit.
+//! Rows in memory: as many as fit of those that batches look at.
 //!
-//! In a rebuild rows stay from batch to batch and are written back together, each once however often it changed. While
-//! nothing was dropped from a generation that began empty, what is not here does not exist, and nothing is read at all.
+//! Rows stay from batch to batch and are written back together, each once however often it changed. While nothing was
+//! dropped from a generation that began empty, what is not here does not exist, and nothing is read at all.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, HashSet},
     hash::{BuildHasherDefault, Hasher},
 };
 
-use serde_json::Value;
-
 use crate::{
-    sheet::{Sheet, Tuples},
-    table::{Change, Need, Row},
+    table::{Need, Row},
+    tuples::{Naming, Sheet, Tuples, Unreadable},
 };
 
 /// A fast hash for keys that are hashes themselves or were chosen by the operator: nobody gains by collisions.
@@ -59,55 +57,63 @@ struct Slot<R> {
     dirty: bool,
     /// The database holds a row with this key.
     stored: bool,
-    /// When it was last looked at, in batches.
+    /// The batch that last looked at it.
     used: u32,
 }
 
-/// The rows of one table.
+/// The rows of one table that are in memory.
 pub(crate) struct Rows<R: Row> {
     rows: HashMap<R::Key, Slot<R>, BuildHasherDefault<Quick>>,
-    wanted: BTreeSet<R::Key>,
+    wanted: HashSet<R::Key, BuildHasherDefault<Quick>>,
+    /// The keys of what is dirty, each once.
+    changed: Vec<R::Key>,
     /// What is not here does not exist.
     complete: bool,
-    /// Counts batches.
     now: u32,
 }
 
 impl<R: Row> Default for Rows<R> {
     fn default() -> Self {
-        Self { rows: HashMap::default(), wanted: BTreeSet::new(), complete: false, now: 0 }
+        Self {
+            rows: HashMap::default(),
+            wanted: HashSet::default(),
+            changed: Vec::new(),
+            complete: false,
+            now: 0,
+        }
     }
 }
 
 impl<R: Row> Rows<R> {
-    /// The row with this key will be looked at.
-    pub(crate) fn want(&mut self, key: R::Key) {
-        if !self.complete && !self.rows.contains_key(&key) {
-            self.wanted.insert(key);
-        }
-    }
-
-    /// [`Self::want`] for a key that is only copied if it has to be.
-    pub(crate) fn want_ref(&mut self, key: &R::Key) {
+    /// Notes that this row has to be looked at; it is loaded if it is not here.
+    pub(crate) fn want(&mut self, key: &R::Key) {
         if !self.complete && !self.rows.contains_key(key) {
             self.wanted.insert(key.clone());
         }
     }
 
-    /// What to load, once; nothing if no key is wanted.
-    pub(crate) fn need(&mut self) -> Option<Need> {
+    /// What to load, once; nothing if no key is wanted. If a key cannot be named yet, what is returned is of no use, and it
+    /// is to be asked again.
+    pub(crate) fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
         if self.wanted.is_empty() {
             return None;
         }
-        let wanted = std::mem::take(&mut self.wanted);
-        let keys = Value::Array(wanted.iter().map(R::columns).collect()).to_string();
+        let mut wanted: Vec<&R::Key> = self.wanted.iter().collect();
+        wanted.sort_unstable();
+        let mut keys = Tuples::default();
+        for key in wanted {
+            keys.push(R::TABLE.key_columns(), naming, |to| R::put_key(key, to));
+        }
+        if !naming.has_missing() {
+            self.wanted.clear();
+        }
         Some(Need { table: R::TABLE, keys })
     }
 
     /// Takes loaded rows in.
-    pub(crate) fn load(&mut self, stored: Vec<String>) -> Result<(), serde_json::Error> {
-        for row in stored {
-            let row: R = serde_json::from_str(&row)?;
+    pub(crate) fn load(&mut self, stored: &Tuples) -> Result<(), Unreadable> {
+        for mut row in stored.iter(R::TABLE.columns().len()) {
+            let row = R::take(&mut row)?;
             let slot = Slot { dirty: false, stored: true, used: self.now, row };
             self.rows.insert(slot.row.key(), slot);
         }
@@ -122,26 +128,47 @@ impl<R: Row> Rows<R> {
     /// The row, to change.
     pub(crate) fn edit(&mut self, key: &R::Key) -> Option<&mut R> {
         let slot = self.rows.get_mut(key)?;
-        slot.dirty = true;
+        if !slot.dirty {
+            slot.dirty = true;
+            self.changed.push(key.clone());
+        }
         slot.used = self.now;
         Some(&mut slot.row)
     }
 
-    /// A new row, or another in place of the one with its key.
-    pub(crate) fn put(&mut self, row: R) {
-        let stored = self.rows.get(&row.key()).is_some_and(|slot| slot.stored);
-        self.rows.insert(row.key(), Slot { row, dirty: true, stored, used: self.now });
+    /// The row, to change; made if there is none.
+    pub(crate) fn edit_or_make(&mut self, key: &R::Key, make: impl FnOnce() -> R) -> &mut R {
+        let slot = self.rows.entry(key.clone()).or_insert_with(|| Slot {
+            row: make(),
+            dirty: false,
+            stored: false,
+            used: 0,
+        });
+        if !slot.dirty {
+            slot.dirty = true;
+            self.changed.push(key.clone());
+        }
+        slot.used = self.now;
+        &mut slot.row
     }
 
-    /// What to write; nothing if nothing changed.
-    pub(crate) fn change(&self) -> Result<Option<Change>, serde_json::Error> {
-        let mut changed: Vec<_> = self.rows.iter().filter(|(_, slot)| slot.dirty).collect();
-        if changed.is_empty() {
-            return Ok(None);
+    /// A new row, or another in place of the one with its key.
+    pub(crate) fn put(&mut self, row: R) {
+        let key = row.key();
+        match self.rows.get_mut(&key) {
+            Some(slot) => {
+                slot.row = row;
+                slot.used = self.now;
+                if !slot.dirty {
+                    slot.dirty = true;
+                    self.changed.push(key);
+                }
+            }
+            None => {
+                self.changed.push(key.clone());
+                self.rows.insert(key, Slot { row, dirty: true, stored: false, used: self.now });
+            }
         }
-        changed.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        let rows: Vec<&R> = changed.into_iter().map(|(_, slot)| &slot.row).collect();
-        Ok(Some(Change { table: R::TABLE, rows: serde_json::to_string(&rows)? }))
     }
 }
 
@@ -153,8 +180,10 @@ pub(crate) trait Held: Send {
     fn tick(&mut self);
     /// About how many bytes the rows take.
     fn bytes(&self) -> usize;
-    /// The changed rows, in order of their key, as they go into the database; they count as written from now on.
-    fn take_changes(&mut self, log: &str, generation: i64) -> Result<Option<Sheet>, serde_json::Error>;
+    /// The changed rows, in order of their key, as they go into the database.
+    fn changes(&mut self, generation: i64, naming: &mut Naming<'_>) -> Option<Sheet>;
+    /// What was changed counts as written from now on.
+    fn settle(&mut self);
     /// Drops rows that were not looked at in the last `batches`, except changed ones. What is missing has to be looked up
     /// from now on.
     fn evict(&mut self, batches: u32);
@@ -174,20 +203,31 @@ impl<R: Row> Held for Rows<R> {
         self.rows.capacity() * (size_of::<R::Key>() + size_of::<Slot<R>>()) + self.rows.len() * R::HEAP_BYTES
     }
 
-    fn take_changes(&mut self, log: &str, generation: i64) -> Result<Option<Sheet>, serde_json::Error> {
-        let mut changed: Vec<_> = self.rows.iter_mut().filter(|(_, slot)| slot.dirty).collect();
-        if changed.is_empty() {
-            return Ok(None);
+    fn changes(&mut self, generation: i64, naming: &mut Naming<'_>) -> Option<Sheet> {
+        if self.changed.is_empty() {
+            return None;
         }
-        changed.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        let mut sheet = Sheet::new(R::TABLE);
-        for (_, slot) in changed {
-            let tuples: &mut Tuples = if slot.stored { &mut sheet.known } else { &mut sheet.fresh };
-            tuples.push(R::TABLE, log, generation, &slot.row)?;
-            slot.dirty = false;
-            slot.stored = true;
+        self.changed.sort_unstable();
+        let mut sheet = Sheet { table: R::TABLE, fresh: Tuples::default(), known: Tuples::default() };
+        for key in &self.changed {
+            let Some(slot) = self.rows.get(key) else { continue };
+            let tuples = if slot.stored { &mut sheet.known } else { &mut sheet.fresh };
+            tuples.push(R::TABLE.columns().len() + 1, naming, |to| {
+                to.int(generation);
+                R::put_key(key, to);
+                slot.row.put_rest(to);
+            });
         }
-        Ok(Some(sheet))
+        Some(sheet)
+    }
+
+    fn settle(&mut self) {
+        for key in self.changed.drain(..) {
+            if let Some(slot) = self.rows.get_mut(&key) {
+                slot.dirty = false;
+                slot.stored = true;
+            }
+        }
     }
 
     fn evict(&mut self, batches: u32) {
