@@ -13,13 +13,14 @@ use crate::{
     tuples::{Naming, Sheet, Tuples, Unreadable},
 };
 
-/// A fast hash for keys that are hashes themselves or were chosen by the operator: nobody gains by collisions.
+/// A fast hash for keys that are hashes themselves or were chosen by the operator: nobody gains by collisions. Both halves of
+/// each product are used, so that ids which differ in a few bits, wherever those are, do not fall together.
 #[derive(Default)]
 struct Quick(u64);
 
 impl Hasher for Quick {
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
+        self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -43,7 +44,8 @@ impl Hasher for Quick {
     }
 
     fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0.rotate_left(26) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
+        let product = u128::from(self.0 ^ value ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f;
+        self.0 = (product as u64) ^ (product >> 64) as u64;
     }
 
     fn write_usize(&mut self, value: usize) {
