@@ -1,11 +1,12 @@
 //! Rows in memory: as many as fit of those that batches look at.
 //!
-//! Rows stay from batch to batch and are written back together, each once however often it changed. While nothing was
-//! dropped from a generation that began empty, what is not here does not exist, and nothing is read at all.
+//! Rows stay from batch to batch and are written back together, each once however often it changed. Of a generation that
+//! began empty it is known which rows exist: those that are here, and those that were dropped from here, of which a hash
+//! of the key is kept. So a new row costs no look at the database, however many there are.
 
 use std::{
     collections::{HashMap, HashSet},
-    hash::{BuildHasherDefault, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
 };
 
 use crate::{
@@ -63,14 +64,37 @@ struct Slot<R> {
     used: u32,
 }
 
+/// What there may be in the database that is not in memory.
+enum Elsewhere {
+    /// Rows with these hashes of keys, and possibly others with the same.
+    Dropped(HashSet<u64, BuildHasherDefault<Quick>>),
+    /// Anything.
+    Unknown,
+}
+
+impl Elsewhere {
+    fn may_have<K: Hash>(&self, key: &K) -> bool {
+        match self {
+            Self::Dropped(hashes) => !hashes.is_empty() && hashes.contains(&hash_of(key)),
+            Self::Unknown => true,
+        }
+    }
+}
+
+fn hash_of<K: Hash>(key: &K) -> u64 {
+    BuildHasherDefault::<Quick>::default().hash_one(key)
+}
+
+/// Of that many dropped rows a hash is kept; with more, the rest of the build looks keys up.
+const DROPPED: usize = 8 << 20;
+
 /// The rows of one table that are in memory.
 pub(crate) struct Rows<R: Row> {
     rows: HashMap<R::Key, Slot<R>, BuildHasherDefault<Quick>>,
     wanted: HashSet<R::Key, BuildHasherDefault<Quick>>,
     /// The keys of what is dirty, each once.
     changed: Vec<R::Key>,
-    /// What is not here does not exist.
-    complete: bool,
+    elsewhere: Elsewhere,
     now: u32,
 }
 
@@ -80,7 +104,7 @@ impl<R: Row> Default for Rows<R> {
             rows: HashMap::default(),
             wanted: HashSet::default(),
             changed: Vec::new(),
-            complete: false,
+            elsewhere: Elsewhere::Unknown,
             now: 0,
         }
     }
@@ -89,7 +113,7 @@ impl<R: Row> Default for Rows<R> {
 impl<R: Row> Rows<R> {
     /// Notes that this row has to be looked at; it is loaded if it is not here.
     pub(crate) fn want(&mut self, key: &R::Key) {
-        if !self.complete && !self.rows.contains_key(key) {
+        if !self.rows.contains_key(key) && self.elsewhere.may_have(key) {
             self.wanted.insert(key.clone());
         }
     }
@@ -176,8 +200,8 @@ impl<R: Row> Rows<R> {
 
 /// The rows of a table, whatever they are.
 pub(crate) trait Held: Send {
-    /// From now on, what is not here does not exist (the generation is empty), or has to be looked up.
-    fn set_complete(&mut self, complete: bool);
+    /// The generation is empty: what is not here does not exist.
+    fn begin_empty(&mut self);
     /// Another batch begins.
     fn tick(&mut self);
     /// About how many bytes the rows take.
@@ -186,14 +210,13 @@ pub(crate) trait Held: Send {
     fn changes(&mut self, generation: i64, naming: &mut Naming<'_>) -> Option<Sheet>;
     /// What was changed counts as written from now on.
     fn settle(&mut self);
-    /// Drops rows that were not looked at in the last `batches`, except changed ones. What is missing has to be looked up
-    /// from now on.
+    /// Drops rows that were not looked at in the last `batches`, except changed ones.
     fn evict(&mut self, batches: u32);
 }
 
 impl<R: Row> Held for Rows<R> {
-    fn set_complete(&mut self, complete: bool) {
-        self.complete = complete;
+    fn begin_empty(&mut self) {
+        self.elsewhere = Elsewhere::Dropped(HashSet::default());
     }
 
     fn tick(&mut self) {
@@ -202,7 +225,8 @@ impl<R: Row> Held for Rows<R> {
 
     fn bytes(&self) -> usize {
         // The bucket, the key's and the row's texts.
-        self.rows.capacity() * (size_of::<R::Key>() + size_of::<Slot<R>>()) + self.rows.len() * R::HEAP_BYTES
+        let rows = self.rows.capacity() * (size_of::<R::Key>() + size_of::<Slot<R>>());
+        rows + self.rows.len() * R::HEAP_BYTES
     }
 
     fn changes(&mut self, generation: i64, naming: &mut Naming<'_>) -> Option<Sheet> {
@@ -234,8 +258,15 @@ impl<R: Row> Held for Rows<R> {
 
     fn evict(&mut self, batches: u32) {
         let now = self.now;
-        self.rows.retain(|_, slot| slot.dirty || now.wrapping_sub(slot.used) < batches);
+        let keep = |slot: &Slot<R>| slot.dirty || now.wrapping_sub(slot.used) < batches;
+        if let Elsewhere::Dropped(hashes) = &mut self.elsewhere {
+            let dropped = self.rows.iter().filter(|(_, slot)| !keep(slot));
+            hashes.extend(dropped.map(|(key, _)| hash_of(key)));
+            if hashes.len() > DROPPED {
+                self.elsewhere = Elsewhere::Unknown;
+            }
+        }
+        self.rows.retain(|_, slot| keep(slot));
         self.rows.shrink_to_fit();
-        self.complete = false;
     }
 }

@@ -64,8 +64,9 @@ impl Desk {
     pub(crate) fn new(hand: Hand, generations: impl IntoIterator<Item = Checkpoint>) -> Self {
         let part = |at: Checkpoint| {
             let mut model = model(at.projection);
-            let begins = at.position == Position(0);
-            model.tables().into_iter().for_each(|table| table.set_complete(begins));
+            if at.position == Position(0) {
+                model.tables().into_iter().for_each(|table| table.begin_empty());
+            }
             Part { until: Position(u64::MAX), model, at }
         };
         Self { parts: generations.into_iter().map(part).collect(), terms: Terms::default(), hand }

@@ -136,9 +136,11 @@ pub(crate) async fn load(
     let key = &table.columns()[..table.key_columns()];
     let kinds = kinds(key);
     let names: Vec<&str> = key.iter().map(|column| column.name).collect();
-    let equal: Vec<String> = names.iter().map(|name| format!("t.{name} = k.{name}")).collect();
+    let equal: Vec<String> = names.iter().map(|name| format!("r.{name} = k.{name}")).collect();
+    // The limit keeps the planner, who does not know how many keys come, from reading the whole table.
     let statement = format!(
-        "select {} from unnest({}) as k ({}) join {} t on t.generation = $1 and {}",
+        "select {} from unnest({}) as k ({}) cross join lateral (
+             select * from {} r where r.generation = $1 and {} limit 1) t",
         table.list("t"),
         places(&kinds, 2),
         names.join(", "),

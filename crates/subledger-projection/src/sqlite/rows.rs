@@ -29,10 +29,11 @@ pub(crate) fn open(database: &SqliteDatabase) -> Result<Connection, StoreError> 
     let connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Checkpoints are small and many: a large one holds up whoever waits for rows, and commands for the disk.
     connection
         .execute_batch(
             "pragma synchronous = normal; pragma temp_store = memory; pragma cache_size = -32768;
-             pragma wal_autocheckpoint = 16384",
+             pragma wal_autocheckpoint = 1024",
         )
         .map_err(failed)?;
     Ok(connection)

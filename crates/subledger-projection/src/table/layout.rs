@@ -74,6 +74,8 @@ layout!(
 );
 
 impl Row for LedgerBook {
+    // The aggregate's lists, and those of the places of its lots.
+    const HEAP_BYTES: usize = 500;
     type Key = (TemplateId, SubjectId);
     const TABLE: Table = Table::Ledgers;
 
