@@ -102,7 +102,7 @@ create table ledgers (
     subject bytea not null,
     state bytea,
     primary key (generation, template, subject)
-) with (fillfactor = 85);
+) with (fillfactor = 70);
 
 -- Every grant ever recorded and where it is. state: 0 open, 1 reserved, 2 in_doubt, 3 consumed, 4 void. evidence_source:
 -- 0 integrator, 1 client_report, 2 wechat_push, 3 wechat_answer, 4 import, 5 operator, 6 policy. word: null for the usual
@@ -121,7 +121,7 @@ create table ledger_lots (
     delivery bytea,
     doubted_by bytea,
     primary key (generation, template, subject, lot)
-) with (fillfactor = 85);
+) with (fillfactor = 70);
 
 -- Messages. The ten counts (null is none) and the recipients not planned yet add up to targeted. kind as of templates.
 create table messages (
@@ -147,7 +147,7 @@ create table messages (
     kind smallint not null,
     id bytea not null,
     primary key (generation, id)
-) with (fillfactor = 85);
+) with (fillfactor = 70);
 create index messages_by_position on messages (generation, position);
 
 -- One message to one recipient. state: 0 queued, 1 started, 2 in_doubt, 3 sent, 4 refused, 5 failed, 6 expired,
@@ -176,7 +176,7 @@ create table deliveries (
     wechat_msgid text collate "C",
     settled_by text collate "C",
     primary key (generation, message, idx)
-) with (fillfactor = 85);
+) with (fillfactor = 70);
 create index deliveries_by_subject on deliveries (generation, subject, planned_position) where subject is not null;
 create index deliveries_in_doubt on deliveries (generation, in_doubt_at) where in_doubt_at is not null;
 
