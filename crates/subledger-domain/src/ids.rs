@@ -3,7 +3,7 @@
 //! [`Openid`] and [`UserId`] are personal data: they never appear in an event. What stands in the log is a
 //! [`SubjectId`] or [`UserRef`], a keyed hash made by the identity vault of the store.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -45,7 +45,7 @@ macro_rules! text_id {
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The shortest length in characters.
@@ -69,7 +69,7 @@ macro_rules! text_id {
                 if !($min..=$max).contains(&length) || !text.chars().all(allowed) || reserved {
                     return Err(IdError::new($what, $rule, text));
                 }
-                Ok(Self(text.to_owned()))
+                Ok(Self(Arc::from(text)))
             }
         }
 
@@ -83,7 +83,7 @@ macro_rules! text_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0
+                id.0.as_ref().to_owned()
             }
         }
     };

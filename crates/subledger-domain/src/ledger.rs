@@ -26,7 +26,7 @@ pub use event::{
     LedgerEvent, Opened, Postponed, Rejected, ReleaseReason, Released, Reserved, SettledLate, Started,
     Suspended,
 };
-pub use state::{Funding, Ledger, Lot, Outstanding, Phase, Suspension, Totals};
+pub use state::{Funding, Ledger, LedgerParts, Lot, Outstanding, Phase, Suspension, Totals};
 
 /// The most open grants one ledger may hold. Users tap a few times a day; ten thousand is a fault of the caller.
 pub const MAX_OPEN_LOTS: usize = 10_000;

@@ -1,17 +1,23 @@
-//! Applies a batch of events to generations of projections: read, fold, write if nobody else was quicker.
+//! Applies a batch of events to generations of projections, whatever is in it: an event that cannot be applied, or a value
+//! that the database refuses, stops its projection there and no other.
 //!
-//! Rows and checkpoints are read in one snapshot and written in one transaction that also compares the checkpoints. So
-//! whoever loses a race changes nothing and learns where things stand; holding no lock while it folds, it never makes the
-//! writer of the log wait for more than the write itself.
+//! Rows are read, folded and written in one transaction with the checkpoints, which are compared. So whoever loses a race
+//! changes nothing and learns where things stand; holding no lock while it folds, it never makes the writer of the log
+//! wait for more than the write itself. The usual way is the runner's desk, which keeps its rows in memory; this is how
+//! it goes on where a desk got stuck.
 
-use subledger_domain::{LogName, kind_by_number};
+use std::sync::Arc;
+
+use subledger_domain::kind_by_number;
 use subledger_store::{Position, Recorded, Store, StoreError};
 
 use crate::{
     ProjectionName,
     checkpoint::{self, Checkpoint, Pause},
-    database::{Snapshot, Step, is_refusal_of_data, of_table, write},
-    fold::{Model, Poison, model},
+    database::is_refusal_of_data,
+    desk::{Desk, Flush, Stuck, Trouble},
+    hand::Hand,
+    tuples::Unreadable,
 };
 
 /// What became of a batch.
@@ -23,28 +29,45 @@ pub(crate) enum Applied {
     Displaced,
 }
 
-struct Folded {
-    to: Checkpoint,
-    steps: Vec<Step>,
-}
-
 /// Applies `events` (dense, in order) to each of the targets, as far as they come after its checkpoint.
 pub(crate) async fn apply(
     store: &Store,
-    log: &LogName,
+    hand: &Hand,
+    targets: Vec<Checkpoint>,
+    events: Arc<Vec<Recorded>>,
+) -> Result<Applied, StoreError> {
+    let (store, hand) = (store.clone(), hand.clone());
+    blocking(move || apply_now(&store, &hand, &targets, &events)).await?
+}
+
+/// Runs on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StoreError::Corrupt("the work on read models was cancelled".to_owned())),
+    }
+}
+
+/// [`apply`] for a thread that may block.
+pub(crate) fn apply_now(
+    store: &Store,
+    hand: &Hand,
     targets: &[Checkpoint],
     events: &[Recorded],
 ) -> Result<Applied, StoreError> {
-    match try_apply(store, log, targets, events).await {
-        Err(error) if is_refusal_of_data(&error) => isolate(store, log, targets, events, &error).await,
+    match try_apply(store, hand, targets, events) {
+        Err(error) if is_refusal_of_data(&error) => isolate(store, hand, targets, events, &error),
         result => result,
     }
 }
 
 /// The database refused a value. Finds the one event of the one projection it comes from and stops that projection there.
-async fn isolate(
+fn isolate(
     store: &Store,
-    log: &LogName,
+    hand: &Hand,
     targets: &[Checkpoint],
     events: &[Recorded],
     refusal: &StoreError,
@@ -53,13 +76,18 @@ async fn isolate(
         let rest = after(events, target.position);
         return match rest {
             [] => Ok(Applied::Moved(targets.to_vec())),
-            [poison] => stop(store, log, target, poison, with_causes(refusal)).await,
-            _ => Box::pin(apply(store, log, targets, &rest[..rest.len().div_ceil(2)])).await,
+            [poison] => {
+                let pause = Some(pause_at(poison, with_causes(refusal)));
+                let to = Checkpoint { pause, ..target.clone() };
+                let step = checkpoint::advance(target, &to, store.clock().now());
+                Ok(if hand.write(&[], &[step])? { Applied::Moved(vec![to]) } else { Applied::Displaced })
+            }
+            _ => apply_now(store, hand, targets, &rest[..rest.len().div_ceil(2)]),
         };
     }
     let mut moved = Vec::with_capacity(targets.len());
     for target in targets {
-        match Box::pin(apply(store, log, std::slice::from_ref(target), events)).await? {
+        match apply_now(store, hand, std::slice::from_ref(target), events)? {
             Applied::Moved(checkpoints) => moved.extend(checkpoints),
             Applied::Displaced => return Ok(Applied::Displaced),
         }
@@ -67,53 +95,30 @@ async fn isolate(
     Ok(Applied::Moved(moved))
 }
 
-async fn stop(
+fn try_apply(
     store: &Store,
-    log: &LogName,
-    target: &Checkpoint,
-    event: &Recorded,
-    error: String,
-) -> Result<Applied, StoreError> {
-    let to = Checkpoint { pause: Some(pause_at(event, error)), ..target.clone() };
-    let steps = [checkpoint::advance(log, target, &to, store.clock().now())];
-    match write(store, "pausing a projection", &steps).await? {
-        Some(_) => Ok(Applied::Moved(vec![to])),
-        None => Ok(Applied::Displaced),
-    }
-}
-
-async fn try_apply(
-    store: &Store,
-    log: &LogName,
+    hand: &Hand,
     targets: &[Checkpoint],
     events: &[Recorded],
 ) -> Result<Applied, StoreError> {
-    let mut snapshot = Snapshot::take(store, "reading rows of projections").await?;
-    let mut folded = Vec::with_capacity(targets.len());
+    let (mut sheets, mut steps) = (Vec::new(), Vec::new());
+    let mut moved = Vec::with_capacity(targets.len());
     for target in targets {
-        let stands = checkpoint::one_in(&mut snapshot, log, target.projection, target.generation).await?;
-        if stands.is_none_or(|stands| stands.position != target.position) {
-            return Ok(Applied::Displaced);
+        let (flush, to) = fold(hand, target, after(events, target.position))?;
+        if to != *target {
+            sheets.extend(flush.into_iter().flat_map(|flush| flush.sheets));
+            steps.push(checkpoint::advance(target, &to, store.clock().now()));
         }
-        folded.push(fold(store, log, &mut snapshot, target, after(events, target.position)).await?);
+        moved.push(to);
     }
-    drop(snapshot);
-    let mut steps = Vec::new();
-    let mut moved = Vec::with_capacity(folded.len());
-    for (target, one) in targets.iter().zip(folded) {
-        if one.to != *target {
-            steps.extend(one.steps);
-        }
-        moved.push(one.to);
-    }
-    if !steps.is_empty() && write(store, "writing rows of projections", &steps).await?.is_none() {
+    if !steps.is_empty() && !hand.write(&sheets, &steps)? {
         return Ok(Applied::Displaced);
     }
     Ok(Applied::Moved(moved))
 }
 
 /// The events that come next after a position; none if they begin later.
-fn after(events: &[Recorded], position: Position) -> &[Recorded] {
+pub(crate) fn after(events: &[Recorded], position: Position) -> &[Recorded] {
     let from = events.partition_point(|event| event.position <= position);
     match &events[from..] {
         [next, ..] if next.position.0 != position.0 + 1 => &[],
@@ -122,20 +127,19 @@ fn after(events: &[Recorded], position: Position) -> &[Recorded] {
 }
 
 /// Folds events until the end or until one that cannot be applied.
-async fn fold(
-    store: &Store,
-    log: &LogName,
-    snapshot: &mut Snapshot,
+fn fold(
+    hand: &Hand,
     target: &Checkpoint,
     events: &[Recorded],
-) -> Result<Folded, StoreError> {
+) -> Result<(Option<Flush>, Checkpoint), StoreError> {
     let mut events = events;
     let mut pause: Option<Pause> = None;
-    let model = loop {
-        match build(log, snapshot, target, events).await? {
-            Ok(model) => break model,
-            // What was folded before the poison is lost with the model; fold again without it.
-            Err(poison) => {
+    let flush = loop {
+        match build(hand, target, events) {
+            Ok(flush) => break flush,
+            Err(Trouble::Store(error)) => return Err(error),
+            // What was folded before the poison is lost with the desk; fold again without it.
+            Err(Trouble::Stuck(Stuck { poison, .. })) => {
                 let sound = events.partition_point(|event| event.position < poison.position);
                 pause = events.get(sound).map(|event| pause_at(event, with_causes(&poison.error)));
                 events = &events[..sound];
@@ -146,37 +150,25 @@ async fn fold(
     if events.is_empty() && pause.is_none() {
         pause.clone_from(&target.pause);
     }
-    let passed = events.iter().filter(|event| kind_by_number(event.kind).is_none()).count() as u64;
-    let to = Checkpoint { position, pause, unknown: target.unknown + passed, ..target.clone() };
-    let mut steps = vec![checkpoint::advance(log, target, &to, store.clock().now())];
-    for change in model.changes().map_err(|error| unreadable(target.projection, &error))? {
-        let params = vec![log.as_str().into(), target.generation.into(), change.rows.into()];
-        steps.push(Step::new(of_table(change.table, |sql| sql.upsert), params));
-    }
-    Ok(Folded { to, steps })
+    let unknown = target.unknown + unknown(events).len() as u64;
+    let to = Checkpoint { position, pause, unknown, ..target.clone() };
+    Ok((flush, to))
 }
 
-async fn build(
-    log: &LogName,
-    snapshot: &mut Snapshot,
-    target: &Checkpoint,
-    events: &[Recorded],
-) -> Result<Result<Box<dyn Model>, Poison>, StoreError> {
-    let mut model = model(target.projection);
+fn build(hand: &Hand, target: &Checkpoint, events: &[Recorded]) -> Result<Option<Flush>, Trouble> {
+    let mut desk = Desk::new(hand.clone(), [target.clone()]);
     for event in events {
-        if let Err(error) = model.take(&event.into()) {
-            return Ok(Err(Poison { position: event.position, error }));
-        }
+        desk.take(&event.into()).map_err(Trouble::Stuck)?;
     }
-    while let Some(need) = model.need() {
-        let params = [log.as_str().into(), target.generation.into(), need.keys.into()];
-        let rows: Vec<(String,)> = snapshot
-            .rows("reading rows of projections", of_table(need.table, |sql| sql.load), &params)
-            .await?;
-        let rows = rows.into_iter().map(|(row,)| row).collect();
-        model.load(need.table, rows).map_err(|error| unreadable(target.projection, &error))?;
-    }
-    Ok(model.fold().map(|()| model))
+    desk.fold(|| Ok::<(), Trouble>(()))?;
+    let reached = events.last().map_or(target.position, |event| event.position);
+    Ok(desk.changes(reached, &[])?)
+}
+
+/// The events that are of a kind that this version does not know.
+pub(crate) fn unknown(events: &[Recorded]) -> Vec<Position> {
+    let unknown = events.iter().filter(|event| kind_by_number(event.kind).is_none());
+    unknown.map(|event| event.position).collect()
 }
 
 fn pause_at(event: &Recorded, error: String) -> Pause {
@@ -195,6 +187,6 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Rows that are not what this version writes: tampered with, or left by another version. A rebuild cures it.
-pub(crate) fn unreadable(projection: ProjectionName, error: &serde_json::Error) -> StoreError {
+pub(crate) fn unreadable(projection: ProjectionName, error: &Unreadable) -> StoreError {
     StoreError::Corrupt(format!("rows of projection {projection} cannot be read; rebuild it: {error}"))
 }

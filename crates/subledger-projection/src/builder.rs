@@ -1,25 +1,28 @@
 //! Building generations of all projections of a log from one reading of it.
 //!
-//! Three hands work at the same time: the scan reads, a thread folds, this task writes. Events are decoded once for all
+//! Three hands work at the same time: the scan reads, one thread folds, another writes. Events are decoded once for all
 //! folds. Rows stay in memory from batch to batch and are written back together with the checkpoints they belong to, so a
 //! build that is interrupted goes on from its last checkpoint. What is kept in memory is bounded: past the bound, rows that
 //! were not looked at lately are dropped and read again when they are needed.
 
 mod folding;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use subledger_domain::LogName;
 use subledger_store::{Position, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 
-use self::folding::{Flush, Folding};
+use self::folding::Folding;
 use crate::{
     ProjectionError, ProjectionName,
     batch::{self, Applied},
-    bulk::Writer,
     checkpoint::{self, Checkpoint},
-    fold::{Model, model},
+    desk::{Desk, Flush},
+    hand::Hand,
 };
 
 /// Events read and folded at a time.
@@ -58,22 +61,14 @@ impl Default for RebuildLimits {
     }
 }
 
-/// One projection of the build.
-pub(crate) struct Part {
-    /// Where its rows in memory stand; never ahead of what is on its way to the database.
-    pub(crate) at: Checkpoint,
-    /// Where it is to end.
-    until: Position,
-    model: Box<dyn Model>,
-}
-
 /// A build under way.
 pub(crate) struct Builder<'a> {
     store: &'a Store,
     log: &'a LogName,
     limits: RebuildLimits,
-    parts: Vec<Part>,
-    writer: Writer,
+    hand: Hand,
+    /// None while it folds, and after a panic there.
+    desk: Option<Desk>,
     begun: Instant,
     /// Events saved since it began.
     saved: u64,
@@ -81,36 +76,26 @@ pub(crate) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// A build of these generations, each from where it stands.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         store: &'a Store,
         log: &'a LogName,
         limits: RebuildLimits,
         generations: Vec<Checkpoint>,
     ) -> Result<Self, StoreError> {
-        let part = |at: Checkpoint| {
-            let mut model = model(at.projection);
-            let begins = at.position == Position(0);
-            model.tables().into_iter().for_each(|table| table.set_complete(begins));
-            Part { until: at.position, model, at }
-        };
-        let writer = Writer::open(store).await?;
-        let parts = generations.into_iter().map(part).collect();
-        Ok(Self { store, log, limits, parts, writer, begun: Instant::now(), saved: 0 })
+        let hand = Hand::open(store)?;
+        let desk = Some(Desk::new(hand.clone(), generations));
+        Ok(Self { store, log, limits, hand, desk, begun: Instant::now(), saved: 0 })
     }
 
     /// The generations and where they stand.
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Checkpoint> {
-        self.parts.iter().map(|part| &part.at)
+        self.desk.iter().flat_map(|desk| &desk.parts).map(|part| &part.at)
     }
 
     /// This generation is finished with.
     pub(crate) fn remove(&mut self, projection: ProjectionName) {
-        self.parts.retain(|part| part.at.projection != projection);
-    }
-
-    /// Closes the connection. Dropping it does too, less politely.
-    pub(crate) async fn close(self) {
-        self.writer.close().await;
+        let desks = self.desk.iter_mut();
+        desks.for_each(|desk| desk.parts.retain(|part| part.at.projection != projection));
     }
 
     /// Applies the log to every generation up to `until` of it. `fence` is asked before each write whether to go on.
@@ -120,23 +105,29 @@ impl<'a> Builder<'a> {
         fence: impl Fn() -> bool,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<(), ProjectionError> {
-        for part in &mut self.parts {
+        let Some(mut desk) = self.desk.take() else {
+            return Err(StoreError::Corrupt("the build was lost".to_owned()).into());
+        };
+        for part in &mut desk.parts {
             part.until = until(part.at.projection);
         }
-        let unfinished = || self.parts.iter().filter(|part| part.at.position < part.until);
+        let totals: Vec<Position> = desk.parts.iter().map(|part| part.until).collect();
+        let unfinished = || desk.parts.iter().filter(|part| part.at.position < part.until);
         let span =
             (unfinished().map(|part| part.at.position).min(), unfinished().map(|part| part.until).max());
-        let mut saved: Vec<Checkpoint> = self.generations().cloned().collect();
-        self.tell(&saved, progress);
-        let (Some(from), Some(to)) = span else { return Ok(()) };
+        let mut saved: Vec<Checkpoint> = desk.parts.iter().map(|part| part.at.clone()).collect();
+        self.tell(&saved, &totals, progress);
+        let (Some(from), Some(to)) = span else {
+            self.desk = Some(desk);
+            return Ok(());
+        };
         let scan = self.store.scan(self.log, from, to, BATCH).await?;
         let (sender, mut flushes) = mpsc::channel(1);
         let written = watch::Sender::new(0);
         let folding = Folding {
-            store: self.store.clone(),
             log: self.log.clone(),
             limits: self.limits,
-            parts: std::mem::take(&mut self.parts),
+            desk,
             sender,
             sent: 0,
             written: written.subscribe(),
@@ -151,13 +142,13 @@ impl<'a> Builder<'a> {
                 break;
             }
             written.send_modify(|count| *count += 1);
-            self.tell(&saved, progress);
+            self.tell(&saved, &totals, progress);
         }
         // A folding that still wants to hand something over learns that nobody listens.
         drop((flushes, written));
         let folded = match folding.await {
-            Ok((parts, folded)) => {
-                self.parts = parts;
+            Ok((desk, folded)) => {
+                self.desk = Some(desk);
                 folded
             }
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -185,9 +176,9 @@ impl<'a> Builder<'a> {
             return Err(displaced(first));
         }
         let now = self.store.clock().now();
-        let moves =
-            flush.moves.iter().map(|(from, to)| checkpoint::advance(self.log, from, to, now)).collect();
-        if !self.writer.write(flush.sheets, moves).await? {
+        let moves: Vec<_> = flush.moves.iter().map(|(from, to)| checkpoint::advance(from, to, now)).collect();
+        let (hand, sheets) = (self.hand.clone(), flush.sheets);
+        if !batch::blocking(move || hand.write(&sheets, &moves)).await?? {
             return Err(displaced(first));
         }
         let before = saved.iter().map(|one| one.position).max().unwrap_or(from);
@@ -201,12 +192,10 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn tell(&self, saved: &[Checkpoint], progress: &mut (impl FnMut(Progress) + Send)) {
+    fn tell(&self, saved: &[Checkpoint], totals: &[Position], progress: &mut (impl FnMut(Progress) + Send)) {
         let seconds = self.begun.elapsed().as_secs_f64();
         let rate = if self.saved > 0 && seconds > 0.0 { self.saved as f64 / seconds } else { 0.0 };
-        for one in saved {
-            let until = self.parts.iter().find(|part| part.at.projection == one.projection);
-            let total = until.map_or(one.position, |part| part.until);
+        for (one, total) in saved.iter().zip(totals.iter().copied()) {
             let left = total.0.saturating_sub(one.position.0) as f64;
             progress(Progress {
                 log: self.log.clone(),
@@ -229,14 +218,14 @@ impl<'a> Builder<'a> {
             while left > 0 {
                 let events = self.store.read_log(self.log, at.position, STEP).await.ok()?;
                 left = left.saturating_sub(events.len() as u64);
-                let applied =
-                    batch::apply(self.store, self.log, std::slice::from_ref(&at), &events).await.ok()?;
+                let ended = events.is_empty();
+                let applied = batch::apply(self.store, &self.hand, vec![at], Arc::new(events)).await.ok()?;
                 let Applied::Moved(mut moved) = applied else { return None };
                 at = moved.pop()?;
                 if let Some(pause) = at.pause {
                     return Some(ProjectionError::poison(self.log, one.projection, pause));
                 }
-                if events.is_empty() {
+                if ended {
                     break;
                 }
             }

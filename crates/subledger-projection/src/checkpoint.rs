@@ -1,7 +1,7 @@
 //! How far a generation of a projection has come, and the steps that move it.
 //!
-//! A generation is one complete set of rows of a projection. One is live; a rebuild or a verification has its own beside
-//! it. Generations are small numbers that are used again once their rows are gone.
+//! A generation is one complete set of rows of a projection of a log. One is live; a rebuild or a verification has its own
+//! beside it. Its number is its own in the whole database and is never used again.
 
 use serde::{Deserialize, Serialize};
 use subledger_domain::{LogName, Timestamp};
@@ -9,7 +9,7 @@ use subledger_store::{Position, Store, StoreError};
 
 use crate::{
     ProjectionName,
-    database::{Param, Snapshot, Statement, Step, ask, int, of_table, statement, write},
+    database::{Param, Snapshot, Step, ask, int, number, statement, write},
     table::Table,
 };
 
@@ -109,7 +109,8 @@ pub(crate) async fn one_in(
     projection: ProjectionName,
     generation: i64,
 ) -> Result<Option<Checkpoint>, StoreError> {
-    let params = key(log, projection, generation);
+    let params = [generation.into()];
+    let _ = projection;
     let rows = snapshot.rows("reading a checkpoint", statement!(checkpoints::ONE), &params).await?;
     Ok(known(log, rows)?.pop())
 }
@@ -141,14 +142,9 @@ fn positive(log: &LogName, projection: ProjectionName, value: i64) -> Result<Pos
     })
 }
 
-fn key(log: &LogName, projection: ProjectionName, generation: i64) -> Vec<Param> {
-    vec![log.as_str().into(), projection.as_str().into(), generation.into()]
-}
-
 /// The step that moves a checkpoint, and takes the transaction back if somebody else moved it first.
-pub(crate) fn advance(log: &LogName, from: &Checkpoint, to: &Checkpoint, now: Timestamp) -> Step {
-    let mut params = key(log, from.projection, from.generation);
-    params.push(int(from.position.0).into());
+pub(crate) fn advance(from: &Checkpoint, to: &Checkpoint, now: Timestamp) -> Step {
+    let mut params = vec![from.generation.into(), int(from.position.0).into()];
     params.push(int(to.position.0).into());
     params.push(Param::MaybeInt(to.pause.as_ref().map(|pause| int(pause.position.0))));
     let text = |of: fn(&Pause) -> &String| Param::MaybeText(to.pause.as_ref().map(of).cloned());
@@ -169,20 +165,15 @@ pub(crate) async fn begin(
         Purpose::Rebuild => "rebuild",
         Purpose::Verify => "verify",
     };
-    loop {
-        let params = [log.as_str().into(), projection.as_str().into()];
-        let taken: Vec<(i64,)> =
-            ask(store, "choosing a generation", statement!(checkpoints::GENERATIONS), &params).await?;
-        let free = (1..).find(|n| !taken.contains(&(*n,))).unwrap_or(1);
-        let mut params = key(log, projection, free);
-        params.push(purpose.into());
-        params.push(store.clock().now().micros().into());
-        params.push(projection.schema().into());
-        let steps = [Step::guard(statement!(checkpoints::BEGIN), params)];
-        if write(store, "beginning a generation", &steps).await?.is_some() {
-            return Ok(Checkpoint::empty(projection, free));
-        }
-    }
+    let params = [
+        log.as_str().into(),
+        projection.as_str().into(),
+        purpose.into(),
+        store.clock().now().micros().into(),
+        projection.schema().into(),
+    ];
+    let generation = number(store, "beginning a generation", statement!(checkpoints::BEGIN), &params).await?;
+    Ok(Checkpoint::empty(projection, generation))
 }
 
 /// The furthest generation that a rebuild left unfinished and that this version can go on with; every other unfinished one
@@ -203,7 +194,7 @@ pub(crate) async fn resume(
         if usable && found.is_none() {
             found = Some(Checkpoint { position, ..Checkpoint::empty(projection, generation) });
         } else {
-            give_up(store, log, &Checkpoint::empty(projection, generation)).await?;
+            give_up(store, &Checkpoint::empty(projection, generation)).await?;
         }
     }
     Ok(found)
@@ -228,19 +219,19 @@ pub(crate) async fn hold_live(
 
 /// Makes a rebuilt generation the live one, unless the live one is further. The old one is left to be dropped.
 pub(crate) async fn swap(store: &Store, log: &LogName, built: &Checkpoint) -> Result<bool, StoreError> {
-    let params = key(log, built.projection, built.generation);
+    let demote = vec![log.as_str().into(), built.projection.as_str().into(), built.generation.into()];
     let steps = [
-        Step::guard(statement!(checkpoints::DEMOTE), params.clone()),
-        Step::guard(statement!(checkpoints::PROMOTE), params),
+        Step::guard(statement!(checkpoints::DEMOTE), demote),
+        Step::guard(statement!(checkpoints::PROMOTE), vec![built.generation.into()]),
     ];
     Ok(write(store, "swapping generations", &steps).await?.is_some())
 }
 
 /// Gives a generation under construction up and drops its rows.
-pub(crate) async fn give_up(store: &Store, log: &LogName, built: &Checkpoint) -> Result<(), StoreError> {
-    let params = key(log, built.projection, built.generation);
-    write(store, "giving a generation up", &[Step::new(statement!(checkpoints::GIVE_UP), params)]).await?;
-    drop_rows(store, log, built.projection, built.generation).await
+pub(crate) async fn give_up(store: &Store, built: &Checkpoint) -> Result<(), StoreError> {
+    let steps = [Step::new(statement!(checkpoints::GIVE_UP), vec![built.generation.into()])];
+    write(store, "giving a generation up", &steps).await?;
+    drop_rows(store, built.projection, built.generation).await
 }
 
 /// Drops every generation that was replaced, given up, or left behind by a verification that ended badly. Unfinished
@@ -255,26 +246,17 @@ pub(crate) async fn sweep(
     let left: Vec<(i64,)> =
         ask(store, "looking for old generations", statement!(checkpoints::ABANDONED), &params).await?;
     for (generation,) in left {
-        let params = key(log, projection, generation);
-        write(store, "giving a generation up", &[Step::new(statement!(checkpoints::GIVE_UP), params)])
-            .await?;
-        drop_rows(store, log, projection, generation).await?;
+        give_up(store, &Checkpoint::empty(projection, generation)).await?;
     }
     Ok(())
 }
 
-/// Deletes in chunks, each holding the generation, so that its number cannot be used again under our hands.
-async fn drop_rows(
-    store: &Store,
-    log: &LogName,
-    projection: ProjectionName,
-    generation: i64,
-) -> Result<(), StoreError> {
-    let mut hold = key(log, projection, generation);
-    hold.push(store.clock().now().micros().into());
+/// Deletes in chunks, each holding the generation, so that it stands in the way of nobody for long.
+async fn drop_rows(store: &Store, projection: ProjectionName, generation: i64) -> Result<(), StoreError> {
+    let hold = vec![generation.into(), store.clock().now().micros().into()];
     for table in Table::of(projection) {
-        let chunk: Statement = of_table(*table, |sql| sql.drop);
-        let params = vec![log.as_str().into(), generation.into(), DROP_CHUNK.into()];
+        let chunk = table.drop_rows();
+        let params = vec![generation.into(), DROP_CHUNK.into()];
         let steps =
             [Step::guard(statement!(checkpoints::HOLD_DROPPING), hold.clone()), Step::new(chunk, params)];
         loop {
@@ -285,7 +267,7 @@ async fn drop_rows(
             }
         }
     }
-    let params = key(log, projection, generation);
-    write(store, "forgetting a generation", &[Step::new(statement!(checkpoints::FORGET), params)]).await?;
+    let steps = [Step::new(statement!(checkpoints::FORGET), vec![generation.into()])];
+    write(store, "forgetting a generation", &steps).await?;
     Ok(())
 }

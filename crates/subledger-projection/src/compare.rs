@@ -5,6 +5,8 @@
 //! a scratch store that is thrown away ([`Comparison`]). Digests are the same on both databases, so the scratch store is always
 //! a SQLite file, whatever is audited.
 
+use std::sync::Arc;
+
 use subledger_domain::LogName;
 use subledger_store::{Database, Position, Recorded, Store, StoreError};
 
@@ -13,6 +15,7 @@ use crate::{
     batch::{self, Applied},
     checkpoint::{self, Checkpoint, Purpose},
     database::Snapshot,
+    hand::Hand,
     verify::{digest_at, digest_of},
 };
 
@@ -32,7 +35,7 @@ pub async fn live_digests(database: &Database, log: &LogName) -> Result<Vec<Live
     let mut snapshot = Snapshot::of(database, "reading rows of a projection").await?;
     let mut digests = Vec::new();
     for live in checkpoint::live_in(&mut snapshot, log).await? {
-        let digest = digest_of(&mut snapshot, log, &live).await?;
+        let digest = digest_of(&mut snapshot, &live).await?;
         digests.push(LiveDigest { projection: live.projection, digest, pause: live.pause });
     }
     Ok(digests)
@@ -41,6 +44,7 @@ pub async fn live_digests(database: &Database, log: &LogName) -> Result<Vec<Live
 /// Projections of one log under construction in a scratch store.
 pub struct Comparison<'a> {
     scratch: &'a Store,
+    hand: Hand,
     log: LogName,
     built: Vec<(Checkpoint, Position)>,
 }
@@ -56,7 +60,7 @@ impl<'a> Comparison<'a> {
         for (projection, up_to) in targets {
             built.push((checkpoint::begin(scratch, log, *projection, Purpose::Verify).await?, *up_to));
         }
-        Ok(Self { scratch, log: log.clone(), built })
+        Ok(Self { scratch, hand: Hand::open(scratch)?, log: log.clone(), built })
     }
 
     /// Applies the next events of the log, each projection as far as its position. A projection that meets an event it
@@ -67,8 +71,8 @@ impl<'a> Comparison<'a> {
             if end == 0 || built.pause.is_some() {
                 continue;
             }
-            let target = std::slice::from_ref(&*built);
-            match batch::apply(self.scratch, &self.log, target, &events[..end]).await? {
+            let events = Arc::new(events[..end].to_vec());
+            match batch::apply(self.scratch, &self.hand, vec![built.clone()], events).await? {
                 Applied::Moved(moved) => {
                     if let Some(to) = moved.into_iter().next() {
                         *built = to;

@@ -1,21 +1,23 @@
 //! The three ways this crate talks to a database: ask, look at a snapshot, write guarded steps.
 //!
-//! Statements are static text in [`crate::sqlite`] and [`crate::postgres`]; parameters are text and integers, rows come back
-//! as tuples of those. Everything above this module is the same code for both databases.
+//! Statements are static text in [`crate::sqlite`] and [`crate::postgres`], or made from the columns of tables and the same for
+//! both. Everything above this module is the same code for both databases.
 //!
 //! Writes are data, not callbacks: a list of [`Step`]s, each of which may name how many rows it must touch. One that touches
 //! another number takes the whole transaction back. That is how a checkpoint is compared and moved together with the rows.
 
 use futures::TryStreamExt;
+use rusqlite::types::ValueRef;
 use sqlx::{
-    Connection, Executor, FromRow, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
+    AssertSqlSafe, Connection, Executor, FromRow, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection,
+    Transaction,
     postgres::{PgArguments, PgRow},
     query::{Query, QueryAs},
     sqlite::{SqliteArguments, SqliteRow},
 };
 use subledger_store::{Database, DriverError, Store, StoreError};
 
-use crate::table::{Table, TableSql};
+use crate::{postgres, sqlite, table::Kind, tuples::Tuples};
 
 /// The same question for both databases.
 #[derive(Debug, Clone, Copy)]
@@ -35,12 +37,6 @@ macro_rules! statement {
 }
 pub(crate) use statement;
 
-/// A statement of a table.
-pub(crate) fn of_table(table: Table, pick: fn(&TableSql) -> &'static str) -> Statement {
-    let (sqlite, postgres) = table.sql();
-    Statement { sqlite: pick(sqlite), postgres: pick(postgres) }
-}
-
 /// A value to bind.
 #[derive(Debug, Clone)]
 pub(crate) enum Param {
@@ -48,6 +44,7 @@ pub(crate) enum Param {
     MaybeText(Option<String>),
     Int(i64),
     MaybeInt(Option<i64>),
+    Bytes(Vec<u8>),
 }
 
 impl From<&str> for Param {
@@ -65,6 +62,12 @@ impl From<String> for Param {
 impl From<i64> for Param {
     fn from(int: i64) -> Self {
         Self::Int(int)
+    }
+}
+
+impl From<&[u8; 16]> for Param {
+    fn from(id: &[u8; 16]) -> Self {
+        Self::Bytes(id.to_vec())
     }
 }
 
@@ -111,6 +114,7 @@ macro_rules! bind_all {
                 Param::MaybeText(text) => query.bind(text.as_deref()),
                 Param::Int(int) => query.bind(*int),
                 Param::MaybeInt(int) => query.bind(*int),
+                Param::Bytes(bytes) => query.bind(bytes.as_slice()),
             };
         }
         query
@@ -187,34 +191,108 @@ impl Snapshot {
         rows.map_err(|source| StoreError::sort(doing, source))
     }
 
-    /// Hands every row of a question to `each`, without keeping them.
+    /// Hands every row of a question, of columns of these kinds, to `each`, without keeping them.
     pub(crate) async fn each(
         &mut self,
         doing: &'static str,
-        statement: Statement,
+        statement: &str,
         params: &[Param],
-        mut each: impl FnMut(String) -> Result<(), StoreError> + Send,
+        kinds: &[Kind],
+        mut each: impl FnMut(&Tuples) -> Result<(), StoreError> + Send,
     ) -> Result<(), StoreError> {
+        let sort = |source| StoreError::sort(doing, source);
         match self {
             Self::Sqlite(tx) => {
-                let mut rows = sqlite_rows::<(String,)>(statement, params).fetch(&mut **tx);
-                while let Some((row,)) =
-                    rows.try_next().await.map_err(|source| StoreError::sort(doing, source))?
-                {
-                    each(row)?;
+                let query = bind_all!(sqlx::query(AssertSqlSafe(statement.to_owned())), params);
+                let mut rows = query.fetch(&mut **tx);
+                while let Some(row) = rows.try_next().await.map_err(sort)? {
+                    each(&of_sqlite(&row, kinds, 0).map_err(sort)?)?;
                 }
             }
             Self::Postgres(tx) => {
-                let mut rows = pg_rows::<(String,)>(statement, params).fetch(&mut **tx);
-                while let Some((row,)) =
-                    rows.try_next().await.map_err(|source| StoreError::sort(doing, source))?
-                {
-                    each(row)?;
+                let statement = of_postgres(statement);
+                let query = bind_all!(sqlx::query(AssertSqlSafe(statement)), params);
+                let mut rows = query.fetch(&mut **tx);
+                while let Some(row) = rows.try_next().await.map_err(sort)? {
+                    let mut tuples = Tuples::default();
+                    postgres::rows::put(&mut tuples, kinds.len(), &row, 0)?;
+                    each(&tuples)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// A statement that both databases understand but for this: SQLite joins in the order that is written with `cross join … on`.
+fn of_postgres(statement: &str) -> String {
+    statement.replace("cross join", "join")
+}
+
+/// So many columns of a row, from one on, as a row of fields.
+fn of_sqlite(row: &SqliteRow, kinds: &[Kind], from: usize) -> Result<Tuples, sqlx::Error> {
+    let mut tuples = Tuples::default();
+    tuples.bytes.extend_from_slice(&(kinds.len() as u16).to_be_bytes());
+    for (place, kind) in (from..).zip(kinds) {
+        let value = match kind {
+            Kind::Text | Kind::Term => {
+                row.try_get::<Option<&str>, _>(place)?.map(|text| ValueRef::Text(text.as_bytes()))
+            }
+            Kind::Bytes => row.try_get::<Option<&[u8]>, _>(place)?.map(ValueRef::Blob),
+            Kind::Small | Kind::Int | Kind::Big => {
+                row.try_get::<Option<i64>, _>(place)?.map(ValueRef::Integer)
+            }
+        };
+        sqlite::rows::put(&mut tuples.bytes, value.unwrap_or(ValueRef::Null));
+    }
+    tuples.rows = 1;
+    Ok(tuples)
+}
+
+/// Asks one question outside any transaction. A row of its answer is a position, then columns of these kinds.
+pub(crate) async fn ask_rows(
+    store: &Store,
+    doing: &'static str,
+    statement: String,
+    params: &[Param],
+    kinds: &[Kind],
+) -> Result<Vec<(i64, Tuples)>, StoreError> {
+    let sort = |source| StoreError::sort(doing, source);
+    match store.database() {
+        Database::Sqlite(db) => {
+            let query = bind_all!(sqlx::query(AssertSqlSafe(statement)), params);
+            let rows = query.fetch_all(&db.views_readers).await.map_err(sort)?;
+            rows.iter()
+                .map(|row| Ok((row.try_get(0).map_err(sort)?, of_sqlite(row, kinds, 1).map_err(sort)?)))
+                .collect()
+        }
+        Database::Postgres(pool) => {
+            let statement = of_postgres(&statement);
+            let query = bind_all!(sqlx::query(AssertSqlSafe(statement)), params);
+            let rows = query.fetch_all(pool).await.map_err(sort)?;
+            rows.iter()
+                .map(|row| {
+                    let mut tuples = Tuples::default();
+                    postgres::rows::put(&mut tuples, kinds.len(), row, 1)?;
+                    Ok((row.try_get(0).map_err(sort)?, tuples))
+                })
+                .collect()
+        }
+    }
+}
+
+/// Carries out a statement that answers with one number.
+pub(crate) async fn number(
+    store: &Store,
+    doing: &'static str,
+    statement: Statement,
+    params: &[Param],
+) -> Result<i64, StoreError> {
+    let row: Result<(i64,), _> = match store.database() {
+        Database::Sqlite(db) => sqlite_rows(statement, params).fetch_one(&mut *db.views_writer().await).await,
+        Database::Postgres(pool) => pg_rows(statement, params).fetch_one(pool).await,
+    };
+    row.map(|(number,)| number).map_err(|source| StoreError::sort(doing, source))
 }
 
 /// Carries steps out in one transaction. `None`: a step did not touch the rows it must, and nothing is changed.

@@ -1,16 +1,17 @@
 //! Folds: how an event changes rows. Pure and in memory; the same code for both databases and for rebuilds.
 //!
-//! A [`Model`] lives for one batch (in a rebuild, for all of them): it takes the events, says which rows it needs (as often as it has to), folds, and
-//! hands the changed rows back. It must never ask anything but the rows and the events: no clock, no database, no other
-//! projection, or a rebuild would come to another result.
+//! A [`Model`] takes the events of a batch, says which rows it needs (as often as it has to), folds, and holds the changed
+//! rows ready; it may live for many batches. It must never ask anything but the rows and the events: no clock, no
+//! database, no other projection, or a rebuild would come to another result.
 
 mod apps;
 mod bindings;
 mod channels;
+mod counters;
+mod counting;
 mod incoming;
 mod ledgers;
 mod messages;
-mod reports;
 
 use subledger_domain::{DecodeError, Timestamp};
 use subledger_store::Position;
@@ -19,7 +20,8 @@ use thiserror::Error;
 use crate::{
     ProjectionName,
     cache::Held,
-    table::{Change, Need, Table},
+    table::{Need, Table},
+    tuples::{Naming, Tuples, Unreadable},
 };
 
 pub(crate) use incoming::{About, Incoming, LedgerKey};
@@ -53,19 +55,18 @@ pub(crate) struct Poison {
     pub(crate) error: FoldError,
 }
 
-/// One projection during one batch, or, in a rebuild, during many.
+/// One projection during one batch or many.
 pub(crate) trait Model: Send + Sync {
     /// Takes the next event, in order; events of no concern are passed over.
     fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError>;
-    /// The rows it needs next. Asked again after each load, until it needs none.
-    fn need(&mut self) -> Option<Need>;
+    /// The rows it needs next. Asked again after each load, until it needs none; and once texts that could not be named have
+    /// got their numbers.
+    fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need>;
     /// Takes rows it needed; those that do not exist are left out.
-    fn load(&mut self, table: Table, rows: Vec<String>) -> Result<(), serde_json::Error>;
+    fn load(&mut self, table: Table, rows: &Tuples) -> Result<(), Unreadable>;
     /// Applies the events, in order. After an error the model is of no use any more.
     fn fold(&mut self) -> Result<(), Poison>;
-    /// The rows to write.
-    fn changes(&self) -> Result<Vec<Change>, serde_json::Error>;
-    /// The rows of its tables, for a rebuild, which keeps them from batch to batch.
+    /// The rows of its tables.
     fn tables(&mut self) -> Vec<&mut dyn Held>;
 }
 
@@ -76,17 +77,8 @@ pub(crate) fn model(projection: ProjectionName) -> Box<dyn Model> {
         ProjectionName::Bindings => Box::new(bindings::Bindings::default()),
         ProjectionName::Ledgers => Box::new(ledgers::Ledgers::default()),
         ProjectionName::Messages => Box::new(messages::Messages::default()),
-        ProjectionName::Reports => Box::new(reports::Reports::default()),
         ProjectionName::Apps => Box::new(apps::Apps::default()),
     }
-}
-
-/// Changes of two tables.
-fn changes_of(
-    first: Result<Option<Change>, serde_json::Error>,
-    second: Result<Option<Change>, serde_json::Error>,
-) -> Result<Vec<Change>, serde_json::Error> {
-    Ok(first?.into_iter().chain(second?).collect())
 }
 
 #[cfg(test)]

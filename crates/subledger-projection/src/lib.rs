@@ -7,20 +7,21 @@
 //! Nothing here decides anything and nothing here appends. Every row can be dropped: the log is the truth, and a rebuilt
 //! projection is the same to the byte on both databases ([`digest`]).
 //!
-//! How a batch is applied: decode and collect the keys, load the affected rows of each table in one statement, fold in
-//! memory, write the changed rows of each table in one statement and advance the checkpoint only if it still stands
-//! where the rows were read. So there is no statement per event, and several runners cannot apply a batch twice.
+//! How a batch is applied: decode and collect the keys, load those affected rows that are not in memory, fold, write the
+//! changed rows in sets and advance the checkpoint only if it still stands where the rows were read. So there is no
+//! statement per event, and several runners cannot apply a batch twice.
 
 mod balances;
 mod batch;
 mod builder;
-mod bulk;
 mod cache;
 mod checkpoint;
 mod compare;
 mod database;
+mod desk;
 mod error;
 mod fold;
+mod hand;
 mod metric_definitions;
 mod names;
 mod page;
@@ -30,10 +31,11 @@ mod rebuild;
 mod replay;
 mod rows;
 mod runner;
-mod sheet;
 mod sqlite;
 mod status;
 mod table;
+mod terms;
+mod tuples;
 mod verify;
 
 pub use balances::{Balances, rebuild_balances};

@@ -13,23 +13,19 @@ pub enum ProjectionName {
     Channels,
     /// Which openid a user has.
     Bindings,
-    /// Subscription quotas and their lots.
+    /// Subscription quotas, their lots, and what they tell analysts.
     Ledgers,
-    /// Messages and their deliveries.
+    /// Messages, their deliveries, and what they tell analysts.
     Messages,
-    /// Counters and stocks for analysts.
-    Reports,
     /// Sender apps and their keys; the only one of the log `main`.
     Apps,
 }
 
 impl ProjectionName {
     /// Every projection.
-    pub const ALL: [Self; 6] =
-        [Self::Channels, Self::Bindings, Self::Ledgers, Self::Messages, Self::Reports, Self::Apps];
+    pub const ALL: [Self; 5] = [Self::Channels, Self::Bindings, Self::Ledgers, Self::Messages, Self::Apps];
 
-    const OF_CHANNEL: &'static [Self] =
-        &[Self::Channels, Self::Bindings, Self::Ledgers, Self::Messages, Self::Reports];
+    const OF_CHANNEL: &'static [Self] = &[Self::Channels, Self::Bindings, Self::Ledgers, Self::Messages];
     const OF_MAIN: &'static [Self] = &[Self::Apps];
 
     /// The name in the database, in metrics and on the command line.
@@ -39,7 +35,6 @@ impl ProjectionName {
             Self::Bindings => "bindings",
             Self::Ledgers => "ledgers",
             Self::Messages => "messages",
-            Self::Reports => "reports",
             Self::Apps => "apps",
         }
     }
@@ -48,9 +43,7 @@ impl ProjectionName {
     /// node of another version left unfinished then begins anew instead of going on.
     pub(crate) const fn schema(self) -> i64 {
         match self {
-            Self::Channels | Self::Bindings | Self::Ledgers | Self::Messages | Self::Reports | Self::Apps => {
-                1
-            }
+            Self::Channels | Self::Bindings | Self::Ledgers | Self::Messages | Self::Apps => 2,
         }
     }
 

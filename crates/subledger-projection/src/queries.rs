@@ -9,6 +9,7 @@ mod bindings;
 mod channels;
 mod ledgers;
 mod messages;
+mod question;
 mod reports;
 
 use serde::de::DeserializeOwned;
@@ -17,8 +18,12 @@ use subledger_store::{Position, Store, StoreError};
 
 use crate::{
     Answer, QueryError,
-    database::{Param, Statement, ask},
+    database::{Param, ask_rows},
+    table::{Kind, Row},
+    tuples::{Cells, Tuples, Unreadable},
 };
+
+use question::Question;
 
 pub use apps::AppKeyAnswer;
 pub use messages::MessageFilter;
@@ -40,39 +45,68 @@ impl Queries {
         Self { store }
     }
 
-    /// The rows of one log and the position they stand at.
-    async fn of_log<T: DeserializeOwned>(
+    /// The rows of one log and the position they stand at; nothing at position zero where nobody follows the log yet.
+    async fn of_log<R: Row>(
         &self,
         log: &str,
-        statement: Statement,
+        question: &Question,
         params: Vec<Param>,
-    ) -> Result<Answer<Vec<T>>, QueryError> {
-        let params: Vec<_> = std::iter::once(Param::from(log)).chain(params).collect();
-        let rows: Vec<(i64, String)> = ask(&self.store, "answering a query", statement, &params).await?;
-        match rows.first() {
-            Some((position, rows)) => Ok(Answer { value: parsed(rows)?, position: at(*position) }),
-            None => Ok(Answer { value: Vec::new(), position: Position(0) }),
-        }
+    ) -> Result<Answer<Vec<R>>, QueryError> {
+        self.answer(log, question.statement(), &question.kinds(), params, R::take).await
     }
 
     /// The rows of one channel and the position they stand at.
-    async fn of_channel<T: DeserializeOwned>(
+    async fn of_channel<R: Row>(
         &self,
         code: &ChannelCode,
-        statement: Statement,
+        question: &Question,
         params: Vec<Param>,
-    ) -> Result<Answer<Vec<T>>, QueryError> {
-        self.of_log(code.as_str(), statement, params).await
+    ) -> Result<Answer<Vec<R>>, QueryError> {
+        self.of_log(code.as_str(), question, params).await
     }
 
     /// The rows of the log `main` and the position they stand at.
-    async fn of_main<T: DeserializeOwned>(
+    async fn of_main<R: Row>(
         &self,
-        statement: Statement,
+        question: &Question,
         params: Vec<Param>,
-    ) -> Result<Answer<Vec<T>>, QueryError> {
-        self.of_log(LogName::MAIN, statement, params).await
+    ) -> Result<Answer<Vec<R>>, QueryError> {
+        self.of_log(LogName::MAIN, question, params).await
     }
+
+    async fn answer<T>(
+        &self,
+        log: &str,
+        statement: String,
+        kinds: &[Kind],
+        params: Vec<Param>,
+        take: impl Fn(&mut Cells<'_>) -> Result<T, Unreadable>,
+    ) -> Result<Answer<Vec<T>>, QueryError> {
+        let params: Vec<_> = std::iter::once(Param::from(log)).chain(params).collect();
+        let found = ask_rows(&self.store, "answering a query", statement, &params, kinds).await?;
+        let mut answer = Answer { value: Vec::with_capacity(found.len()), position: Position(0) };
+        for (position, row) in &found {
+            match u64::try_from(*position) {
+                Ok(position) => answer.position = Position(position),
+                Err(_) => answer.value.extend(taken(row, kinds.len(), &take)?),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn taken<T>(
+    row: &Tuples,
+    fields: usize,
+    take: &impl Fn(&mut Cells<'_>) -> Result<T, Unreadable>,
+) -> Result<Option<T>, QueryError> {
+    row.iter(fields).next().map(|mut cells| take(&mut cells)).transpose().map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> QueryError {
+    QueryError::Store(StoreError::Corrupt(format!(
+        "rows of a read model cannot be read; rebuild it: {error}"
+    )))
 }
 
 /// The only row of an answer.
@@ -90,9 +124,5 @@ fn at(position: i64) -> Position {
 }
 
 fn parsed<T: DeserializeOwned>(json: &str) -> Result<T, QueryError> {
-    serde_json::from_str(json).map_err(|error| {
-        QueryError::Store(StoreError::Corrupt(format!(
-            "rows of a read model cannot be read; rebuild it: {error}"
-        )))
-    })
+    serde_json::from_str(json).map_err(|error| unreadable(&error))
 }

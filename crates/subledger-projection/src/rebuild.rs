@@ -76,10 +76,9 @@ async fn rebuild_one(
             None => checkpoint::begin(store, log, *projection, Purpose::Rebuild).await?,
         });
     }
-    let mut builder = Builder::new(store, log, limits, generations).await?;
+    let mut builder = Builder::new(store, log, limits, generations)?;
     let built = catch_up(store, log, &mut builder, guard, progress).await;
     let left: Vec<Checkpoint> = builder.generations().cloned().collect();
-    builder.close().await;
     if let Err(ProjectionError::Poison { .. } | ProjectionError::UnknownKind { .. }) = &built {
         // Going on would end at the same event.
         for generation in &left {
@@ -142,7 +141,7 @@ async fn rounds(
 
 /// Removes a generation after a failure. Failing here too is no new failure: the next rebuild sweeps.
 pub(crate) async fn abandon(store: &Store, log: &LogName, built: &Checkpoint) {
-    if let Err(error) = checkpoint::give_up(store, log, built).await {
+    if let Err(error) = checkpoint::give_up(store, built).await {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(%log, projection = built.projection.as_str(), error, "unfinished rows could not be dropped yet");
     }
@@ -156,8 +155,6 @@ pub(crate) async fn build_for_comparison(
     until: impl Fn(ProjectionName) -> Position,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<(), ProjectionError> {
-    let mut builder = Builder::new(store, log, RebuildLimits::default(), generations).await?;
-    let built = builder.advance(until, || true, progress).await;
-    builder.close().await;
-    built
+    let mut builder = Builder::new(store, log, RebuildLimits::default(), generations)?;
+    builder.advance(until, || true, progress).await
 }

@@ -5,16 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use subledger_store::{Position, Recorded};
 use thiserror::Error;
 
 use crate::{
-    BindingRow, ChannelRow, DeliveryRow, LedgerRow, LotRow, MessageRow, ProjectionName, ReportTemplateRow,
-    TemplateRow,
-    fold::{LedgerBook, Poison, model},
-    rows::{ReportBook, ReportClosing, ReportCount, ReportSend},
-    table::{Row, Table},
+    BindingRow, ChannelRow, DeliveryRow, LedgerRow, LotRow, MessageRow, ProjectionName, TemplateRow,
+    fold::{FoldError, LedgerBook, Poison, model},
+    table::{Need, Row, Table},
+    tuples::{Cells, Naming, Tuples},
 };
 
 /// An event that cannot be folded; what came before it was.
@@ -31,44 +29,20 @@ pub struct ReplayError {
 #[derive(Debug, Clone)]
 pub struct Replay {
     projection: ProjectionName,
-    /// By table, then by key as JSON of the key's columns; rows as JSON.
-    tables: BTreeMap<&'static str, BTreeMap<String, String>>,
+    rows: Stored,
 }
 
 impl Replay {
     /// No rows yet.
     pub const fn new(projection: ProjectionName) -> Self {
-        Self { projection, tables: BTreeMap::new() }
+        Self { projection, rows: Stored::new() }
     }
 
     /// Folds more events, in order of position. Those that are of no concern to the projection are passed over. After an
     /// error the rows are as they were before the call.
     pub fn apply(&mut self, events: &[Recorded]) -> Result<(), ReplayError> {
-        let Some(last) = events.last() else { return Ok(()) };
         let poisoned = |Poison { position, error }| ReplayError { position, reason: error.to_string() };
-        // Rows written here and read here: only a defect makes them unreadable.
-        let defect =
-            |error: serde_json::Error| ReplayError { position: last.position, reason: error.to_string() };
-        let mut model = model(self.projection);
-        for event in events {
-            model
-                .take(&event.into())
-                .map_err(|error| poisoned(Poison { position: event.position, error }))?;
-        }
-        while let Some(need) = model.need() {
-            let keys: Vec<Value> = serde_json::from_str(&need.keys).map_err(defect)?;
-            let rows = match self.tables.get(need.table.name()) {
-                Some(table) => keys.iter().filter_map(|key| table.get(&key.to_string()).cloned()).collect(),
-                None => Vec::new(),
-            };
-            model.load(need.table, rows).map_err(defect)?;
-        }
-        model.fold().map_err(poisoned)?;
-        for change in model.changes().map_err(defect)? {
-            let rows = keyed(change.table, &change.rows).map_err(defect)?;
-            self.tables.entry(change.table.name()).or_default().extend(rows);
-        }
-        Ok(())
+        self.rows.apply(self.projection, events).map_err(poisoned)
     }
 
     /// The channel, once registered.
@@ -119,32 +93,74 @@ impl Replay {
     }
 
     fn rows<R: Row>(&self) -> Vec<R> {
-        let rows = self.tables.get(R::TABLE.name()).into_iter().flat_map(BTreeMap::values);
-        // Each was written by `keyed` from this very type.
-        rows.filter_map(|row| serde_json::from_str(row).ok()).collect()
+        self.rows.all()
     }
 }
 
-/// Rows with the keys that a model asks for them by.
-fn keyed(table: Table, rows: &str) -> Result<Vec<(String, String)>, serde_json::Error> {
-    fn of<R: Row>(rows: &str) -> Result<Vec<(String, String)>, serde_json::Error> {
-        let rows: Vec<R> = serde_json::from_str(rows)?;
-        rows.iter().map(|row| Ok((R::columns(&row.key()).to_string(), serde_json::to_string(row)?))).collect()
+/// Rows as a database would hold them, by table and key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    tables: BTreeMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl Stored {
+    pub(crate) const fn new() -> Self {
+        Self { tables: BTreeMap::new() }
     }
-    match table {
-        Table::Channels => of::<ChannelRow>(rows),
-        Table::Templates => of::<TemplateRow>(rows),
-        Table::Bindings => of::<BindingRow>(rows),
-        Table::Ledgers => of::<LedgerBook>(rows),
-        Table::Lots => of::<LotRow>(rows),
-        Table::Messages => of::<MessageRow>(rows),
-        Table::Deliveries => of::<DeliveryRow>(rows),
-        Table::ReportBooks => of::<ReportBook>(rows),
-        Table::ReportSends => of::<ReportSend>(rows),
-        Table::ReportTemplates => of::<ReportTemplateRow>(rows),
-        Table::ReportClosings => of::<ReportClosing>(rows),
-        Table::ReportCounts => of::<ReportCount>(rows),
-        Table::Apps => of::<crate::AppRow>(rows),
-        Table::AppKeys => of::<crate::AppKeyRow>(rows),
+
+    /// Applies one batch, as the runner does.
+    pub(crate) fn apply(&mut self, projection: ProjectionName, events: &[Recorded]) -> Result<(), Poison> {
+        let mut model = model(projection);
+        for event in events {
+            model.take(&event.into()).map_err(|error| Poison { position: event.position, error })?;
+        }
+        while let Some(need) = model.need(&mut Naming::Texts) {
+            // Rows written here and read here: only a defect makes them unreadable.
+            let loaded = model.load(need.table, &self.find(&need));
+            loaded.map_err(|error| {
+                let position = events.last().map_or(Position(0), |event| event.position);
+                Poison { position, error: FoldError::Contradiction(error.to_string()) }
+            })?;
+        }
+        model.fold()?;
+        for table in model.tables() {
+            let Some(sheet) = table.changes(0, &mut Naming::Texts) else { continue };
+            let (columns, keys) = (sheet.table.columns().len(), sheet.table.key_columns());
+            let rows = self.tables.entry(sheet.table).or_default();
+            for mut row in sheet.fresh.iter(columns + 1).chain(sheet.known.iter(columns + 1)) {
+                let _ = row.field();
+                rows.insert(key_of(row, keys).to_vec(), row.rest().to_vec());
+            }
+        }
+        Ok(())
     }
+
+    fn find(&self, need: &Need) -> Tuples {
+        let mut found = Tuples::default();
+        let table = self.tables.get(&need.table);
+        for key in need.keys.iter(need.table.key_columns()) {
+            if let Some(row) = table.and_then(|table| table.get(key.rest())) {
+                found.bytes.extend_from_slice(&(need.table.columns().len() as u16).to_be_bytes());
+                found.bytes.extend_from_slice(row);
+                found.rows += 1;
+            }
+        }
+        found
+    }
+
+    /// Every row of a table.
+    pub(crate) fn all<R: Row>(&self) -> Vec<R> {
+        let rows = self.tables.get(&R::TABLE).into_iter().flat_map(BTreeMap::values);
+        // Each was written from this very type.
+        rows.filter_map(|row| R::take(&mut Cells::of(row)).ok()).collect()
+    }
+}
+
+/// The bytes of the first fields.
+fn key_of(row: Cells<'_>, fields: usize) -> &[u8] {
+    let mut rest = row;
+    for _ in 0..fields {
+        let _ = rest.field();
+    }
+    &row.rest()[..row.rest().len() - rest.rest().len()]
 }

@@ -1,7 +1,7 @@
 //! Follows the logs: one task per log brings its projections up to date and keeps them there, on one node at a time.
 //!
-//! A node that loses its database only falls behind: every step starts from the checkpoint in the database, so nothing in
-//! memory has to survive. What this node knows of the checkpoints is published, and waiting for a position is waiting for
+//! A node that loses its database only falls behind: rows are kept in memory only to save reading them, every step is
+//! written on condition that the checkpoint in the database stands where it began, so nothing in memory has to survive. What this node knows of the checkpoints is published, and waiting for a position is waiting for
 //! that. An event that cannot be applied stops its projection alone; it is tried once more when a node starts, because the
 //! node may be of a newer version that can read it.
 
@@ -16,9 +16,9 @@ use std::{
 
 use metrics::gauge;
 use subledger_domain::{LogName, Timestamp};
-use subledger_store::{Position, Store};
+use subledger_store::{Position, Store, StoreError};
 use tokio::{
-    sync::watch,
+    sync::{OnceCell, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -26,6 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     NotYet, Pause, ProjectionName,
     checkpoint::Checkpoint,
+    hand::Hand,
     metric_definitions::{BEHIND, PAUSED, PAUSED_POSITION},
     names::unique_holder,
 };
@@ -33,9 +34,10 @@ use crate::{
 /// Bounds of the runner.
 #[derive(Debug, Clone)]
 pub struct ProjectionsConfig {
-    /// Events applied in one transaction at most, from 1 to 10,000. Larger is faster and holds the writer of the log up
-    /// for longer.
+    /// Events applied in one transaction at most, from 1 to 10,000. Larger is faster, and what is applied is seen later.
     pub batch: u32,
+    /// About how many bytes of rows are kept in memory, all logs together: what does not fit is read again.
+    pub cache_bytes: usize,
     /// The longest pause between two attempts while the database does not answer.
     pub max_backoff: Duration,
     /// How long a node that died keeps the projections of its logs, on PostgreSQL; at least a second. It renews four times as
@@ -45,7 +47,12 @@ pub struct ProjectionsConfig {
 
 impl Default for ProjectionsConfig {
     fn default() -> Self {
-        Self { batch: 500, max_backoff: Duration::from_secs(5), lease: Duration::from_secs(4) }
+        Self {
+            batch: 4_000,
+            cache_bytes: 48 << 20,
+            max_backoff: Duration::from_secs(5),
+            lease: Duration::from_secs(4),
+        }
     }
 }
 
@@ -168,6 +175,7 @@ impl Drop for Waiting {
 struct Shared {
     store: Store,
     config: ProjectionsConfig,
+    hand: OnceCell<Hand>,
     /// Who this runner is where leases are concerned.
     holder: String,
     logs: Mutex<HashMap<LogName, Followed>>,
@@ -183,6 +191,10 @@ impl Shared {
     fn logs(&self) -> MutexGuard<'_, HashMap<LogName, Followed>> {
         // A map of senders is never half-changed, so a panic elsewhere leaves it usable.
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn hand(&self) -> Result<&Hand, StoreError> {
+        self.hand.get_or_try_init(async || Hand::open(&self.store)).await
     }
 
     fn followed(&self, log: &LogName) -> Option<Followed> {
@@ -223,6 +235,7 @@ impl Projections {
         let shared = Arc::new(Shared {
             store,
             config,
+            hand: OnceCell::new(),
             holder: unique_holder(),
             logs: Mutex::default(),
             known: watch::Sender::new(0),

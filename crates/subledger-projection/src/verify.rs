@@ -10,9 +10,10 @@ use subledger_store::{Position, Store, StoreError};
 use crate::{
     Progress, ProjectionError, ProjectionName,
     checkpoint::{self, Checkpoint, Purpose},
-    database::{Snapshot, of_table},
+    database::Snapshot,
     rebuild::{abandon, build_for_comparison, named},
-    table::Table,
+    table::{Kind, Table},
+    tuples::Tuples,
 };
 
 /// A fingerprint of all rows of a projection.
@@ -55,7 +56,7 @@ pub async fn digest(
     let live = checkpoint::live_in(&mut snapshot, log).await?;
     let live = live.into_iter().find(|one| one.projection == projection);
     let none = Checkpoint::empty(projection, 0);
-    Ok(digest_of(&mut snapshot, log, &live.unwrap_or(none)).await?)
+    Ok(digest_of(&mut snapshot, &live.unwrap_or(none)).await?)
 }
 
 /// Verifies the projections of `logs` (all, if none are named), log by log, while the service runs.
@@ -121,33 +122,31 @@ pub(crate) async fn digest_at(
     let mut snapshot = Snapshot::take(store, "reading rows of a projection").await?;
     let stands = checkpoint::one_in(&mut snapshot, log, built.projection, built.generation).await?;
     match stands {
-        Some(stands) => Ok(digest_of(&mut snapshot, log, &stands).await?),
+        Some(stands) => Ok(digest_of(&mut snapshot, &stands).await?),
         None => Err(ProjectionError::Displaced { log: log.clone(), projection: built.projection }),
     }
 }
 
 /// Each table by name, each row by its length and its canonical encoding, so that no two sets of rows run together alike.
-pub(crate) async fn digest_of(
-    snapshot: &mut Snapshot,
-    log: &LogName,
-    of: &Checkpoint,
-) -> Result<Digest, StoreError> {
+pub(crate) async fn digest_of(snapshot: &mut Snapshot, of: &Checkpoint) -> Result<Digest, StoreError> {
     let mut hasher = blake3::Hasher::new();
     let mut rows = 0;
-    let params = [log.as_str().into(), of.generation.into()];
     for table in Table::of(of.projection) {
         hasher.update(table.name().as_bytes());
         hasher.update(&[0]);
-        let statement = of_table(*table, |sql| sql.scan);
-        let add = |row: String| {
-            // What cannot be read is no row of ours: it counts as it is, and differs.
-            let row = table.canonical(&row).unwrap_or_else(|_| row.into_bytes());
-            hasher.update(&(row.len() as u64).to_le_bytes());
-            hasher.update(&row);
-            rows += 1;
+        let kinds: Vec<Kind> = table.columns().iter().map(|column| column.kind).collect();
+        let add = |found: &Tuples| {
+            for row in found.iter(kinds.len()) {
+                // What cannot be read is no row of ours: it counts as it is, and differs.
+                let canonical = table.canonical(&mut row.clone()).unwrap_or_else(|_| row.rest().to_vec());
+                hasher.update(&(canonical.len() as u64).to_le_bytes());
+                hasher.update(&canonical);
+                rows += 1;
+            }
             Ok(())
         };
-        snapshot.each("reading rows of a projection", statement, &params, add).await?;
+        let params = [of.generation.into()];
+        snapshot.each("reading rows of a projection", &table.scan(), &params, &kinds, add).await?;
     }
     Ok(Digest { position: of.position, digest: hasher.finalize().to_hex().to_string(), rows })
 }

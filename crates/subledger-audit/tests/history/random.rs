@@ -212,7 +212,7 @@ async fn the_past_is_what_a_rebuild_of_the_first_events_shows(place: Place) {
     assert!(refused.to_string().contains("stands at 0"), "{refused}");
 }
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 10] = [
     "delete from channels",
     "delete from templates",
     "delete from bindings",
@@ -220,8 +220,6 @@ const TABLES: [&str; 12] = [
     "delete from ledger_lots",
     "delete from messages",
     "delete from deliveries",
-    "delete from report_books",
-    "delete from report_sends",
     "delete from report_templates",
     "delete from report_closings",
     "delete from report_counts",

@@ -20,7 +20,7 @@ async fn a_whole_database_is_clean_and_its_recipients_are_accounted_for(place: P
     let channel = &report.logs[1];
     assert_eq!((channel.position, channel.events), (told.end(), told.events.len() as u64));
     assert_eq!(channel.link, hex::encode(told.events.last().unwrap().link.0));
-    assert_eq!(channel.read_models, ["bindings", "channels", "ledgers", "messages", "reports"]);
+    assert_eq!(channel.read_models, ["bindings", "channels", "ledgers", "messages"]);
     assert_eq!(report.logs[0].read_models, ["apps"]);
     let expected = Deliveries {
         messages: 1,

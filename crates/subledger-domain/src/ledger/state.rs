@@ -124,7 +124,78 @@ pub struct Ledger {
     pub(super) ended: VecDeque<DeliveryId>,
 }
 
+/// A ledger taken apart, for whoever keeps it in columns of its own: everything that later events are folded into. The
+/// deliveries that ended last are left out, because only decisions look at them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct LedgerParts {
+    /// Open lots, ascending by id.
+    pub lots: Vec<Lot>,
+    /// Deliveries that have not ended.
+    pub outstanding: Vec<(DeliveryId, Outstanding)>,
+    /// Grants ever recorded.
+    pub granted: u64,
+    /// Grants spent.
+    pub consumed: u64,
+    /// Grants found void.
+    pub voided: u64,
+    /// Whether and since when sends are refused.
+    pub suspended: Option<Suspension>,
+    /// When the newest grant was made, according to its evidence.
+    pub last_grant_at: Option<Timestamp>,
+    /// When the user last tapped "allow", according to the evidence.
+    pub last_accept_at: Option<Timestamp>,
+    /// The last answer to a popup.
+    pub last_choice: Option<Choice>,
+    /// Whether it is known what the user had before our books began.
+    pub earlier_known: bool,
+}
+
+impl From<LedgerParts> for Ledger {
+    fn from(parts: LedgerParts) -> Self {
+        Self {
+            lots: parts.lots,
+            outstanding: parts.outstanding.into_iter().collect(),
+            granted: parts.granted,
+            consumed: parts.consumed,
+            voided: parts.voided,
+            suspended: parts.suspended,
+            last_grant_at: parts.last_grant_at,
+            last_accept_at: parts.last_accept_at,
+            last_choice: parts.last_choice,
+            earlier_known: parts.earlier_known,
+            ended: VecDeque::new(),
+        }
+    }
+}
+
+impl From<&Ledger> for LedgerParts {
+    fn from(ledger: &Ledger) -> Self {
+        Self {
+            lots: ledger.lots.clone(),
+            outstanding: ledger.outstanding.iter().map(|(id, one)| (*id, one.clone())).collect(),
+            granted: ledger.granted,
+            consumed: ledger.consumed,
+            voided: ledger.voided,
+            suspended: ledger.suspended,
+            last_grant_at: ledger.last_grant_at,
+            last_accept_at: ledger.last_accept_at,
+            last_choice: ledger.last_choice,
+            earlier_known: ledger.earlier_known,
+        }
+    }
+}
+
 impl Ledger {
+    /// When the user last tapped "allow", according to the evidence.
+    pub fn last_accept_at(&self) -> Option<Timestamp> {
+        self.last_accept_at
+    }
+
+    /// Whether it is known what the user had before our books began.
+    pub fn earlier_known(&self) -> bool {
+        self.earlier_known
+    }
+
     /// The number of grants that a new send may use.
     pub fn balance(&self) -> u64 {
         self.lots.len() as u64

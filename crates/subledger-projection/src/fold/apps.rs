@@ -2,11 +2,12 @@
 
 use subledger_domain::{AppId, app::AppEvent};
 
-use super::{FoldError, Incoming, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
     AppKeyRow, AppRow,
     cache::{Held, Rows},
-    table::{Change, Need, Table},
+    table::{Need, Table},
+    tuples::{Naming, Tuples, Unreadable},
 };
 
 #[derive(Default)]
@@ -24,17 +25,17 @@ impl Model for Apps {
         let id: AppId = event.stream.id().parse().map_err(|_| event.misnamed())?;
         let decoded: AppEvent = event.decode()?;
         if let AppEvent::KeyRevoked(revoked) = &decoded {
-            self.keys.want((id.clone(), revoked.key.clone()));
+            self.keys.want(&(id.clone(), revoked.key.clone()));
         }
         self.events.push((event.stamp, id, decoded));
         Ok(())
     }
 
-    fn need(&mut self) -> Option<Need> {
-        self.keys.need()
+    fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
+        self.keys.need(naming)
     }
 
-    fn load(&mut self, _table: Table, rows: Vec<String>) -> Result<(), serde_json::Error> {
+    fn load(&mut self, _table: Table, rows: &Tuples) -> Result<(), Unreadable> {
         self.keys.load(rows)
     }
 
@@ -43,10 +44,6 @@ impl Model for Apps {
             self.apply(stamp, id, event).map_err(|error| Poison { position: stamp.position, error })?;
         }
         Ok(())
-    }
-
-    fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
-        changes_of(self.apps.change(), self.keys.change())
     }
 
     fn tables(&mut self) -> Vec<&mut dyn Held> {

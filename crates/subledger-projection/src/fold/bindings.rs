@@ -6,7 +6,8 @@ use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
     BindingRow,
     cache::{Held, Rows},
-    table::{Change, Need, Table},
+    table::{Need, Table},
+    tuples::{Naming, Tuples, Unreadable},
 };
 
 #[derive(Default)]
@@ -21,16 +22,16 @@ impl Model for Bindings {
             return Ok(());
         }
         let user = event.stream.binding_user().ok_or_else(|| event.misnamed())?;
-        self.rows.want(user);
+        self.rows.want(&user);
         self.events.push((event.stamp, user, event.decode()?));
         Ok(())
     }
 
-    fn need(&mut self) -> Option<Need> {
-        self.rows.need()
+    fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
+        self.rows.need(naming)
     }
 
-    fn load(&mut self, _table: Table, rows: Vec<String>) -> Result<(), serde_json::Error> {
+    fn load(&mut self, _table: Table, rows: &Tuples) -> Result<(), Unreadable> {
         self.rows.load(rows)
     }
 
@@ -39,10 +40,6 @@ impl Model for Bindings {
             self.apply(stamp, user, &event).map_err(|error| Poison { position: stamp.position, error })?;
         }
         Ok(())
-    }
-
-    fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
-        Ok(self.rows.change()?.into_iter().collect())
     }
 
     fn tables(&mut self) -> Vec<&mut dyn Held> {

@@ -5,11 +5,12 @@ use subledger_domain::{
     channel::{ChannelEvent, Registered, TemplatesRefreshed},
 };
 
-use super::{FoldError, Incoming, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
     ChannelRow, TemplateRow,
     cache::{Held, Rows},
-    table::{Change, Need, Table},
+    table::{Need, Table},
+    tuples::{Naming, Tuples, Unreadable},
 };
 
 #[derive(Default)]
@@ -28,22 +29,22 @@ impl Model for Channels {
         let decoded: ChannelEvent = event.decode()?;
         if let ChannelEvent::TemplatesRefreshed(refreshed) = &decoded {
             for template in refreshed.added.iter().chain(&refreshed.changed) {
-                self.templates.want(template.id.clone());
+                self.templates.want(&template.id);
             }
             for id in &refreshed.vanished {
-                self.templates.want(id.clone());
+                self.templates.want(id);
             }
         }
-        self.channels.want(code.clone());
+        self.channels.want(&code);
         self.events.push((event.stamp, code, decoded));
         Ok(())
     }
 
-    fn need(&mut self) -> Option<Need> {
-        self.channels.need().or_else(|| self.templates.need())
+    fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
+        self.channels.need(naming).or_else(|| self.templates.need(naming))
     }
 
-    fn load(&mut self, table: Table, rows: Vec<String>) -> Result<(), serde_json::Error> {
+    fn load(&mut self, table: Table, rows: &Tuples) -> Result<(), Unreadable> {
         if table == Table::Channels { self.channels.load(rows) } else { self.templates.load(rows) }
     }
 
@@ -52,10 +53,6 @@ impl Model for Channels {
             self.apply(stamp, &code, event).map_err(|error| Poison { position: stamp.position, error })?;
         }
         Ok(())
-    }
-
-    fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
-        changes_of(self.channels.change(), self.templates.change())
     }
 
     fn tables(&mut self) -> Vec<&mut dyn Held> {

@@ -11,7 +11,7 @@ use subledger_store::{Position, Recorded};
 use super::{FoldError, Stamp};
 
 /// Whose ledger a stream is.
-pub(crate) type LedgerKey = (SubjectId, TemplateId);
+pub(crate) type LedgerKey = (TemplateId, SubjectId);
 
 /// An event of a ledger, and whose.
 type OfLedger<'a> = (&'a Arc<LedgerKey>, &'a Arc<LedgerEvent>);
@@ -29,7 +29,10 @@ pub(crate) enum About {
 impl About {
     pub(crate) fn of(stream: &StreamName) -> Self {
         match stream.aggregate_type() {
-            "ledger" => stream.ledger_parts().map_or(Self::Misnamed, |parts| Self::Ledger(Arc::new(parts))),
+            "ledger" => match stream.ledger_parts() {
+                Some((subject, template)) => Self::Ledger(Arc::new((template, subject))),
+                None => Self::Misnamed,
+            },
             "message" => stream.message_id().map_or(Self::Misnamed, Self::Message),
             _ => Self::Other,
         }

@@ -6,28 +6,46 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use subledger_domain::{
     DeliveryId, Evidence, LotId, SubjectId, TemplateId, Timestamp,
-    ledger::{Choice, Funding, LateOutcome, Ledger, LedgerEvent, Phase},
+    ledger::{Choice, Funding, LateOutcome, Ledger, LedgerEvent, LedgerParts, Phase},
 };
 
-use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, counters::Counters, counting};
 use crate::{
-    LedgerRow, LotRow, LotState,
+    Holdings, LedgerRow, LotRow, LotState,
     cache::{Held, Rows},
-    table::{Change, Need, Table},
+    table::{Need, Table},
+    tuples::{Naming, Tuples, Unreadable},
 };
 
 /// A ledger as stored: the row that is asked for and the aggregate that the next event is folded into.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct LedgerBook {
-    #[serde(flatten)]
     pub(crate) row: LedgerRow,
     pub(crate) state: Ledger,
     /// Where its lots are, once asked for; moves with the state.
-    #[serde(skip)]
     places: Option<Places>,
+}
+
+impl LedgerBook {
+    pub(crate) const fn new(row: LedgerRow, state: Ledger) -> Self {
+        Self { row, state, places: None }
+    }
+}
+
+/// As a digest sees it: without the deliveries that ended, which are not stored.
+impl Serialize for LedgerBook {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            row: &'a LedgerRow,
+            state: LedgerParts,
+        }
+        Whole { row: &self.row, state: LedgerParts::from(&self.state) }.serialize(serializer)
+    }
 }
 
 /// The lots that the aggregate still knows, in order of number.
@@ -42,7 +60,7 @@ struct Place {
 }
 
 struct Move {
-    lot: (SubjectId, TemplateId, LotId),
+    lot: (TemplateId, SubjectId, LotId),
     stamp: Stamp,
     to: Place,
 }
@@ -53,31 +71,36 @@ pub(super) struct Ledgers {
     books: Rows<LedgerBook>,
     lots: Rows<LotRow>,
     moves: Vec<Move>,
+    counters: Counters,
 }
 
 impl Model for Ledgers {
     fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
         if let Some((key, ledger)) = event.ledger()? {
-            self.books.want_ref(key);
+            self.books.want(key);
             self.events.push((event.stamp, Arc::clone(key), Arc::clone(ledger)));
         }
         Ok(())
     }
 
-    /// First the ledgers; then, once the events are applied to them, the lots that move.
-    fn need(&mut self) -> Option<Need> {
-        self.books.need().or_else(|| {
+    /// First the ledgers; then, once the events are applied to them, the lots that move and the counters they add to.
+    fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
+        self.books.need(naming).or_else(|| {
             self.advance();
-            self.lots.need()
+            self.lots.need(naming).or_else(|| self.counters.need(naming))
         })
     }
 
-    fn load(&mut self, table: Table, rows: Vec<String>) -> Result<(), serde_json::Error> {
-        if table == Table::Ledgers { self.books.load(rows) } else { self.lots.load(rows) }
+    fn load(&mut self, table: Table, rows: &Tuples) -> Result<(), Unreadable> {
+        match table {
+            Table::Ledgers => self.books.load(rows),
+            Table::Lots => self.lots.load(rows),
+            table => self.counters.load(table, rows),
+        }
     }
 
     fn fold(&mut self) -> Result<(), Poison> {
-        for Move { lot, stamp, to } in std::mem::take(&mut self.moves) {
+        for Move { lot, stamp, to } in self.moves.drain(..) {
             let Some(row) = self.lots.edit(&lot) else {
                 let error = FoldError::Contradiction(format!("lot {} of a ledger was never granted", lot.2));
                 return Err(Poison { position: stamp.position, error });
@@ -87,57 +110,57 @@ impl Model for Ledgers {
             row.doubted_by = to.doubted_by;
             row.changed_at = stamp.at;
         }
+        self.counters.fold();
         Ok(())
     }
 
-    fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
-        changes_of(self.books.change(), self.lots.change())
-    }
-
     fn tables(&mut self) -> Vec<&mut dyn Held> {
-        vec![&mut self.books, &mut self.lots]
+        let [templates, closings, counts] = self.counters.tables();
+        vec![&mut self.books, &mut self.lots, templates, closings, counts]
     }
 }
 
 impl Ledgers {
-    /// Applies the events to the aggregates and notes which lots appear and which move.
+    /// Applies the events to the aggregates, counts, and notes which lots appear and which move.
     fn advance(&mut self) {
-        for (stamp, key, event) in std::mem::take(&mut self.events) {
-            if self.books.get(&key).is_none() {
-                self.books.put(empty_book(&key, stamp.at));
-            }
-            let Some(book) = self.books.edit(&key) else { continue };
-            let before = book.places.take().unwrap_or_else(|| places(&book.state));
+        for (stamp, key, event) in self.events.drain(..) {
+            let book = self.books.edit_or_make(&key, || empty_book(&key, stamp.at));
+            let was = moves_lots(&event).then(|| book.places.take().unwrap_or_else(|| places(&book.state)));
+            let before = Holdings::from(book.state.totals());
+            let counted = counting::counted(&book.state, &event);
             book.state.fold(&event);
             describe(&mut book.row, &book.state, stamp, &event);
-            if !moves_lots(&event) {
-                book.places = Some(before);
-                continue;
+            let after = Holdings::from(book.row.totals());
+            self.counters.count(stamp, &key.0, counted.into_iter().flatten());
+            if before != after {
+                counting::moves(&before, &after, |moved| self.counters.count(stamp, &key.0, [moved]));
+                self.counters.moved(stamp, &key.0, &before, &after);
             }
-            let after = places(&book.state);
+            let Some(was) = was else { continue };
+            let is = places(&book.state);
             for lot in granted(&key, stamp.at, &event) {
                 self.lots.put(lot);
             }
-            for (id, was) in &before {
-                let to = match after.binary_search_by_key(id, |(id, _)| *id) {
-                    Ok(at) => after[at].1,
+            for (id, was) in &was {
+                let to = match is.binary_search_by_key(id, |(id, _)| *id) {
+                    Ok(at) => is[at].1,
                     Err(_) => left(&event, *was),
                 };
                 if to != *was {
-                    let lot = (key.0, key.1.clone(), *id);
-                    self.lots.want_ref(&lot);
+                    let lot = (key.0.clone(), key.1, *id);
+                    self.lots.want(&lot);
                     self.moves.push(Move { lot, stamp, to });
                 }
             }
-            book.places = Some(after);
+            book.places = Some(is);
         }
     }
 }
 
 fn empty_book(key: &LedgerKey, at: Timestamp) -> LedgerBook {
     let row = LedgerRow {
-        subject: key.0,
-        template: key.1.clone(),
+        subject: key.1,
+        template: key.0.clone(),
         balance: 0,
         reserved: 0,
         in_doubt: 0,
@@ -151,7 +174,7 @@ fn empty_book(key: &LedgerKey, at: Timestamp) -> LedgerBook {
         last_choice: None,
         last_event_at: at,
     };
-    LedgerBook { row, state: Ledger::default(), places: None }
+    LedgerBook::new(row, Ledger::default())
 }
 
 /// Brings the row up to the aggregate, and to what the aggregate does not keep.
@@ -223,8 +246,8 @@ fn left(event: &LedgerEvent, was: Place) -> Place {
 /// The lots that an event creates.
 fn granted(key: &LedgerKey, at: Timestamp, event: &LedgerEvent) -> Vec<LotRow> {
     let lot = |lot: LotId, word: Option<&String>, evidence: &Evidence| LotRow {
-        subject: key.0,
-        template: key.1.clone(),
+        subject: key.1,
+        template: key.0.clone(),
         lot,
         state: LotState::Open,
         granted_at: evidence.at,

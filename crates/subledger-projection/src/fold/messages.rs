@@ -5,7 +5,7 @@
 //! are always those of its deliveries. `message.accepted` stands in the log before any event about its deliveries; an event
 //! about a delivery that nobody planned is a contradiction and stops the projection.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use subledger_domain::{
     DeliveryId, EvidenceSource, MessageId, SubjectId, TemplateId, UserRef,
@@ -13,11 +13,12 @@ use subledger_domain::{
     message::{Accepted, MessageEvent, Skip, SkipReason},
 };
 
-use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, changes_of};
+use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, counters::Counters};
 use crate::{
-    DeliveryCounts, DeliveryRow, DeliveryState, MessageRow,
+    DeliveryCounts, DeliveryRow, DeliveryState, Measure, MessageRow,
     cache::{Held, Rows},
-    table::{Change, Need, Table},
+    table::{Need, Table},
+    tuples::{Naming, Tuples, Unreadable},
 };
 
 /// WeChat's code for "no permission is left" (`subscribeMessage.send`: user refuse to accept the msg).
@@ -33,20 +34,22 @@ pub(super) struct Messages {
     events: Vec<(Stamp, Told)>,
     messages: Rows<MessageRow>,
     deliveries: Rows<DeliveryRow>,
+    counters: Counters,
+    poison: Option<Poison>,
 }
 
 impl Model for Messages {
     fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
         let told = if let Some((key, ledger)) = event.ledger()? {
             let Some(delivery) = delivery_of(ledger) else { return Ok(()) };
-            self.messages.want(delivery.message);
-            self.deliveries.want(delivery);
+            self.messages.want(&delivery.message);
+            self.deliveries.want(&delivery);
             Told::Ledger(Arc::clone(key), delivery, Arc::clone(ledger))
         } else if let Some((id, message)) = event.message()? {
             if let MessageEvent::Planned(planned) = &**message {
-                planned.skipped.iter().for_each(|s| self.deliveries.want(DeliveryId::new(id, s.index)));
+                planned.skipped.iter().for_each(|s| self.deliveries.want(&DeliveryId::new(id, s.index)));
             }
-            self.messages.want(id);
+            self.messages.want(&id);
             Told::Message(id, Arc::clone(message))
         } else {
             return Ok(());
@@ -55,41 +58,35 @@ impl Model for Messages {
         Ok(())
     }
 
-    fn need(&mut self) -> Option<Need> {
-        self.messages.need().or_else(|| self.deliveries.need())
+    /// First what the events are about; then, once they are applied to it, the counters they add to.
+    fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
+        self.messages.need(naming).or_else(|| self.deliveries.need(naming)).or_else(|| {
+            if self.poison.is_none() {
+                self.poison = self.advance().err();
+            }
+            self.counters.need(naming)
+        })
     }
 
-    fn load(&mut self, table: Table, rows: Vec<String>) -> Result<(), serde_json::Error> {
-        if table == Table::Messages { self.messages.load(rows) } else { self.deliveries.load(rows) }
+    fn load(&mut self, table: Table, rows: &Tuples) -> Result<(), Unreadable> {
+        match table {
+            Table::Messages => self.messages.load(rows),
+            Table::Deliveries => self.deliveries.load(rows),
+            table => self.counters.load(table, rows),
+        }
     }
 
     fn fold(&mut self) -> Result<(), Poison> {
-        for (stamp, told) in std::mem::take(&mut self.events) {
-            let applied = match told {
-                Told::Message(id, event) => self.apply_message(stamp, id, &event),
-                Told::Ledger(key, delivery, event) => match planned_by(&event) {
-                    Some(Plan { lot, basis, user }) => {
-                        let row = DeliveryRow {
-                            lot,
-                            basis,
-                            ..fresh(stamp, delivery, user, Some(key.0), key.1.clone())
-                        };
-                        self.plan(stamp, row)
-                    }
-                    None => self.apply_ledger(stamp, delivery, &event),
-                },
-            };
-            applied.map_err(|error| Poison { position: stamp.position, error })?;
+        if let Some(poison) = self.poison.take() {
+            return Err(poison);
         }
+        self.counters.fold();
         Ok(())
     }
 
-    fn changes(&self) -> Result<Vec<Change>, serde_json::Error> {
-        changes_of(self.messages.change(), self.deliveries.change())
-    }
-
     fn tables(&mut self) -> Vec<&mut dyn Held> {
-        vec![&mut self.messages, &mut self.deliveries]
+        let [templates, _, counts] = self.counters.tables();
+        vec![&mut self.messages, &mut self.deliveries, templates, counts]
     }
 }
 
@@ -162,11 +159,42 @@ fn fresh(
 }
 
 impl Messages {
+    /// Applies the events, once.
+    fn advance(&mut self) -> Result<(), Poison> {
+        for (stamp, told) in std::mem::take(&mut self.events) {
+            let applied = match told {
+                Told::Message(id, event) => self.apply_message(stamp, id, &event),
+                Told::Ledger(key, delivery, event) => match planned_by(&event) {
+                    Some(Plan { lot, basis, user }) => {
+                        let row = DeliveryRow {
+                            lot,
+                            basis,
+                            ..fresh(stamp, delivery, user, Some(key.1), key.0.clone())
+                        };
+                        self.plan(stamp, row)
+                    }
+                    None => self.apply_ledger(stamp, delivery, &event),
+                },
+            };
+            applied.map_err(|error| Poison { position: stamp.position, error })?;
+        }
+        Ok(())
+    }
+
     fn apply_message(&mut self, stamp: Stamp, id: MessageId, event: &MessageEvent) -> Result<(), FoldError> {
         match event {
-            MessageEvent::Accepted(accepted) => self.messages.put(accepted_row(stamp, id, accepted)),
+            MessageEvent::Accepted(accepted) => {
+                self.messages.put(accepted_row(stamp, id, accepted));
+                let counted = [
+                    (Measure::Messages, Cow::Borrowed(""), 1),
+                    (Measure::Targeted, Cow::Borrowed(""), accepted.targeted.into()),
+                ];
+                self.counters.count(stamp, &accepted.template, counted);
+            }
             MessageEvent::Planned(planned) => {
                 let template = self.message(stamp, id)?.template.clone();
+                let skipped = |skip: &Skip| (Measure::Skipped, Cow::Borrowed(skip.reason.as_str()), 1);
+                self.counters.count(stamp, &template, planned.skipped.iter().map(skipped));
                 for skip in &planned.skipped {
                     self.plan(stamp, skipped_row(stamp, id, template.clone(), skip))?;
                 }

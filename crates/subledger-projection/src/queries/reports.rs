@@ -9,7 +9,7 @@ mod loss;
 mod reach;
 mod table;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -18,7 +18,7 @@ use subledger_store::Position;
 
 use super::{Queries, at, parsed};
 use crate::{
-    Holdings, Measure, PageRequest, QueryError, ReportTemplateRow,
+    BUCKET_MICROS, Holdings, Measure, PageRequest, QueryError, ReportTemplateRow,
     database::{Param, Statement, ask, statement},
 };
 
@@ -35,6 +35,10 @@ pub const MAX_REPORT_TEMPLATES: u32 = 100;
 
 /// The most lines (templates times days) of one page of a report: what an answer may hold in memory.
 pub const MAX_REPORT_LINES: usize = 5_000;
+
+/// How often and after what pause the read models are asked again while they do not stand at one position.
+const APART_TRIES: u32 = 10;
+const APART_AGAIN: Duration = Duration::from_millis(20);
 
 /// How finely activity is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,8 +124,17 @@ pub struct Stock {
 /// A page as the database tells it: its templates, and what there is about each and each day.
 #[derive(Deserialize)]
 struct Found<T, C> {
+    /// The two read models that reports are made of did not stand at one position.
+    #[serde(deserialize_with = "crate::rows::flag")]
+    apart: bool,
     templates: Vec<T>,
     cells: Vec<C>,
+}
+
+impl<T, C> Default for Found<T, C> {
+    fn default() -> Self {
+        Self { apart: false, templates: Vec::new(), cells: Vec::new() }
+    }
 }
 
 /// Cells of (template, day, measure, class, amount).
@@ -160,10 +173,8 @@ impl Queries {
             Grain::Total => vec![(days.from(), days.until())],
         };
         let params = page_params(&(0..).zip(periods).collect::<Vec<_>>(), template, page, QUERY)?;
-        let report: Report<Option<ActivityFound>> =
-            self.report(code, statement!(reports::ACTIVITY), params).await?;
-        let Found { mut templates, cells } =
-            report.value.unwrap_or(Found { templates: vec![], cells: vec![] });
+        let report: Report<ActivityFound> = self.counted(code, statement!(reports::ACTIVITY), params).await?;
+        let Found { mut templates, cells, .. } = report.value;
         let next = cut(&mut templates, page.limit, QUERY, TemplateId::as_str)?;
         let mut lines: Vec<ActivityLine> = Vec::new();
         for (template, day, measure, class, amount) in cells {
@@ -199,10 +210,8 @@ impl Queries {
         let mut periods = vec![(-1, (days.from(), days.from()))];
         periods.extend((0..).zip(days.days.iter().map(|day| (day.from, day.until))));
         let params = page_params(&periods, template, page, QUERY)?;
-        let report: Report<Option<StockFound>> =
-            self.report(code, statement!(reports::STOCK), params).await?;
-        let Found { templates: mut now, cells } =
-            report.value.unwrap_or(Found { templates: vec![], cells: vec![] });
+        let report: Report<StockFound> = self.counted(code, statement!(reports::STOCK), params).await?;
+        let Found { templates: mut now, cells, .. } = report.value;
         now.sort_by(|a, b| a.template.cmp(&b.template));
         let next = cut(&mut now, page.limit, QUERY, |row| row.template.as_str())?;
         let templates: Vec<TemplateId> = now.iter().map(|row| row.template.clone()).collect();
@@ -253,10 +262,30 @@ impl Queries {
         code: &ChannelCode,
         message: MessageId,
     ) -> Result<Report<Option<Loss>>, QueryError> {
-        let params = vec![message.to_string().into()];
+        let params = vec![message.as_bytes().into()];
         let found: Report<Option<loss::Found>> = self.report(code, statement!(reports::LOSS), params).await?;
         let value = found.value.and_then(|found| found.loss(message));
         Ok(Report { value, position: found.position, recorded_at: found.recorded_at })
+    }
+
+    /// A report of what ledgers and messages counted. The two move together but for moments, and but for one that is stopped
+    /// at an event: then the answer names the position of the one that is behind.
+    async fn counted<T: DeserializeOwned, C: DeserializeOwned>(
+        &self,
+        code: &ChannelCode,
+        statement: Statement,
+        params: Vec<Param>,
+    ) -> Result<Report<Found<T, C>>, QueryError> {
+        let mut tries = 0;
+        loop {
+            let found: Report<Option<Found<T, C>>> = self.report(code, statement, params.clone()).await?;
+            tries += 1;
+            if tries == APART_TRIES || !found.value.as_ref().is_some_and(|found| found.apart) {
+                let value = found.value.unwrap_or_default();
+                return Ok(Report { value, position: found.position, recorded_at: found.recorded_at });
+            }
+            tokio::time::sleep(APART_AGAIN).await;
+        }
     }
 
     /// One answer of one statement; nothing at position zero where nobody follows the log yet.
@@ -291,6 +320,11 @@ impl Queries {
     }
 }
 
+/// The first bucket that does not begin before a moment.
+fn first_bucket(at: Timestamp) -> i64 {
+    -(-at.micros()).div_euclid(BUCKET_MICROS)
+}
+
 fn page_params(
     periods: &[(i64, (Timestamp, Timestamp))],
     template: Option<&TemplateId>,
@@ -303,7 +337,9 @@ fn page_params(
     let after: String = page.key(query)?.unwrap_or_default();
     let periods: Vec<_> = periods
         .iter()
-        .map(|(day, (since, until))| serde_json::json!({ "day": day, "since": since, "until": until }))
+        .map(|(day, (since, until))| {
+            serde_json::json!({ "day": day, "since": first_bucket(*since), "until": first_bucket(*until) })
+        })
         .collect();
     Ok(vec![
         serde_json::Value::Array(periods).to_string().into(),

@@ -58,7 +58,6 @@ pub struct TemplateRow {
     /// The keywords, in order of appearance.
     pub keys: Vec<TemplateKey>,
     /// Whether the last refresh listed it.
-    #[serde(deserialize_with = "super::flag::deserialize")]
     pub listed: bool,
     /// When it was listed for the first time.
     pub first_seen_at: Timestamp,

@@ -32,7 +32,6 @@ pub struct LedgerRow {
     /// Since when sends are refused, if they are, according to the evidence.
     pub suspended_since: Option<Timestamp>,
     /// Whether a long-term template was ever accepted.
-    #[serde(deserialize_with = "super::flag::deserialize")]
     pub consented: bool,
     /// When the newest grant or consent was made, according to its evidence.
     pub last_grant_at: Option<Timestamp>,

@@ -3,11 +3,10 @@
 //! A quarter of an hour is the finest bucket because every time zone in use is a multiple of fifteen minutes away from UTC:
 //! any zone's day is a whole number of buckets, so one table serves all of them exactly.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
-use subledger_domain::{
-    MessageId, SubjectId, TemplateId, Timestamp,
-    ledger::{Ledger, Totals},
-};
+use subledger_domain::{TemplateId, Timestamp, ledger::Totals};
 
 /// The length of a bucket in microseconds.
 pub const BUCKET_MICROS: i64 = 15 * 60 * Timestamp::MICROS_PER_SECOND;
@@ -35,6 +34,11 @@ macro_rules! measures {
                 match self {
                     $( Self::$name => $word, )+
                 }
+            }
+
+            /// The measure with this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|measure| measure.as_str() == name)
             }
         }
     };
@@ -124,7 +128,17 @@ impl Holdings {
         self.granted == self.open + self.reserved + self.in_doubt + self.consumed + self.voided
     }
 
-    /// These holdings with one ledger's `before` taken out and its `after` put in.
+    /// Adds other holdings.
+    pub(crate) const fn add(&mut self, other: &Self) {
+        self.granted = self.granted.saturating_add(other.granted);
+        self.open = self.open.saturating_add(other.open);
+        self.reserved = self.reserved.saturating_add(other.reserved);
+        self.in_doubt = self.in_doubt.saturating_add(other.in_doubt);
+        self.consumed = self.consumed.saturating_add(other.consumed);
+        self.voided = self.voided.saturating_add(other.voided);
+    }
+
+    /// These holdings with `before` taken out and `after` put in.
     pub(crate) const fn with(&self, before: &Self, after: &Self) -> Self {
         const fn shift(all: u64, before: u64, after: u64) -> u64 {
             all.saturating_add(after).saturating_sub(before)
@@ -138,21 +152,6 @@ impl Holdings {
             voided: shift(self.voided, before.voided, after.voided),
         }
     }
-}
-
-/// A ledger's aggregate, kept to tell how many grants its next event moves.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ReportBook {
-    pub(crate) subject: SubjectId,
-    pub(crate) template: TemplateId,
-    pub(crate) state: Ledger,
-}
-
-/// The template of a message, which its later events do not repeat.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ReportSend {
-    pub(crate) id: MessageId,
-    pub(crate) template: TemplateId,
 }
 
 /// A template that anything was ever recorded about, and its stock now.
@@ -184,6 +183,6 @@ pub(crate) struct ReportCount {
     pub(crate) template: TemplateId,
     pub(crate) bucket: Timestamp,
     pub(crate) measure: Measure,
-    pub(crate) class: String,
+    pub(crate) class: Cow<'static, str>,
     pub(crate) amount: u64,
 }

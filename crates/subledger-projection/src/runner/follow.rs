@@ -3,17 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use subledger_domain::LogName;
-use subledger_store::{Database, Position, StoreError};
-use tokio::sync::watch;
+use subledger_domain::{LogName, Timestamp};
+use subledger_store::{Database, Position, Recorded, StoreError};
+use tokio::{sync::watch, time::Instant};
 
 use super::{Followed, Shared};
 use crate::{
     ProjectionName,
     batch::{self, Applied},
     checkpoint::{self, Checkpoint},
+    database::is_refusal_of_data,
+    desk::{Desk, Trouble},
+    hand::Hand,
     metric_definitions::{EVENTS, FAILURES, LOST_RACES, UNKNOWN},
 };
+
+/// The least time from the beginning of a batch to the beginning of the next.
+const PACE: Duration = Duration::from_millis(5);
+
+/// A log at rest keeps its rows in memory for this long.
+const FORGET_AFTER: Duration = Duration::from_secs(30);
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -57,6 +66,15 @@ enum Went {
     Idle,
 }
 
+/// What became of events at the desk.
+enum Step {
+    Moved(Desk, Vec<Checkpoint>),
+    Displaced,
+    /// One of them cannot be applied as the others are, or the database refused a value.
+    Stuck,
+    Failed(StoreError),
+}
+
 struct Follower {
     shared: Arc<Shared>,
     log: LogName,
@@ -65,6 +83,10 @@ struct Follower {
     tail: watch::Receiver<Position>,
     /// Where the live generations stand, as far as this node knows; none before the first look.
     checkpoints: Option<Vec<Checkpoint>>,
+    /// The rows in memory, which are of those checkpoints; none after anything unforeseen.
+    desk: Option<Desk>,
+    /// When the last batch began.
+    begun: Instant,
     /// Whether paused projections are to be tried once more.
     retry: bool,
 }
@@ -73,7 +95,17 @@ impl Follower {
     fn new(shared: Arc<Shared>, log: LogName, followed: Followed) -> Self {
         let tail = shared.store.tail(&log);
         let turn = followed.turn.subscribe();
-        Self { shared, log, followed, turn, tail, checkpoints: None, retry: true }
+        Self {
+            shared,
+            log,
+            followed,
+            turn,
+            tail,
+            checkpoints: None,
+            desk: None,
+            begun: Instant::now(),
+            retry: true,
+        }
     }
 
     async fn run(mut self) {
@@ -97,7 +129,7 @@ impl Follower {
                 }
                 Err(error) => {
                     self.failed(&error);
-                    self.checkpoints = None;
+                    (self.checkpoints, self.desk) = (None, None);
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = tokio::time::sleep(backoff) => {}
@@ -117,18 +149,21 @@ impl Follower {
     /// Waits for more events, or until it is time to look whether a pause has ended. `false`: the store is closed.
     async fn more(&mut self) -> bool {
         let paused = self.checkpoints.iter().flatten().any(|one| one.pause.is_some());
-        let again = async {
-            if paused {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            } else {
-                std::future::pending().await
-            }
+        let (again, keeps) = (paused, self.desk.is_some());
+        let again =
+            async { if again { tokio::time::sleep(LOOK_AGAIN).await } else { std::future::pending().await } };
+        let forget = async {
+            if keeps { tokio::time::sleep(FORGET_AFTER).await } else { std::future::pending().await }
         };
         tokio::select! {
             changed = self.tail.changed() => changed.is_ok(),
             changed = self.turn.changed() => changed.is_ok(),
             () = again => {
-                self.checkpoints = None;
+                (self.checkpoints, self.desk) = (None, None);
+                true
+            }
+            () = forget => {
+                self.desk = None;
                 true
             }
         }
@@ -137,7 +172,7 @@ impl Follower {
     /// Looks where another node's projections stand, often while somebody waits for them, until it is this node's turn.
     async fn stand_by(&mut self) {
         // What was known may be old by the time of the next turn; and this node may be able to read what the last could not.
-        self.checkpoints = None;
+        (self.checkpoints, self.desk) = (None, None);
         self.retry = true;
         let mut waiting = self.followed.waiting.subscribe();
         while !*self.turn.borrow_and_update() {
@@ -172,8 +207,10 @@ impl Follower {
             self.checkpoints = Some(checkpoints);
             return Ok(Went::Idle);
         };
+        self.pace().await;
         let events = self.shared.store.read_log(&self.log, from, self.shared.config.batch).await?;
-        match batch::apply(&self.shared.store, &self.log, &targets, &events).await? {
+        let events = Arc::new(events);
+        match self.apply(&targets, &events).await? {
             Applied::Displaced => {
                 counter!(LOST_RACES).increment(1);
                 self.retry = retry;
@@ -190,15 +227,50 @@ impl Follower {
                     }
                 }
                 self.followed.publish(&self.log, head, &checkpoints);
+                self.checkpoints = Some(checkpoints);
                 // No event although the tail promises some: do not spin, wait for the next word.
                 if events.is_empty() {
-                    self.checkpoints = Some(checkpoints);
                     return Ok(Went::Idle);
                 }
-                self.checkpoints = Some(checkpoints);
             }
         }
         Ok(Went::On)
+    }
+
+    /// While events come in one after the other, lets some come together: a batch costs the same for one as for hundreds.
+    async fn pace(&mut self) {
+        let left = PACE.saturating_sub(self.begun.elapsed());
+        if !left.is_zero() {
+            tokio::time::sleep(left).await;
+        }
+        self.begun = Instant::now();
+    }
+
+    /// Applies events to projections, at the desk if nothing is in the way.
+    async fn apply(
+        &mut self,
+        targets: &[Checkpoint],
+        events: &Arc<Vec<Recorded>>,
+    ) -> Result<Applied, StoreError> {
+        let hand = self.shared.hand().await?;
+        let kept = self.desk.take();
+        if targets.iter().all(|target| target.pause.is_none()) && !events.is_empty() {
+            let stands = |desk: &Desk| desk.parts.iter().map(|part| &part.at).eq(targets);
+            let desk = kept.filter(stands).unwrap_or_else(|| Desk::new(hand.clone(), targets.to_vec()));
+            let room = self.shared.config.cache_bytes / self.shared.known.borrow().max(1);
+            let (now, events, hand) = (self.shared.store.clock().now(), Arc::clone(events), hand.clone());
+            let step = batch::blocking(move || at_desk(desk, &hand, &events, room, now)).await?;
+            match step {
+                Step::Moved(desk, moved) => {
+                    self.desk = Some(desk);
+                    return Ok(Applied::Moved(moved));
+                }
+                Step::Displaced => return Ok(Applied::Displaced),
+                Step::Stuck => {}
+                Step::Failed(error) => return Err(error),
+            }
+        }
+        batch::apply(&self.shared.store, hand, targets.to_vec(), Arc::clone(events)).await
     }
 
     /// Reads the checkpoints of this version's projections, making those that do not exist.
@@ -231,5 +303,37 @@ impl Follower {
         } else if from.pause.is_some() {
             tracing::info!(log = %self.log, projection, "a read model that was stopped goes on");
         }
+    }
+}
+
+/// Folds and writes on a thread that may block.
+fn at_desk(mut desk: Desk, hand: &Hand, events: &[Recorded], room: usize, now: Timestamp) -> Step {
+    desk.tick();
+    for event in events {
+        if desk.take(&event.into()).is_err() {
+            return Step::Stuck;
+        }
+    }
+    match desk.fold(|| Ok::<(), Trouble>(())) {
+        Ok(()) => {}
+        Err(Trouble::Stuck(_)) => return Step::Stuck,
+        Err(Trouble::Store(error)) => return Step::Failed(error),
+    }
+    let reached = events.last().map_or(Position(0), |event| event.position);
+    let flush = match desk.changes(reached, &batch::unknown(events)) {
+        Ok(Some(flush)) => flush,
+        Ok(None) => return Step::Displaced,
+        Err(error) => return Step::Failed(error),
+    };
+    let moves: Vec<_> = flush.moves.iter().map(|(from, to)| checkpoint::advance(from, to, now)).collect();
+    match hand.write(&flush.sheets, &moves) {
+        Ok(true) => {
+            desk.make_room(room);
+            let moved = desk.parts.iter().map(|part| part.at.clone()).collect();
+            Step::Moved(desk, moved)
+        }
+        Ok(false) => Step::Displaced,
+        Err(error) if is_refusal_of_data(&error) => Step::Stuck,
+        Err(error) => Step::Failed(error),
     }
 }

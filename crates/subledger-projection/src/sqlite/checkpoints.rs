@@ -1,9 +1,8 @@
 //! Statements of the table `projection` for SQLite: which generations there are and how far they have come.
 
 /// Makes the first live generation; parameters: log, name, now.
-pub(crate) const ENSURE: &str =
-    "insert into projection (log, name, generation, purpose, position, touched_at)
-    select ?1, ?2, 1, 'live', 0, ?3
+pub(crate) const ENSURE: &str = "insert into projection (log, name, purpose, position, touched_at)
+    select ?1, ?2, 'live', 0, ?3
     where not exists (select 1 from projection where log = ?1 and name = ?2 and purpose = 'live')
     on conflict do nothing";
 
@@ -14,32 +13,28 @@ pub(crate) const LIVE: &str =
         paused_error, unknown
     from projection where log = ?1 and purpose = 'live' order by name";
 
-/// The same of one generation; parameters: log, name, generation.
+/// The same of one generation; parameter: generation.
 pub(crate) const ONE: &str = "select name, generation, position, paused_position, paused_stream, paused_kind,
         paused_error, unknown
-    from projection where log = ?1 and name = ?2 and generation = ?3 and purpose <> 'dropping'";
+    from projection where generation = ?1 and purpose <> 'dropping'";
 
 /// (log, and the same as above) of the live generations of every log.
 pub(crate) const ALL_LIVE: &str = "select log, name, generation, position, paused_position, paused_stream,
         paused_kind, paused_error, unknown
     from projection where purpose = 'live' order by log, name";
 
-/// Moves a checkpoint, if it stands where it is believed to stand; parameters: log, name, generation, position
-/// believed, position reached, paused position, stream, kind and error, now, unknown events.
+/// Moves a checkpoint, if it stands where it is believed to stand; parameters: generation, position believed, position
+/// reached, paused position, stream, kind and error, now, unknown events.
 pub(crate) const ADVANCE: &str = "update projection
-    set position = ?5, paused_position = ?6, paused_stream = ?7, paused_kind = ?8, paused_error = ?9,
-        touched_at = ?10, unknown = ?11
-    where log = ?1 and name = ?2 and generation = ?3 and position = ?4 and purpose <> 'dropping'
-        and held_until <= ?10";
+    set position = ?3, paused_position = ?4, paused_stream = ?5, paused_kind = ?6, paused_error = ?7,
+        touched_at = ?8, unknown = ?9
+    where generation = ?1 and position = ?2 and purpose <> 'dropping'
+        and held_until <= ?8";
 
-/// (generation) of everything there is; parameters: log, name.
-pub(crate) const GENERATIONS: &str = "select generation from projection
-    where log = ?1 and name = ?2 order by generation";
-
-/// Begins a generation beside the live one; parameters: log, name, generation, purpose, now, version of the fold.
-pub(crate) const BEGIN: &str =
-    "insert into projection (log, name, generation, purpose, position, touched_at, schema)
-    values (?1, ?2, ?3, ?4, 0, ?5, ?6) on conflict do nothing";
+/// Begins a generation beside the live one and answers with its number; parameters: log, name, purpose, now, version of the
+/// fold.
+pub(crate) const BEGIN: &str = "insert into projection (log, name, purpose, position, touched_at, schema)
+    values (?1, ?2, ?3, 0, ?4, ?5) returning generation";
 
 /// (generation, position, version of the fold) of unfinished rebuilds, the furthest first; parameters: log, name.
 pub(crate) const UNFINISHED: &str = "select generation, position, schema from projection
@@ -54,25 +49,25 @@ pub(crate) const HOLD_LIVE: &str = "update projection
 pub(crate) const DEMOTE: &str = "update projection set purpose = 'dropping'
     where log = ?1 and name = ?2 and purpose = 'live'
         and position <= (select n.position from projection n
-            where n.log = ?1 and n.name = ?2 and n.generation = ?3 and n.purpose = 'rebuild')";
+            where n.generation = ?3 and n.purpose = 'rebuild')";
 
-/// Makes the new generation the live one; parameters: log, name, generation.
+/// Makes the new generation the live one; parameter: generation.
 pub(crate) const PROMOTE: &str = "update projection set purpose = 'live'
-    where log = ?1 and name = ?2 and generation = ?3 and purpose = 'rebuild'";
+    where generation = ?1 and purpose = 'rebuild'";
 
-/// Gives a generation up that is not live; parameters: log, name, generation.
+/// Gives a generation up that is not live; parameter: generation.
 pub(crate) const GIVE_UP: &str = "update projection set purpose = 'dropping'
-    where log = ?1 and name = ?2 and generation = ?3 and purpose <> 'live'";
+    where generation = ?1 and purpose <> 'live'";
 
 /// (generation) of what is being dropped, and of verifications not touched since; parameters: log, name, moment.
 pub(crate) const ABANDONED: &str = "select generation from projection
     where log = ?1 and name = ?2
         and (purpose = 'dropping' or purpose = 'verify' and touched_at < ?3) order by generation";
 
-/// Holds a generation that is being dropped; parameters: log, name, generation, now.
-pub(crate) const HOLD_DROPPING: &str = "update projection set touched_at = ?4
-    where log = ?1 and name = ?2 and generation = ?3 and purpose = 'dropping'";
+/// Holds a generation that is being dropped; parameters: generation, now.
+pub(crate) const HOLD_DROPPING: &str = "update projection set touched_at = ?2
+    where generation = ?1 and purpose = 'dropping'";
 
-/// Forgets a generation whose rows are gone; parameters: log, name, generation.
+/// Forgets a generation whose rows are gone; parameter: generation.
 pub(crate) const FORGET: &str = "delete from projection
-    where log = ?1 and name = ?2 and generation = ?3 and purpose = 'dropping'";
+    where generation = ?1 and purpose = 'dropping'";

@@ -224,7 +224,8 @@ impl Node {
 
     /// Projections that apply `batch` events at a time.
     pub(crate) fn project(&self, batch: u32) -> Projections {
-        let config = ProjectionsConfig { batch, max_backoff: Duration::from_millis(200), lease: LEASE };
+        let max_backoff = Duration::from_millis(200);
+        let config = ProjectionsConfig { batch, max_backoff, lease: LEASE, ..ProjectionsConfig::default() };
         Projections::start(self.store.clone(), config)
     }
 

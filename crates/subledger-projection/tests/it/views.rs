@@ -1,14 +1,19 @@
 //! The file of read models beside a SQLite log can be lost, and cannot outrun its log.
 
+use sqlx::{
+    Connection, Executor, PgConnection, SqliteConnection,
+    migrate::{Migration, Migrator},
+    sqlite::SqliteConnectOptions,
+};
 use subledger_domain::LogName;
-use subledger_projection::{ProjectionName, digest, rebuild_balances};
+use subledger_projection::{ProjectionName, digest, rebuild_balances, verify};
 
 use crate::{
     history::{log, tell},
     support::{Node, Place, on_both_databases},
 };
 
-on_both_databases!(balances_are_the_sums_of_the_ledgers);
+on_both_databases!(balances_are_the_sums_of_the_ledgers, rows_of_an_older_layout_are_built_anew);
 
 async fn digests(node: &Node) -> Vec<(LogName, ProjectionName, String)> {
     let mut digests = Vec::new();
@@ -25,6 +30,42 @@ async fn digests(node: &Node) -> Vec<(LogName, ProjectionName, String)> {
 async fn close(node: Node) {
     node.executor.shutdown().await;
     node.store.close().await;
+}
+
+/// The migrations before a version.
+fn before(version: i64, migrations: &Migrator) -> Migrator {
+    let older: Vec<Migration> = migrations.iter().filter(|one| one.version < version).cloned().collect();
+    Migrator::with_migrations(older)
+}
+
+/// A node that meets tables of an older version drops them and builds all read models by itself.
+async fn rows_of_an_older_layout_are_built_anew(place: Place) {
+    let old = "insert into projection (log, name, generation, purpose, position, touched_at)
+        values ('wechatmp123', 'ledgers', 1, 'live', 3, 0), ('wechatmp123', 'reports', 1, 'live', 3, 0)";
+    match place.url.strip_prefix("sqlite://") {
+        Some(file) => {
+            let file = file.replace(".db", ".views.db");
+            let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            let migrations = before(3, &sqlx::migrate!("../../migrations/sqlite/views"));
+            migrations.run_direct(None, &mut connection, false).await.unwrap();
+            connection.execute(old).await.unwrap();
+            connection.close().await.unwrap();
+        }
+        None => {
+            let mut connection = PgConnection::connect(&place.url).await.unwrap();
+            let migrations = before(12, &sqlx::migrate!("../../migrations/postgres"));
+            migrations.run_direct(None, &mut connection, false).await.unwrap();
+            connection.execute(old).await.unwrap();
+            connection.close().await.unwrap();
+        }
+    }
+    let node = Node::on(&place).await;
+    assert_eq!(node.number("select count(*) from projection").await, 0);
+    tell(&node).await;
+    node.catch_up().await;
+    let verified = verify(&node.store, None, |_| {}).await.unwrap();
+    assert!(verified.len() == 5 && verified.iter().all(|one| one.equal), "{verified:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,9 @@
 //! Loss: at which step each recipient of a message fell out.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use subledger_domain::{MessageId, TemplateId};
 
-use crate::DeliveryState;
+use crate::{DeliveryState, rows::codes::Coded};
 
 /// Recipients that fell out at the same step for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,6 +57,7 @@ struct FoundMessage {
 /// Deliveries that are alike.
 #[derive(Deserialize)]
 struct Group {
+    #[serde(deserialize_with = "state")]
     state: DeliveryState,
     reason: Option<String>,
     #[serde(deserialize_with = "crate::rows::flag")]
@@ -66,6 +67,12 @@ struct Group {
     #[serde(deserialize_with = "crate::rows::flag")]
     confirmed: bool,
     deliveries: u64,
+}
+
+/// A state by its number.
+fn state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DeliveryState, D::Error> {
+    let code = i64::deserialize(deserializer)?;
+    DeliveryState::from_code(code).ok_or_else(|| D::Error::custom("no state has this number"))
 }
 
 pub(super) const STEPS: [&str; 5] = ["bound", "with_grant", "handed_over", "accepted", "confirmed"];
@@ -109,7 +116,8 @@ impl Found {
             let (step, state) = (STEPS[0], "unplanned");
             lost.push(LossReason { step, state, reason: None, recipients: unplanned });
         }
-        lost.sort_by_key(|one| STEPS.iter().position(|step| *step == one.step));
+        let place = |one: &LossReason| STEPS.iter().position(|step| *step == one.step);
+        lost.sort_by(|a, b| (place(a), a.state, &a.reason).cmp(&(place(b), b.state, &b.reason)));
         let [bound, with_grant, handed_over, accepted, confirmed] = reached;
         let template_id = template;
         Some(Loss { msgid, template_id, targeted, bound, with_grant, handed_over, accepted, confirmed, lost })
