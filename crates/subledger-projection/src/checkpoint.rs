@@ -106,11 +106,9 @@ pub(crate) async fn live_in(snapshot: &mut Snapshot, log: &LogName) -> Result<Ve
 pub(crate) async fn one_in(
     snapshot: &mut Snapshot,
     log: &LogName,
-    projection: ProjectionName,
     generation: i64,
 ) -> Result<Option<Checkpoint>, StoreError> {
     let params = [generation.into()];
-    let _ = projection;
     let rows = snapshot.rows("reading a checkpoint", statement!(checkpoints::ONE), &params).await?;
     Ok(known(log, rows)?.pop())
 }

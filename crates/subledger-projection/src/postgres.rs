@@ -1,4 +1,5 @@
-//! The SQL of the read models for PostgreSQL, and nothing else. Static, lower-case; the same file names as the other database's.
+//! What is PostgreSQL's own about the read models: how rows go in and out in sets, and SQL that the other database would not
+//! understand. Lower-case; the same file names as the other database's.
 
 pub(crate) mod checkpoints;
 pub(crate) mod reports;

@@ -120,7 +120,7 @@ pub(crate) async fn digest_at(
     built: &Checkpoint,
 ) -> Result<Digest, ProjectionError> {
     let mut snapshot = Snapshot::take(store, "reading rows of a projection").await?;
-    let stands = checkpoint::one_in(&mut snapshot, log, built.projection, built.generation).await?;
+    let stands = checkpoint::one_in(&mut snapshot, log, built.generation).await?;
     match stands {
         Some(stands) => Ok(digest_of(&mut snapshot, &stands).await?),
         None => Err(ProjectionError::Displaced { log: log.clone(), projection: built.projection }),
