@@ -173,8 +173,13 @@ pub(crate) struct ReceiptDigest {
 
 impl From<&ReceiptKey> for ReceiptDigest {
     fn from(key: &ReceiptKey) -> Self {
-        Self { key: half(blake3::hash(key.id.as_bytes()).as_bytes()), fingerprint: half(&key.fingerprint) }
+        Self { key: receipt_key(&key.id), fingerprint: half(&key.fingerprint) }
     }
+}
+
+/// What a command id is stored as.
+pub(crate) fn receipt_key(id: &str) -> Digest {
+    half(blake3::hash(id.as_bytes()).as_bytes())
 }
 
 fn half(hash: &[u8; 32]) -> Digest {

@@ -155,7 +155,7 @@ pub(crate) async fn report_activity(
     let page = page(query.cursor, query.limit, lines)?;
     let template = template(query.template_id.as_deref())?;
     scope.ready(&engine, position(query.min_position)).await?;
-    shown(&scope, &engine, query.min_position, &[ProjectionName::Reports]).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Ledgers, ProjectionName::Messages]).await?;
     let report =
         engine.queries().report_activity(&scope.code, &days, grain, template.as_ref(), &page).await?;
     if let (Some(template), []) = (&template, report.value.templates.as_slice()) {
@@ -185,7 +185,7 @@ pub(crate) async fn report_stock(
     let page = page(query.cursor, query.limit, days.days.len())?;
     let template = template(query.template_id.as_deref())?;
     scope.ready(&engine, position(query.min_position)).await?;
-    shown(&scope, &engine, query.min_position, &[ProjectionName::Reports]).await?;
+    shown(&scope, &engine, query.min_position, &[ProjectionName::Ledgers]).await?;
     let report = engine.queries().report_stock(&scope.code, &days, template.as_ref(), &page).await?;
     if let (Some(template), []) = (&template, report.value.now.as_slice()) {
         known(&scope, &engine, template).await?;

@@ -17,6 +17,7 @@ use crate::{
     postgres,
     rows::{ReceiptRow, small, unsigned},
     sqlite,
+    work::{Digest, receipt_key},
 };
 
 /// Astray receipts listed per log at most; their number is counted in full.
@@ -287,13 +288,16 @@ impl Inspector {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let keys: Vec<(i64, &str)> = ids.iter().map(|id| (number, *id)).collect();
+        let by_key: HashMap<Digest, &str> = ids.iter().map(|id| (receipt_key(id), *id)).collect();
+        let keys: Vec<(i64, Digest)> = by_key.keys().map(|key| (number, *key)).collect();
         let rows = self.database.reader().await?.session().find_receipts(&keys).await?;
         let raw = |row: ReceiptRow| {
+            let id = by_key.get(&row.key)?;
             let outcome = row.outcome.as_bytes().to_vec();
-            (row.id, RawReceipt { position: row.position, recorded_at: row.recorded_at, outcome })
+            let receipt = RawReceipt { position: row.position, recorded_at: row.recorded_at, outcome };
+            Some(((*id).to_owned(), receipt))
         };
-        Ok(rows.into_iter().map(raw).collect())
+        Ok(rows.into_iter().filter_map(raw).collect())
     }
 
     /// Closes all connections.
