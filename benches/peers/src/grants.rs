@@ -19,6 +19,7 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     routing::post,
+    serve::ListenerExt,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -156,6 +157,9 @@ pub(crate) async fn run(
         .with_state(Arc::clone(&app));
     let listener = TcpListener::bind("127.0.0.1:0").await.context("the server's port")?;
     let address: SocketAddr = listener.local_addr()?;
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = |run: &str, seconds| Client {
         address,

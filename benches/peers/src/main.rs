@@ -54,6 +54,10 @@ enum Scenario {
     Load(load::Options),
 }
 
+/// The allocator that ours has, so that it is not what is compared.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,8 +4,11 @@
 //! knows just enough HTTP for servers that answer with `Content-Length`, and says so of any other.
 
 use std::{
+    io::Write,
     net::SocketAddr,
+    ops::Range,
     process::Stdio,
+    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -60,6 +63,13 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     pub rate: u64,
 }
+
+/// Where the status stands in an answer of HTTP/1.1.
+const STATUS: Range<usize> = 9..12;
+/// The only header that matters here.
+const LENGTH: &[u8] = b"content-length:";
+/// Bytes of an answer, more or less.
+const ANSWER: usize = 4096;
 
 /// The seed of the order in which users are visited.
 const SEED: u64 = 7;
@@ -170,12 +180,15 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     })
 }
 
-/// One connection, and what every request on it begins with.
+/// One connection, and the buffers that every request on it uses again.
 struct Connection {
     stream: TcpStream,
     /// Everything up to the value of `Content-Length`.
-    head: String,
-    options: Options,
+    head: Vec<u8>,
+    /// What stands before the number of the request, between it and the user's, and after that.
+    around: [String; 3],
+    users: u64,
+    body: Vec<u8>,
     request: Vec<u8>,
     answer: Vec<u8>,
 }
@@ -184,23 +197,29 @@ impl Connection {
     async fn open(options: &Options) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(options.address).await.context("connecting to the server")?;
         stream.set_nodelay(true).context("TCP_NODELAY")?;
-        let Options { path, key, address, .. } = options;
+        let Options { path, key, address, run, template, users, .. } = options;
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\
              Content-Type: application/json\r\nContent-Length: "
         );
-        Ok(Self { stream, head, options: options.clone(), request: Vec::new(), answer: Vec::new() })
+        let around = [
+            format!(r#"{{"report_id":"{run}-"#),
+            r#"","userid":"user-"#.to_owned(),
+            format!(r#"","result":{{"errMsg":"requestSubscribeMessage:ok","{template}":"accept"}}}}"#),
+        ];
+        let (body, request, answer) = (Vec::new(), Vec::new(), Vec::with_capacity(ANSWER));
+        Ok(Self { stream, head: head.into_bytes(), around, users: *users, body, request, answer })
     }
 
     async fn grant(&mut self, n: u64) -> anyhow::Result<()> {
-        let Options { run, template, users, .. } = &self.options;
-        let user = Order::Shuffled { seed: SEED }.stream(n, *users);
-        let body = format!(
-            r#"{{"report_id":"{run}-{n}","userid":"user-{user}","result":{{"errMsg":"requestSubscribeMessage:ok","{template}":"accept"}}}}"#
-        );
-        self.request.clear();
-        self.request.extend_from_slice(self.head.as_bytes());
-        self.request.extend_from_slice(format!("{}\r\n\r\n{body}", body.len()).as_bytes());
+        let user = Order::Shuffled { seed: SEED }.stream(n, self.users);
+        let Self { head, around: [before, between, after], body, request, .. } = self;
+        body.clear();
+        write!(body, "{before}{n}{between}{user}{after}")?;
+        request.clear();
+        request.extend_from_slice(head);
+        write!(request, "{}\r\n\r\n", body.len())?;
+        request.extend_from_slice(body);
         self.stream.write_all(&self.request).await.context("sending")?;
         self.read_answer().await
     }
@@ -224,15 +243,28 @@ impl Connection {
 
 /// The status of an answer, once all of it is here.
 fn whole(answer: &[u8]) -> anyhow::Result<Option<u16>> {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-    let head = std::str::from_utf8(&answer[..end]).context("the answer's head is not text")?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
-    let length = length.context("the answer has no Content-Length")?;
-    Ok((answer.len() >= end + 4 + length).then_some(status))
+    let mut length = None;
+    let mut rest = answer;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        if line == b"\r" {
+            let length: usize = length.context("the answer has no Content-Length")?;
+            let status = answer.get(..STATUS.end).and_then(|head| number(&head[STATUS]));
+            let status = status.context("the answer has no status")?;
+            return Ok((rest.len() >= length).then_some(status));
+        }
+        if let Some((name, value)) = line.split_at_checked(LENGTH.len())
+            && name.eq_ignore_ascii_case(LENGTH)
+        {
+            length = number(value);
+        }
+    }
+    Ok(None)
+}
+
+fn number<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use subledger_domain::{LogName, StreamName, Timestamp, channel::Channel};
-use subledger_projection::{Projections, Queries};
+use subledger_domain::{LogName, StreamName, Timestamp, channel::Channel, kind_by_name};
+use subledger_projection::{Lag, Pause, ProjectionName, Projections, Queries};
 use subledger_store::{Executor, Position, Store};
 use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::{
     channels::RefreshTimes,
     dispatch::{self, DispatchSettings, Signals},
     gateway::Gateway,
+    grants::Grants,
     retention::{self, RetentionSettings, Turn},
 };
 
@@ -48,6 +49,44 @@ pub struct Readiness {
     pub database: bool,
     /// Channels whose oldest due delivery is too old.
     pub undone: Vec<Undone>,
+    /// Read models that stopped at an event they cannot apply, as far as this node knows. They do not make the node unready:
+    /// everything is still recorded and sent, and no other node would show newer answers.
+    pub paused: Vec<PausedModel>,
+}
+
+/// A read model that shows old answers, because it cannot apply an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PausedModel {
+    /// The log.
+    pub log: LogName,
+    /// The read model.
+    pub projection: ProjectionName,
+    /// The event it stopped at.
+    pub position: Position,
+    /// The event's kind, or `unknown.<number>`.
+    pub kind: String,
+    /// What sort of reason. The reason itself may quote the event; `subledger projections status` tells it.
+    pub reason: PauseReason,
+}
+
+/// Why a read model cannot apply an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseReason {
+    /// This version does not know events of this kind; a newer one wrote it.
+    UnknownKind,
+    /// The event does not fit what came before it, cannot be read, or the database refuses its row.
+    NotApplicable,
+}
+
+impl PausedModel {
+    fn of(lag: Lag) -> Option<Self> {
+        let Lag { log, projection, paused, .. } = lag;
+        let Pause { position, kind, .. } = paused?;
+        // Nothing was noted of pauses of the first versions.
+        let unknown = !kind.is_empty() && kind_by_name(&kind).is_none();
+        let reason = if unknown { PauseReason::UnknownKind } else { PauseReason::NotApplicable };
+        Some(Self { log, projection, position, kind, reason })
+    }
 }
 
 /// A channel that does not keep up.
@@ -75,6 +114,7 @@ struct Shared {
     settings: EngineSettings,
     signals: Signals,
     keys: KeyCache,
+    grants: Grants,
     refresh_times: RefreshTimes,
     stop: CancellationToken,
     /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
@@ -110,6 +150,7 @@ impl Engine {
             settings,
             signals: Signals::default(),
             keys: KeyCache::default(),
+            grants: Grants::default(),
             refresh_times: RefreshTimes::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -210,6 +251,10 @@ impl Engine {
         &self.shared.keys
     }
 
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.shared.grants
+    }
+
     pub(crate) fn refresh_times(&self) -> &RefreshTimes {
         &self.shared.refresh_times
     }
@@ -229,11 +274,12 @@ impl Engine {
 
     /// Whether the node can do its work.
     pub async fn readiness(&self) -> Readiness {
+        let paused = self.projections().lag().into_iter().filter_map(PausedModel::of).collect();
         match self.undone().await {
-            Ok(undone) => Readiness { database: true, undone },
+            Ok(undone) => Readiness { database: true, undone, paused },
             Err(error) => {
                 tracing::warn!(error = %error, cause = ?error.cause, "not ready");
-                Readiness { database: false, undone: Vec::new() }
+                Readiness { database: false, undone: Vec::new(), paused }
             }
         }
     }

@@ -4,12 +4,16 @@
 //! own id makes a retry harmless. A popup that failed (main switch off, no tap) says nothing about permissions and records
 //! nothing.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{PoisonError, RwLock},
+};
 
+use metrics::Counter;
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, LogName, LotId, Openid, ReportId, StreamName, SubjectId,
-    TemplateId, TemplateKind, Timestamp, UserId, UserRef,
+    TemplateId, TemplateKind, Timestamp, UserId,
     binding::Binding,
     channel::Channel,
     ledger::{Choice, Ledger, LedgerCommand, LedgerEvent},
@@ -72,7 +76,9 @@ pub struct ReportAnswer {
 
 struct RecordChoices {
     report: ReportId,
-    user: Option<UserRef>,
+    /// The stream of the channel, and of the user's binding if the tapper was named by userid: asked for again and again.
+    channel: StreamName,
+    binding: Option<StreamName>,
     openid: Option<(SubjectId, Openid)>,
     tapped_at: Option<Timestamp>,
     words: Words,
@@ -93,10 +99,10 @@ impl Work for RecordChoices {
     type Refusal = EngineError;
 
     fn streams(&self, known: &Known<'_>) -> Vec<StreamRef> {
-        let mut streams = vec![StreamRef::of::<Channel>(StreamName::channel())];
-        let binding = self.user.map(StreamName::binding);
-        streams.extend(binding.clone().map(StreamRef::of::<Binding>));
-        if let Some(subject) = self.subject(binding.and_then(|name| known.state::<Binding>(&name))) {
+        let mut streams = Vec::with_capacity(2 + self.words.len());
+        streams.push(StreamRef::of::<Channel>(self.channel.clone()));
+        streams.extend(self.binding.clone().map(StreamRef::of::<Binding>));
+        if let Some(subject) = self.subject(self.binding.as_ref().and_then(|name| known.state(name))) {
             let ledger = |template| StreamRef::of::<Ledger>(StreamName::ledger(subject, template));
             streams.extend(self.words.keys().map(ledger));
         }
@@ -105,10 +111,7 @@ impl Work for RecordChoices {
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<ReportAnswer, Stop<EngineError>> {
         require_channel(stage)?;
-        let binding = match self.user {
-            Some(user) => Some(stage.state::<Binding>(&StreamName::binding(user))?),
-            None => None,
-        };
+        let binding = self.binding.as_ref().map(|name| stage.state::<Binding>(name)).transpose()?;
         let subject = self.subject(binding).ok_or_else(|| Stop::Refuse(unknown_user()))?;
         let now = stage.now();
         let at = self.tapped_at.map_or(now, |tapped_at| tapped_at.min(now));
@@ -133,7 +136,7 @@ impl RecordChoices {
         word: &str,
         at: Timestamp,
     ) -> Result<RecordedChoice, Stop<EngineError>> {
-        let known = stage.state::<Channel>(&StreamName::channel())?.template(template);
+        let known = stage.state::<Channel>(&self.channel)?.template(template);
         // A template the operator has not refreshed yet is taken as one-time: a grant must not be lost for it.
         let kind = known.map_or(TemplateKind::OneTime, |state| state.template.kind);
         let listed = known.is_some_and(|state| state.listed);
@@ -150,6 +153,28 @@ impl RecordChoices {
         });
         let balance = stage.state::<Ledger>(&ledger)?.balance();
         Ok(RecordedChoice { template: template.clone(), choice, lot, balance, listed })
+    }
+}
+
+/// The counters of grants, one per channel. Finding a series by its labels costs more than the rest of counting, so each is
+/// found once and kept.
+#[derive(Default)]
+pub(crate) struct Grants {
+    /// Std lock: held for a look-up, never across an await. Channels that exist only.
+    channels: RwLock<HashMap<ChannelCode, Counter>>,
+}
+
+impl Grants {
+    fn count(&self, channel: &ChannelCode, grants: u64) {
+        {
+            let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(counter) = channels.get(channel) {
+                return counter.increment(grants);
+            }
+        }
+        let counter = metrics::counter!(metric_definitions::GRANTS, "channel" => channel.to_string());
+        counter.increment(grants);
+        self.channels.write().unwrap_or_else(PoisonError::into_inner).insert(channel.clone(), counter);
     }
 }
 
@@ -221,7 +246,8 @@ impl Engine {
         let receipt = ReceiptKey { id: format!("report:{}", report.id), fingerprint: fingerprint(&body)? };
         let work = RecordChoices {
             report: report.id,
-            user,
+            channel: StreamName::channel(),
+            binding: user.map(StreamName::binding),
             openid,
             tapped_at: report.tapped_at,
             words,
@@ -231,7 +257,7 @@ impl Engine {
             self.submit(LogName::channel(channel), caller, "record_choices", Some(receipt), work).await?;
         if !done.replayed {
             let grants = done.answer.choices.iter().filter(|choice| choice.lot.is_some()).count() as u64;
-            metrics::counter!(metric_definitions::GRANTS, "channel" => channel.to_string()).increment(grants);
+            self.grants().count(channel, grants);
         }
         Ok(done)
     }

@@ -26,6 +26,6 @@ pub mod users;
 
 pub use caller::Caller;
 pub use contents::{Language, ProgramState, Values};
-pub use engine::{Engine, EngineSettings, Readiness, Undone};
+pub use engine::{Engine, EngineSettings, PauseReason, PausedModel, Readiness, Undone};
 pub use error::{EngineError, ErrorKind, FieldError};
 pub use metric_definitions::describe_metrics;

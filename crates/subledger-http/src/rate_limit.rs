@@ -49,7 +49,11 @@ impl RateLimiter {
         } else {
             (tokens - 1.0, Ok(()))
         };
-        buckets.insert(key.to_owned(), Bucket { tokens: left, at: now });
+        let bucket = Bucket { tokens: left, at: now };
+        match buckets.get_mut(key) {
+            Some(known) => *known = bucket,
+            None => drop(buckets.insert(key.to_owned(), bucket)),
+        }
         answer
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Serialize;
-use subledger_engine::{Engine, Readiness};
+use subledger_engine::{Engine, PauseReason, PausedModel, Readiness};
 use utoipa::ToSchema;
 
 use crate::context::Context;
@@ -21,6 +21,9 @@ pub(crate) struct ReadinessView {
     database: bool,
     /// Channels whose oldest due delivery is too old.
     undone: Vec<UndoneView>,
+    /// Read models that stopped at an event they cannot apply. Their answers are old; everything else works, so they do not
+    /// make the node unready.
+    paused: Vec<PausedView>,
 }
 
 /// A channel that does not keep up.
@@ -30,6 +33,47 @@ pub(crate) struct UndoneView {
     channel: String,
     /// How long its oldest due delivery has waited.
     age_seconds: u64,
+}
+
+/// A read model that stopped.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PausedView {
+    /// The log: a channel's code, or `main`.
+    log: String,
+    /// The read model.
+    projection: String,
+    /// The position of the event it stopped at.
+    position: u64,
+    /// The event's kind, or `unknown.<number>`.
+    kind: String,
+    /// Why: `unknown_kind` (a newer version wrote the event) or `not_applicable`.
+    reason: &'static str,
+    /// What to do.
+    advice: &'static str,
+}
+
+impl From<PausedModel> for PausedView {
+    fn from(paused: PausedModel) -> Self {
+        let (reason, advice) = match paused.reason {
+            PauseReason::UnknownKind => (
+                "unknown_kind",
+                "upgrade this node to the version that wrote the event; a read model that stopped is tried again at the start",
+            ),
+            PauseReason::NotApplicable => (
+                "not_applicable",
+                "subledger projections status says why; upgrade this node if a newer version wrote the event, else keep what \
+                 it says and run subledger projections rebuild",
+            ),
+        };
+        Self {
+            log: paused.log.to_string(),
+            projection: paused.projection.to_string(),
+            position: paused.position.0,
+            kind: paused.kind,
+            reason,
+            advice,
+        }
+    }
 }
 
 impl From<Readiness> for ReadinessView {
@@ -44,6 +88,7 @@ impl From<Readiness> for ReadinessView {
                     age_seconds: undone.age.as_secs(),
                 })
                 .collect(),
+            paused: readiness.paused.into_iter().map(PausedView::from).collect(),
         }
     }
 }

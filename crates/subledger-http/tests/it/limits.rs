@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
+use subledger_domain::{
+    ChannelCode, DeliveryId, LogName, StreamName, TemplateKind,
+    ledger::{Ledger, LedgerCommand, UnknownBalance},
+};
 use subledger_http::HttpSettings;
+use subledger_store::{Cause, Known, Stage, Stop, StreamRef, Submission, Work};
 
-use crate::support::{APPID, CHANNEL, TestApp, new_channel};
+use crate::support::{APPID, CHANNEL, ORDER, TestApp, new_channel};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_id_is_echoed_or_made_and_stands_in_the_books() {
@@ -102,10 +107,57 @@ async fn readiness_says_what_it_rests_on() {
     let app = TestApp::new().await;
     assert_eq!(
         app.outside("/readyz").await.ok(200),
-        json!({ "ready": true, "database": true, "undone": [] })
+        json!({ "ready": true, "database": true, "undone": [], "paused": [] })
     );
     app.engine.store().close().await;
     let answer = app.outside("/readyz").await;
-    assert_eq!(answer.ok(503), json!({ "ready": false, "database": false, "undone": [] }));
+    assert_eq!(answer.ok(503), json!({ "ready": false, "database": false, "undone": [], "paused": [] }));
     app.outside("/healthz").await.ok(200);
+}
+
+/// Reserves for a delivery of a message that nobody accepted: the ledgers can live with it, the messages cannot.
+struct ReserveForNothing(StreamName);
+
+impl Work for ReserveForNothing {
+    type Answer = ();
+    type Refusal = String;
+
+    fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
+        vec![StreamRef::of::<Ledger>(self.0.clone())]
+    }
+
+    fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<String>> {
+        let reserve = LedgerCommand::Reserve {
+            delivery: DeliveryId::new("019500aa7c1e7d0f8f5e0a4f5e6d7c8b".parse().unwrap(), 0),
+            kind: TemplateKind::OneTime,
+            unknown_balance: UnknownBalance::Refuse,
+            user: None,
+        };
+        let decided = stage.ask::<Ledger>(&self.0, reserve)?;
+        decided.map(|_| ()).map_err(|error| Stop::Refuse(error.to_string()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_read_model_is_told_and_does_not_stop_the_node() {
+    let app = TestApp::new().await;
+    app.user("zhangsan", 1).await;
+    let code: ChannelCode = CHANNEL.parse().unwrap();
+    let ledgers = app.get(&format!("/channels/{CHANNEL}/ledgers")).await.ok(200);
+    let subject = ledgers["items"][0]["subject"].as_str().unwrap().parse().unwrap();
+    let work = ReserveForNothing(StreamName::ledger(subject, &ORDER.parse().unwrap()));
+    let cause = Cause { by: "test".to_owned(), command: "reserve".to_owned(), request: None };
+    let submission = Submission { log: LogName::channel(&code), receipt: None, cause, work };
+    let at = app.engine.executor().submit(submission).await.unwrap().position;
+    // Whoever waits is not held up by a read model that is paused.
+    assert!(app.engine.caught_up(&LogName::channel(&code), Some(at)).await);
+    let readiness = app.outside("/readyz").await.ok(200);
+    assert_eq!(readiness["ready"], true);
+    let mut paused = readiness["paused"][0].clone();
+    assert!(paused["advice"].take().as_str().is_some_and(|text| text.contains("projections status")));
+    let expected = json!({
+        "log": CHANNEL, "projection": "messages", "position": at.0, "kind": "ledger.reserved",
+        "reason": "not_applicable", "advice": null,
+    });
+    assert_eq!(paused, expected);
 }

@@ -4,9 +4,10 @@
 //! under way, every accepted command on disk, projections, connections. A second interrupt ends it at once, which is safe:
 //! what was not recorded is found by its lease.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use axum::serve::ListenerExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use subledger_engine::{Engine, retention::Always};
 use subledger_http::HttpSettings;
@@ -65,8 +66,11 @@ pub(super) async fn serve_http(
         streams.close_streams();
         let _ = stopping.send(true);
     };
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(signal);
+    // An answer is one small write; it must not wait for the acknowledgement of the one before it.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let serving = axum::serve(listener, router).with_graceful_shutdown(signal);
     let overdue = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
         tokio::time::sleep(DRAIN).await;
