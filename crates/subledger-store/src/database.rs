@@ -255,7 +255,6 @@ forward! {
     inspect::stray_receipts(log: i64, position: i64, limit: i64) -> Vec<(String, i64)>;
     inspect::raw_queue(log: i64) -> Vec<RawQueue>;
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
-    inspect::raw_events_by_stream(log: i64, up_to: i64, stream: i64, version: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
     lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
     lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;

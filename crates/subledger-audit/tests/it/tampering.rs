@@ -84,10 +84,10 @@ async fn a_changed_event_is_named(place: Place) {
     );
     attack(&place, &swapped, &[(Check::Chain, Some(at(tap))), (Check::Chain, Some(at(sent)))]).await;
     let moved = format!(
-        "{};;{};;update event set position = {} where position = 1000000",
-        set(tap, "position = 1000000"),
-        set(sent, &format!("position = {}", tap.position)),
-        sent.position
+        "{};;{};;update event set {} where position = 1000000",
+        set(tap, &place.moved(1_000_000)),
+        set(sent, &place.moved(tap.position.0)),
+        place.moved(sent.position.0)
     );
     attack(&place, &moved, &[(Check::Chain, Some(at(tap)))]).await;
 }

@@ -1,0 +1,54 @@
+-- The same rows in less room, and with fewer pages touched by a commit.
+--
+-- Numbers of a log's own, of events and of streams, are packed with the number of the log: log * 2^40 + own number. Such a
+-- number is an "integer primary key", which SQLite stores once, appends to the end of the table without a search, and packs
+-- into full pages.
+
+create table event_compact (
+    -- log * 2^40 + position
+    place       integer primary key,
+    stream      integer not null,
+    version     integer not null check (version >= 1),
+    -- the event before it in its stream stands so many positions earlier; 0 for the first
+    back        integer not null check (back >= 0),
+    -- the number of the kind of event; numbers are never reused
+    kind        integer not null,
+    -- the schema of the payload
+    schema      integer not null,
+    recorded_at integer not null,
+    -- the payload, JSON, byte for byte as it was hashed
+    data        text    not null,
+    -- who asked and why, JSON, byte for byte as it was hashed
+    cause       text    not null,
+    -- blake3 (previous link, canonical record)
+    link        blob    not null,
+    -- the two halves of the place, for people; searches name the place
+    log         integer generated always as (place >> 40) virtual,
+    position    integer generated always as (place & 0xffffffffff) virtual
+) strict;
+
+insert into event_compact (place, stream, version, back, kind, schema, recorded_at, data, cause, link)
+    select e.log << 40 | e.position, e.stream, e.version,
+           coalesce(e.position - (select b.position from event b
+                                  where b.log = e.log and b.stream = e.stream and b.version = e.version - 1), 0),
+           e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
+    from event e order by e.log, e.position;
+
+-- The newest event of each stream. From it the way back leads to all others. An index by stream and version did the same
+-- for readers, but it held an entry for every event, and nearly every command wrote a page of it that no other command of
+-- the batch wrote; there are fewer streams than events, and this row of one is a tenth as long as its name.
+create table stream_tip (
+    -- log * 2^40 + number of the stream
+    stream   integer primary key,
+    position integer not null,
+    version  integer not null
+) strict;
+
+insert into stream_tip (stream, position, version)
+    select log << 40 | stream, position, max(version) from event group by log, stream;
+
+drop table event;
+alter table event_compact rename to event;
+
+-- Where to begin in a long stream that is read page by page.
+create index event_mark on event (stream, version) where version & 63 = 0;
