@@ -133,7 +133,7 @@ async fn verify_log(
 ) -> Result<(), VerifyError> {
     for stray in &log.stray_receipts {
         let expected = format!("a position up to {}", log.position);
-        let found = format!("receipt {} at position {}", stray.id, stray.position);
+        let found = format!("receipt {} at position {}", hex::encode(&stray.key), stray.position);
         findings.add(Finding::new(Check::Receipts, Some(&log.log), expected, found).at(stray.position));
     }
     findings.uncounted(Check::Receipts, &log.log, log.stray.saturating_sub(log.stray_receipts.len() as u64));

@@ -18,6 +18,7 @@ use crate::{
     },
     sqlite,
     store::inspect::{RawColumns, RawHead, RawQueue},
+    work::Digest,
 };
 
 /// Which database a store stands on, for crates that keep their own tables in it.
@@ -223,7 +224,7 @@ forward! {
     read::times_of(places: &[(&str, i64)]) -> Vec<(String, i64, i64)>;
     read::find_streams(wanted: &[(i64, StreamName)]) -> Vec<StreamFound>;
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
-    receipt::find_receipts(ids: &[(i64, &str)]) -> Vec<ReceiptRow>;
+    receipt::find_receipts(keys: &[(i64, Digest)]) -> Vec<ReceiptRow>;
     snapshot::drop_snapshots() -> ();
     vault::identities(log: &LogName, subjects: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
@@ -252,7 +253,7 @@ forward! {
     inspect::event_beyond(log: i64, position: i64) -> Option<i64>;
     inspect::stream_beyond(log: i64, streams: i64) -> Option<i64>;
     inspect::count_receipts(log: i64, position: i64) -> (i64, i64);
-    inspect::stray_receipts(log: i64, position: i64, limit: i64) -> Vec<(String, i64)>;
+    inspect::stray_receipts(log: i64, position: i64, limit: i64) -> Vec<(Vec<u8>, i64)>;
     inspect::raw_queue(log: i64) -> Vec<RawQueue>;
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use subledger_domain::{DeliveryId, LogName, MessageId, StreamName, SubjectId, TemplateId, Timestamp};
 
-use crate::{Head, Link, Position, QueueEntry, QueueRow, QueueState, Recorded, StoreError};
+use crate::{Head, Link, Position, QueueEntry, QueueRow, QueueState, Recorded, StoreError, work::Digest};
 
 /// A head row, locked or read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,12 +146,15 @@ pub(crate) type EachEvent<'a> = &'a mut (dyn FnMut(EventColumns) -> Result<(), S
 #[derive(Debug)]
 pub(crate) struct ReceiptRow {
     pub(crate) log: i64,
-    pub(crate) id: String,
-    pub(crate) fingerprint: [u8; 32],
+    pub(crate) key: Digest,
+    pub(crate) fingerprint: Digest,
     pub(crate) outcome: Arc<str>,
     pub(crate) position: i64,
     pub(crate) recorded_at: i64,
 }
+
+/// The columns of [`ReceiptRow`], in the order every statement names them; digests as the database has them.
+pub(crate) type ReceiptColumns<D> = (i64, D, D, String, i64, i64);
 
 /// A snapshot.
 #[derive(Debug)]

@@ -152,10 +152,33 @@ pub struct Submission<W> {
 /// The identity of a command, for idempotency within its log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReceiptKey {
-    /// The command id, scoped by the caller's app: `send:<app>:<idempotency key>`. At most 300 bytes.
+    /// The command id, scoped by the caller's app: `send:<app>:<idempotency key>`. At most 300 bytes. Kept as a hash.
     pub id: String,
-    /// BLAKE3 of the canonical body.
+    /// BLAKE3 of the canonical body, of which the first half is kept.
     pub fingerprint: [u8; 32],
+}
+
+/// The first half of a BLAKE3 hash. Two texts that share it are not found by chance, nor by anybody who is given one of them.
+pub(crate) type Digest = [u8; 16];
+
+/// A [`ReceiptKey`] as it is stored and compared: ids are up to twenty times as long as their digests, and every receipt
+/// stands in a table and in its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReceiptDigest {
+    /// Of the command id.
+    pub(crate) key: Digest,
+    /// Of the body.
+    pub(crate) fingerprint: Digest,
+}
+
+impl From<&ReceiptKey> for ReceiptDigest {
+    fn from(key: &ReceiptKey) -> Self {
+        Self { key: half(blake3::hash(key.id.as_bytes()).as_bytes()), fingerprint: half(&key.fingerprint) }
+    }
+}
+
+fn half(hash: &[u8; 32]) -> Digest {
+    std::array::from_fn(|at| hash[at])
 }
 
 /// A command that was carried out.

@@ -20,7 +20,7 @@ use crate::{
     fold::{self, Base},
     rows::{LogHead, StreamEvent, StreamFound, StreamTail, Writes, signed},
     vault::Vault,
-    work::Versioned,
+    work::{Digest, ReceiptDigest, Versioned},
 };
 
 /// How often one command may ask for more streams.
@@ -179,34 +179,37 @@ impl Desk {
     }
 
     async fn find_receipts(&mut self, jobs: &[Box<dyn Job>], means: &mut Means<'_>) -> Result<(), Setback> {
-        let mut ids: Vec<(i64, &str)> = Vec::new();
+        let mut keys: Vec<(i64, Digest)> = Vec::new();
         for job in jobs {
-            let (Some(&at), Some(key)) = (self.by_log.get(job.log()), job.receipt()) else { continue };
+            let (Some(&at), Some(ReceiptDigest { key, .. })) = (self.by_log.get(job.log()), job.receipt())
+            else {
+                continue;
+            };
             let book = &mut self.books[at];
-            if book.receipts.contains_key(&key.id) {
+            if book.receipts.contains_key(&key) {
                 continue;
             }
-            let before = means.before.and_then(|before| before.book(job.log())?.receipts.get(&key.id));
-            match before.or_else(|| means.cache.receipt(job.log(), &key.id)) {
-                Some(receipt) => book.borrow_receipt(&key.id, receipt),
-                None if means.look_up => ids.push((book.log_id(), key.id.as_str())),
+            let before = means.before.and_then(|before| before.book(job.log())?.receipts.get(&key));
+            match before.or_else(|| means.cache.receipt(job.log(), &key)) {
+                Some(receipt) => book.borrow_receipt(key, receipt),
+                None if means.look_up => keys.push((book.log_id(), key)),
                 None => {}
             }
         }
-        self.look_up_receipts(ids, means).await
+        self.look_up_receipts(keys, means).await
     }
 
     async fn look_up_receipts(
         &mut self,
-        mut ids: Vec<(i64, &str)>,
+        mut keys: Vec<(i64, Digest)>,
         means: &mut Means<'_>,
     ) -> Result<(), Setback> {
-        if ids.is_empty() {
+        if keys.is_empty() {
             return Ok(());
         }
-        ids.sort_unstable();
-        ids.dedup();
-        for row in means.reads.session().await?.find_receipts(&ids).await? {
+        keys.sort_unstable();
+        keys.dedup();
+        for row in means.reads.session().await?.find_receipts(&keys).await? {
             if let Some(book) = self.books.iter_mut().find(|book| book.log_id() == row.log) {
                 book.found_receipt(row)?;
             }
@@ -217,9 +220,9 @@ impl Desk {
     /// How a command ends that has a receipt.
     fn answered(&self, job: &dyn Job) -> Option<Ending> {
         let book = &self.books[*self.by_log.get(job.log())?];
-        let key = job.receipt()?;
-        let known = book.receipts.get(&key.id)?;
-        Some(match known.fingerprint == key.fingerprint {
+        let ReceiptDigest { key, fingerprint } = job.receipt()?;
+        let known = book.receipts.get(&key)?;
+        Some(match known.fingerprint == fingerprint {
             true => Ending::Replayed(known.outcome.to_string(), Position(known.position)),
             false => Ending::Conflict,
         })
@@ -231,7 +234,7 @@ impl Desk {
         for job in jobs {
             let Some(&book) = self.by_log.get(job.log()) else { continue };
             // A repeated command is answered from its receipt.
-            if job.receipt().is_some_and(|key| self.books[book].receipts.contains_key(&key.id)) {
+            if job.receipt().is_some_and(|receipt| self.books[book].receipts.contains_key(&receipt.key)) {
                 continue;
             }
             // A work that fails to name its streams asks for them when it decides, or fails there.
@@ -390,17 +393,20 @@ impl Desk {
             return Ok(());
         }
         let mut refused = Vec::new();
-        let mut ids = Vec::new();
+        let mut keys = Vec::new();
         for (at, (job, ending)) in jobs.iter().zip(endings.iter()).enumerate().skip(first) {
             let (Ending::Refused | Ending::Fault(_)) = ending else { continue };
-            let (Some(&book), Some(key)) = (self.by_log.get(job.log()), job.receipt()) else { continue };
+            let (Some(&book), Some(ReceiptDigest { key, .. })) = (self.by_log.get(job.log()), job.receipt())
+            else {
+                continue;
+            };
             let book = &self.books[book];
-            if !book.receipts.contains_key(&key.id) {
+            if !book.receipts.contains_key(&key) {
                 refused.push(at);
-                ids.push((book.log_id(), key.id.as_str()));
+                keys.push((book.log_id(), key));
             }
         }
-        self.look_up_receipts(ids, means).await?;
+        self.look_up_receipts(keys, means).await?;
         for at in refused {
             if let Some(ending) = self.answered(jobs[at].as_ref()) {
                 endings[at] = ending;

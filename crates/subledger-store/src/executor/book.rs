@@ -11,7 +11,7 @@ use subledger_domain::{DeliveryId, LogName, StreamName, Timestamp};
 
 use super::cache::Cache;
 use crate::{
-    Effect, QueueRow, QueueState, ReceiptKey, StoreError,
+    Effect, QueueRow, QueueState, StoreError,
     chain::{self, Record},
     fold::SNAPSHOT_EVERY,
     rows::{
@@ -20,15 +20,13 @@ use crate::{
     },
     store::{SHARED, place},
     vault::Vault,
-    work::{Draft, Staged, States, Versioned},
+    work::{Digest, Draft, ReceiptDigest, Staged, States, Versioned},
 };
 
 /// The longest payload of one event, in bytes. Far above any real event; a longer one is a defect of the work.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 /// The longest stream name, in bytes; longer ones do not fit PostgreSQL's index pages.
 const MAX_NAME_BYTES: usize = 512;
-/// The longest command id, in bytes; see [`ReceiptKey::id`].
-const MAX_RECEIPT_ID_BYTES: usize = 300;
 
 /// Versions after which a state is weighed anew; in between, the bytes of its events are added, which is too much for states
 /// that do not grow.
@@ -50,7 +48,7 @@ pub(super) struct Stored {
 /// A receipt, found or made in this batch.
 #[derive(Clone)]
 pub(super) struct Receipt {
-    pub(super) fingerprint: [u8; 32],
+    pub(super) fingerprint: Digest,
     pub(super) outcome: Arc<str>,
     pub(super) position: u64,
     /// Whether this batch makes it.
@@ -75,7 +73,7 @@ pub(super) struct Book {
     pub(super) stored: HashMap<StreamName, Stored>,
     /// Streams that could not be loaded, and why.
     pub(super) broken: HashMap<StreamName, String>,
-    pub(super) receipts: HashMap<String, Receipt>,
+    pub(super) receipts: HashMap<Digest, Receipt>,
     events: Vec<EventWrite>,
     queue: HashMap<DeliveryId, QueueChange>,
     queue_order: Vec<DeliveryId>,
@@ -175,7 +173,7 @@ impl Book {
         let outcome = row.outcome;
         let receipt = Receipt { fingerprint: row.fingerprint, outcome, position, fresh: false };
         // One that this batch makes stays: the write must find out.
-        self.receipts.entry(row.id).or_insert(receipt);
+        self.receipts.entry(row.key).or_insert(receipt);
         Ok(())
     }
 
@@ -188,8 +186,8 @@ impl Book {
     }
 
     /// Adds a receipt that the batch under way makes.
-    pub(super) fn borrow_receipt(&mut self, id: &str, receipt: &Receipt) {
-        self.receipts.insert(id.to_owned(), Receipt { fresh: false, ..receipt.clone() });
+    pub(super) fn borrow_receipt(&mut self, key: Digest, receipt: &Receipt) {
+        self.receipts.insert(key, Receipt { fresh: false, ..receipt.clone() });
     }
 
     /// The head as this batch leaves it.
@@ -203,17 +201,9 @@ impl Book {
         vault: &Vault,
         staged: Staged,
         cause: &Arc<str>,
-        receipt: Option<(&ReceiptKey, String)>,
+        receipt: Option<(ReceiptDigest, String)>,
     ) -> Result<(), String> {
         let drafts = staged.drafts.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
-        if let Some((key, _)) = &receipt
-            && (key.id.is_empty() || key.id.len() > MAX_RECEIPT_ID_BYTES || key.id.contains('\0'))
-        {
-            let length = key.id.len();
-            return Err(format!(
-                "a command id of {length} bytes; it needs 1 to {MAX_RECEIPT_ID_BYTES}, none of them NUL"
-            ));
-        }
         let mut sealed = Vaults::default();
         let mut queue = Vec::new();
         for effect in staged.effects {
@@ -228,12 +218,11 @@ impl Book {
             self.enqueue(effect);
         }
         self.vaults.append(sealed);
-        if let Some((key, outcome)) = receipt {
+        if let Some((ReceiptDigest { key, fingerprint }, outcome)) = receipt {
             self.bytes += outcome.len();
             let position = self.after.position;
-            let receipt =
-                Receipt { fingerprint: key.fingerprint, outcome: outcome.into(), position, fresh: true };
-            self.receipts.insert(key.id.clone(), receipt);
+            let receipt = Receipt { fingerprint, outcome: outcome.into(), position, fresh: true };
+            self.receipts.insert(key, receipt);
         }
         Ok(())
     }
@@ -412,10 +401,10 @@ impl Book {
                 writes.snapshots.push(SnapshotRow { log, stream: number, version, state });
             }
         }
-        for (id, receipt) in self.receipts.iter().filter(|(_, receipt)| receipt.fresh) {
+        for (key, receipt) in self.receipts.iter().filter(|(_, receipt)| receipt.fresh) {
             writes.receipts.push(ReceiptRow {
                 log,
-                id: id.clone(),
+                key: *key,
                 fingerprint: receipt.fingerprint,
                 outcome: Arc::clone(&receipt.outcome),
                 position: signed(receipt.position),
@@ -453,8 +442,8 @@ impl Book {
             let stored = self.stored.get(&name).copied().unwrap_or_default();
             cache.keep(&self.before.name, name, versioned, stored.number, stored.bytes);
         }
-        for (id, receipt) in self.receipts {
-            cache.remember(&self.before.name, id, Receipt { fresh: false, ..receipt });
+        for (key, receipt) in self.receipts {
+            cache.remember(&self.before.name, key, Receipt { fresh: false, ..receipt });
         }
         cache.moved(self.after.clone());
         self.after

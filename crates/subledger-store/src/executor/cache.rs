@@ -9,7 +9,10 @@ use lru::LruCache;
 use subledger_domain::{LogName, StreamName};
 
 use super::book::Receipt;
-use crate::{rows::LogHead, work::Versioned};
+use crate::{
+    rows::LogHead,
+    work::{Digest, Versioned},
+};
 
 /// Bytes an entry costs besides its state: the name twice, the list's links, the boxes.
 const ENTRY_BYTES: usize = 512;
@@ -34,7 +37,7 @@ pub(super) struct Cached {
 struct LogCache {
     states: LruCache<StreamName, Cached>,
     /// Receipts made lately: most repetitions come soon.
-    receipts: LruCache<String, Receipt>,
+    receipts: LruCache<Digest, Receipt>,
     /// The head as this executor left it.
     head: LogHead,
     /// Grows whenever somebody else has written to the log.
@@ -127,16 +130,16 @@ impl Cache {
     }
 
     /// A receipt made lately.
-    pub(super) fn receipt(&mut self, log: &LogName, id: &str) -> Option<&Receipt> {
-        self.logs.get_mut(log)?.receipts.get(id)
+    pub(super) fn receipt(&mut self, log: &LogName, key: &Digest) -> Option<&Receipt> {
+        self.logs.get_mut(log)?.receipts.get(key)
     }
 
     /// Remembers a receipt that is committed.
-    pub(super) fn remember(&mut self, log: &LogName, id: String, receipt: Receipt) {
+    pub(super) fn remember(&mut self, log: &LogName, key: Digest, receipt: Receipt) {
         if receipt.outcome.len() <= RECENT_RECEIPT_BYTES
             && let Some(log) = self.logs.get_mut(log)
         {
-            log.receipts.put(id, receipt);
+            log.receipts.put(key, receipt);
         }
     }
 

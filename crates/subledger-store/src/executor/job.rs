@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Done, Known, Position, ReceiptKey, Stage, Stop, StoreError, StreamRef, Submission, SubmitError, Work,
+    work::ReceiptDigest,
 };
 
 /// What came out of one decision.
@@ -45,7 +46,8 @@ pub(super) enum Ending {
 /// `Sync` because a batch is looked at across awaits.
 pub(super) trait Job: Send + Sync {
     fn log(&self) -> &LogName;
-    fn receipt(&self) -> Option<&ReceiptKey>;
+    /// What its receipt is found by, if it is to have one.
+    fn receipt(&self) -> Option<ReceiptDigest>;
     /// The cause as JSON.
     fn cause(&self) -> &Arc<str>;
     fn streams(&self, known: &Known<'_>) -> Result<Vec<StreamRef>, String>;
@@ -58,6 +60,7 @@ pub(super) type Reply<W> = Result<Done<<W as Work>::Answer>, SubmitError<<W as W
 
 struct Typed<W: Work> {
     submission: Submission<W>,
+    receipt: Option<ReceiptDigest>,
     cause: Arc<str>,
     /// What the newest decision came to; an earlier one may have been undone with its batch.
     /// In a mutex only to be `Sync`; it is never locked.
@@ -71,12 +74,26 @@ pub(super) struct Ticket<W: Work> {
     pub(super) answer: oneshot::Receiver<Reply<W>>,
 }
 
+/// The longest command id, in bytes; see [`ReceiptKey::id`].
+const MAX_RECEIPT_ID_BYTES: usize = 300;
+
 /// The job behind a submission.
 pub(super) fn job<W: Work>(submission: Submission<W>) -> Result<Ticket<W>, String> {
     let cause = serde_json::to_string(&submission.cause).map_err(|error| format!("the cause: {error}"))?;
+    let receipt = submission.receipt.as_ref().map(digest).transpose()?;
     let (reply, answer) = oneshot::channel();
-    let job = Box::new(Typed { submission, cause: cause.into(), decided: Mutex::new(None), reply });
+    let job = Box::new(Typed { submission, receipt, cause: cause.into(), decided: Mutex::new(None), reply });
     Ok(Ticket { job, answer })
+}
+
+fn digest(key: &ReceiptKey) -> Result<ReceiptDigest, String> {
+    let length = key.id.len();
+    if length == 0 || length > MAX_RECEIPT_ID_BYTES || key.id.contains('\0') {
+        return Err(format!(
+            "a command id of {length} bytes; it needs 1 to {MAX_RECEIPT_ID_BYTES}, none of them NUL"
+        ));
+    }
+    Ok(ReceiptDigest::from(key))
 }
 
 impl<W: Work> Job for Typed<W> {
@@ -84,8 +101,8 @@ impl<W: Work> Job for Typed<W> {
         &self.submission.log
     }
 
-    fn receipt(&self) -> Option<&ReceiptKey> {
-        self.submission.receipt.as_ref()
+    fn receipt(&self) -> Option<ReceiptDigest> {
+        self.receipt
     }
 
     fn cause(&self) -> &Arc<str> {
@@ -108,8 +125,7 @@ impl<W: Work> Job for Typed<W> {
             Ok(Err(Stop::Fault(what))) => return Verdict::Fault(what),
             Err(panic) => return Verdict::Fault(said(&*panic)),
         };
-        let json = match self.submission.receipt.as_ref().map(|_| serde_json::to_string(&answer)).transpose()
-        {
+        let json = match self.receipt.map(|_| serde_json::to_string(&answer)).transpose() {
             Ok(json) => json,
             Err(error) => return Verdict::Fault(format!("the answer: {error}")),
         };

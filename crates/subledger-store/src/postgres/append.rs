@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, postgres::PgDatabaseError};
 
-use super::column;
+use super::{column, receipt::Uuid};
 use crate::{StoreError, database::NotWritten, error::while_doing, rows::Writes};
 
 /// What PostgreSQL says to a division by zero: how the statement below takes itself back.
@@ -40,8 +40,8 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
              select * from unnest($12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::smallint[],
                                   $17::smallint[], $18::bigint[], $19::text[], $20::text[], $21::bytea[])),
          r as (
-             insert into receipt (log, id, fingerprint, outcome, position, recorded_at)
-             select * from unnest($22::bigint[], $23::text[], $24::bytea[], $25::text[], $26::bigint[],
+             insert into receipt (log, key, fingerprint, outcome, position, recorded_at)
+             select * from unnest($22::bigint[], $23::uuid[], $24::uuid[], $25::text[], $26::bigint[],
                                   $27::bigint[]))
          select 1 / case when (select count(*) from moved) = $28
              and (select count(*) from unnest($29::bigint[], $30::bigint[], $31::bigint[]) as c (id, position, epoch)
@@ -70,8 +70,8 @@ pub(crate) async fn write_log(connection: &mut PgConnection, writes: &Writes) ->
     .bind(column(events, |event| &*event.cause))
     .bind(column(events, |event| &event.link.0[..]))
     .bind(column(receipts, |receipt| receipt.log))
-    .bind(column(receipts, |receipt| receipt.id.as_str()))
-    .bind(column(receipts, |receipt| &receipt.fingerprint[..]))
+    .bind(column(receipts, |receipt| Uuid(receipt.key)))
+    .bind(column(receipts, |receipt| Uuid(receipt.fingerprint)))
     .bind(column(receipts, |receipt| &*receipt.outcome))
     .bind(column(receipts, |receipt| receipt.position))
     .bind(column(receipts, |receipt| receipt.recorded_at))

@@ -89,8 +89,8 @@ pub(crate) async fn delete_receipts(
         "with gone as (
              delete from receipt where ctid = any (array(
                  select ctid from receipt where recorded_at < $1
-                 order by recorded_at limit $2 for update skip locked))
-             returning octet_length(id) + octet_length(outcome) + octet_length(fingerprint) as bytes)
+                 limit $2 for update skip locked))
+             returning 32 + octet_length(outcome) as bytes)
          select count(*), coalesce(sum(bytes), 0)::bigint from gone",
     )
     .bind(before)
@@ -122,7 +122,7 @@ pub(crate) async fn held_receipts(connection: &mut PgConnection, before: i64) ->
     sqlx::query_as(
         "select d.rows, d.bytes, 0::bigint, (select min(recorded_at) from receipt where recorded_at >= $1)
          from (select count(*) as rows,
-                      coalesce(sum(octet_length(id) + octet_length(outcome) + octet_length(fingerprint)), 0)::bigint
+                      coalesce(sum(32 + octet_length(outcome)), 0)::bigint
                           as bytes
                from receipt where recorded_at < $1) d",
     )

@@ -131,10 +131,10 @@ pub(crate) async fn stray_receipts(
     log: i64,
     position: i64,
     limit: i64,
-) -> Result<Vec<(String, i64)>, StoreError> {
+) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
     sqlx::query_as(
-        "select id, position from receipt
-         where log = ?1 and (position < 0 or position > ?2) order by position, id limit ?3",
+        "select key, position from receipt
+         where log = ?1 and (position < 0 or position > ?2) order by position, key limit ?3",
     )
     .bind(log)
     .bind(position)

@@ -7,27 +7,30 @@ use crate::{
     StoreError,
     error::while_doing,
     json_rows::JsonRows,
-    rows::{ReceiptRow, bytes},
+    rows::{ReceiptColumns, ReceiptRow, bytes},
+    work::Digest,
 };
 
-/// The receipts of these command ids, as (log id, command id).
+/// The receipts under these keys, as (log id, key).
 pub(crate) async fn find_receipts(
     connection: &mut SqliteConnection,
-    ids: &[(i64, &str)],
+    keys: &[(i64, Digest)],
 ) -> Result<Vec<ReceiptRow>, StoreError> {
-    let json = JsonRows::of(ids, |row, (log, id)| row.int(*log).text(id)).into_text();
-    let rows: Vec<(i64, String, Vec<u8>, String, i64, i64)> = sqlx::query_as(
-        "select r.log, r.id, r.fingerprint, r.outcome, r.position, r.recorded_at
-         from json_each(?1) w cross join receipt r on r.log = w.value ->> 0 and r.id = w.value ->> 1",
+    let (json, blob) = JsonRows::of(keys, |row, (log, key)| row.int(*log).bytes(key)).into_parts();
+    let rows: Vec<ReceiptColumns<Vec<u8>>> = sqlx::query_as(
+        "select r.log, r.key, r.fingerprint, r.outcome, r.position, r.recorded_at
+         from json_each(?1) w cross join receipt r
+             on r.log = w.value ->> 0 and r.key = substr(?2, w.value ->> 1, w.value ->> 2)",
     )
     .bind(json)
+    .bind(blob)
     .fetch_all(connection)
     .await
     .map_err(while_doing("reading receipts"))?;
-    let receipt = |(log, id, fingerprint, outcome, position, recorded_at): (_, _, _, String, _, _)| {
+    let receipt = |(log, key, fingerprint, outcome, position, recorded_at): ReceiptColumns<_>| {
         Ok(ReceiptRow {
             log,
-            id,
+            key: bytes(key)?,
             fingerprint: bytes(fingerprint)?,
             outcome: outcome.into(),
             position,
@@ -42,14 +45,14 @@ pub(crate) fn insert_receipts(connection: &Connection, receipts: &[ReceiptRow]) 
     let failed = while_doing("adding receipts");
     let mut statement = connection
         .prepare_cached(
-            "insert into receipt (log, id, fingerprint, outcome, position, recorded_at)
+            "insert into receipt (log, key, fingerprint, outcome, position, recorded_at)
              values (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .map_err(failed)?;
     for receipt in receipts {
         let inserted = statement.execute(params![
             receipt.log,
-            receipt.id,
+            &receipt.key[..],
             &receipt.fingerprint[..],
             &*receipt.outcome,
             receipt.position,

@@ -84,9 +84,9 @@ pub(crate) async fn delete_receipts(
     limit: i64,
 ) -> Result<(i64, i64), StoreError> {
     let sizes: Vec<i64> = sqlx::query_scalar(
-        "delete from receipt where (log, id) in
-             (select log, id from receipt where recorded_at < ?1 order by recorded_at limit ?2)
-         returning length(cast(id as blob)) + length(cast(outcome as blob)) + length(fingerprint)",
+        "delete from receipt where (log, key) in
+             (select log, key from receipt where recorded_at < ?1 order by recorded_at limit ?2)
+         returning length(key) + length(cast(outcome as blob)) + length(fingerprint)",
     )
     .bind(before)
     .bind(limit)
@@ -124,7 +124,7 @@ pub(crate) async fn held_receipts(
     sqlx::query_as(
         "select d.rows, d.bytes, 0, (select min(recorded_at) from receipt where recorded_at >= ?1)
          from (select count(*) as rows,
-                      coalesce(sum(length(cast(id as blob)) + length(cast(outcome as blob)) + length(fingerprint)), 0)
+                      coalesce(sum(length(key) + length(cast(outcome as blob)) + length(fingerprint)), 0)
                           as bytes
                from receipt where recorded_at < ?1) d",
     )

@@ -68,8 +68,8 @@ pub struct LogSnapshot {
 /// A receipt that points outside its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrayReceipt {
-    /// The command id.
-    pub id: String,
+    /// What it is found by: the first 16 bytes of the BLAKE3 of its command id.
+    pub key: Vec<u8>,
     /// The position it names.
     pub position: i64,
 }
@@ -284,7 +284,7 @@ async fn look(session: &mut Session<'_>, wanted: Option<&LogName>) -> Result<Sna
             receipts: unsigned(receipts)?,
             stray_receipts: stray_receipts
                 .into_iter()
-                .map(|(id, position)| StrayReceipt { id, position })
+                .map(|(key, position)| StrayReceipt { key, position })
                 .collect(),
             stray: unsigned(stray)?,
             queue: session.raw_queue(number).await?.into_iter().map(raw_queue).collect(),

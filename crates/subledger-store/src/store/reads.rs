@@ -8,7 +8,7 @@ use super::Store;
 use crate::{
     Done, Head, Link, Position, ReceiptKey, Recorded, StoreError,
     rows::{StreamTail, recorded, signed, unsigned},
-    work::{StreamRef, Versioned},
+    work::{ReceiptDigest, StreamRef, Versioned},
 };
 
 /// When an event was recorded.
@@ -68,9 +68,10 @@ impl Store {
         let Some(head) = session.heads().await?.into_iter().find(|head| head.name == *log) else {
             return Ok(StoredReceipt::None);
         };
-        match session.find_receipts(&[(head.id, key.id.as_str())]).await?.pop() {
+        let digest = ReceiptDigest::from(key);
+        match session.find_receipts(&[(head.id, digest.key)]).await?.pop() {
             None => Ok(StoredReceipt::None),
-            Some(row) if row.fingerprint != key.fingerprint => Ok(StoredReceipt::OtherBody),
+            Some(row) if row.fingerprint != digest.fingerprint => Ok(StoredReceipt::OtherBody),
             Some(row) => {
                 let answer = serde_json::from_str(&row.outcome).map_err(|error| {
                     StoreError::Corrupt(format!("the stored answer does not parse: {error}"))
