@@ -58,6 +58,8 @@ create index event_mark on event (stream, version) where version & 63 = 0;
 -- anybody could have got one from.
 drop table receipt;
 create table receipt (
+    -- in order of arrival, across logs: age needs no index
+    number      integer primary key,
     log         integer not null,
     -- of the command id
     key         blob    not null check (length(key) = 16),
@@ -66,8 +68,20 @@ create table receipt (
     -- the answer, JSON
     outcome     text    not null,
     position    integer not null,
-    recorded_at integer not null,
-    primary key (log, key)
+    recorded_at integer not null
+) strict;
+
+-- What finds a receipt by its key: the first half of the key and the number. Receipts are filed here some time after they
+-- were made, in order of their keys; those that are not are among the newest.
+create table receipt_key (
+    prefix blob    not null,
+    number integer not null,
+    primary key (prefix, number)
 ) strict, without rowid;
--- receipts by age, across logs
-create index receipt_age on receipt (recorded_at);
+
+-- All receipts up to this number are filed.
+create table receipt_filed (
+    id     integer primary key check (id = 1),
+    number integer not null
+) strict;
+insert into receipt_filed (id, number) values (1, 0);

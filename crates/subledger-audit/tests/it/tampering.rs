@@ -176,6 +176,22 @@ async fn a_changed_stream_is_named(place: Place) {
     .await;
 }
 
+/// How a SQLite file finds the events of a stream is no part of the chain.
+async fn an_event_that_its_stream_does_not_lead_to_is_named(place: Place) {
+    if !place.is_sqlite() {
+        return;
+    }
+    let told = tell(&place).await;
+    let pause = told.events.last().unwrap();
+    attack(&place, &set(pause, "back = back - 1"), &[(Check::Streams, Some(at(pause)))]).await;
+    for tip in ["set position = 1, version = 1", "set version = version + 1"] {
+        let sql = format!("update stream_tip {tip} where stream = {LOG} << 40 | 1");
+        attack(&place, &sql, &[(Check::Streams, Some(at(pause)))]).await;
+    }
+    let gone = format!("delete from stream_tip where stream = {LOG} << 40 | 1");
+    attack(&place, &gone, &[(Check::Streams, Some(at(pause)))]).await;
+}
+
 async fn a_forged_history_is_illegal(place: Place) {
     let told = tell(&place).await;
     let named =
@@ -276,6 +292,7 @@ on_both_databases!(
     a_missing_event_is_named,
     a_log_cut_off_with_its_head_is_betrayed_by_receipts_and_read_models,
     a_changed_stream_is_named,
+    an_event_that_its_stream_does_not_lead_to_is_named,
     a_forged_history_is_illegal,
     newer_kinds_are_counted_and_not_judged,
     receipts_queue_and_read_models_must_fit_the_events,

@@ -4,7 +4,10 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{packed, receipt::insert_receipts};
+use super::{
+    packed,
+    receipt::{Filing, Unfiled, insert_receipts},
+};
 use crate::{
     StoreError,
     database::NotWritten,
@@ -14,7 +17,11 @@ use crate::{
 
 /// Writes heads, streams, events and receipts, if every head stands where it is believed to and no receipt is there yet. On
 /// an error the transaction must be taken back.
-pub(crate) fn write_log(connection: &Connection, writes: &Writes) -> Result<(), NotWritten> {
+pub(crate) fn write_log(
+    connection: &Connection,
+    unfiled: &Unfiled,
+    writes: &Writes,
+) -> Result<Filing, NotWritten> {
     if move_heads(connection, &writes.heads)? != writes.heads.len()
         || !heads_stand(connection, &writes.checks)?
     {
@@ -22,10 +29,7 @@ pub(crate) fn write_log(connection: &Connection, writes: &Writes) -> Result<(), 
     }
     insert_streams(connection, &writes.new_streams)?;
     insert_events(connection, &writes.events)?;
-    if !insert_receipts(connection, &writes.receipts)? {
-        return Err(NotWritten::Repeated);
-    }
-    Ok(())
+    insert_receipts(connection, unfiled, &writes.receipts)?.ok_or(NotWritten::Repeated)
 }
 
 /// Moves heads on. Answers how many still stood where they were believed to.

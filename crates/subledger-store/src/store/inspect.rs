@@ -225,7 +225,7 @@ impl Inspector {
         match &self.database {
             Database::Sqlite(database) => {
                 let mut transaction = database.readers.begin().await.map_err(failed())?;
-                look(&mut Session::Sqlite(&mut transaction), log).await
+                look(&mut Session::Sqlite(&mut transaction, database.unfiled()), log).await
             }
             Database::Postgres(pool) => {
                 let snapshot = "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 60000";
