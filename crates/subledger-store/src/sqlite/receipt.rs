@@ -27,6 +27,14 @@ use crate::{
 /// longer it takes to find them after a start.
 const WAITING: usize = 16_384;
 
+/// The number of the next receipt.
+const NEXT: &str =
+    "select 1 + max(f.number, coalesce((select max(number) from receipt), 0)) from receipt_filed f";
+/// The receipts that wait.
+const UNFILED: &str = "select substr(r.key, 1, 8), r.number from receipt_filed f cross join receipt r
+     where r.number > f.number and not exists
+         (select 1 from receipt_key k where k.prefix = substr(r.key, 1, 8) and k.number = r.number)";
+
 /// The beginning of a key, and the number of the receipt.
 type Entry = ([u8; 8], i64);
 
@@ -46,7 +54,8 @@ struct Waiting {
     /// The number of the next receipt. Never used twice while the process runs, or a receipt that was deleted while it waited
     /// would be taken for another.
     next: i64,
-    /// A batch is under way. If the next batch finds this, that one broke off.
+    /// A batch is under way. If the next batch finds this, that one broke off. Also set where it is only known what waited at
+    /// some time: good enough to read, not to write.
     changing: bool,
 }
 
@@ -89,11 +98,26 @@ impl Unfiled {
         }
     }
 
-    /// The numbers of receipts that wait and may have this key; nothing if it is not known which wait.
-    fn like(&self, keys: &[(i64, Digest)]) -> Option<Vec<i64>> {
+    /// The numbers of receipts that wait and may have one of these keys, and the number from which on nothing is known; nothing
+    /// if it is not known which wait.
+    fn like(&self, keys: &[(i64, Digest)]) -> Option<(Vec<i64>, i64)> {
         let waiting = self.lock();
         let waiting = waiting.as_ref()?;
-        Some(keys.iter().flat_map(|(_, key)| waiting.like(key)).collect())
+        Some((keys.iter().flat_map(|(_, key)| waiting.like(key)).collect(), waiting.next))
+    }
+
+    /// Finds out which receipts wait, for whoever has not written to the file.
+    async fn learn(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let failed = while_doing("looking for receipts to file");
+        // In this order: what is added in between is known twice rather than not at all.
+        let next: i64 = sqlx::query_scalar(NEXT).fetch_one(&mut *connection).await.map_err(failed)?;
+        let rows: Vec<(Vec<u8>, i64)> =
+            sqlx::query_as(UNFILED).fetch_all(connection).await.map_err(failed)?;
+        let entries = rows.into_iter().map(|(prefix, number)| Ok((bytes(prefix)?, number)));
+        let entries = entries.collect::<Result<_, StoreError>>()?;
+        let learnt = Waiting { entries, filed: Entry::default(), next, changing: true };
+        self.lock().get_or_insert(learnt);
+        Ok(())
     }
 }
 
@@ -101,20 +125,8 @@ impl Waiting {
     /// Finds out which receipts wait.
     fn read(connection: &Connection) -> Result<Self, StoreError> {
         let failed = while_doing("looking for receipts to file");
-        let next = connection
-            .query_row(
-                "select 1 + max(f.number, coalesce((select max(number) from receipt), 0)) from receipt_filed f",
-                [],
-                |row| row.get(0),
-            )
-            .map_err(failed)?;
-        let mut statement = connection
-            .prepare(
-                "select substr(r.key, 1, 8), r.number from receipt_filed f cross join receipt r
-                 where r.number > f.number and not exists
-                     (select 1 from receipt_key k where k.prefix = substr(r.key, 1, 8) and k.number = r.number)",
-            )
-            .map_err(failed)?;
+        let next = connection.query_row(NEXT, [], |row| row.get(0)).map_err(failed)?;
+        let mut statement = connection.prepare(UNFILED).map_err(failed)?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
         let entries = rows.collect::<Result<_, _>>().map_err(failed)?;
         Ok(Self { entries, filed: Entry::default(), next, changing: false })
@@ -150,19 +162,24 @@ pub(crate) async fn find_receipts(
     unfiled: &Unfiled,
     keys: &[(i64, Digest)],
 ) -> Result<Vec<ReceiptRow>, StoreError> {
-    // In this order: what is filed meanwhile is found by its number all the same.
-    let like = unfiled.like(keys);
+    let known = match unfiled.like(keys) {
+        None => {
+            unfiled.learn(connection).await?;
+            unfiled.like(keys)
+        }
+        known => known,
+    };
+    // What is filed from here on is found by its number all the same, and what is added by looking at the newest.
+    let (like, next) = known.unwrap_or_default();
     let (json, blob) = JsonRows::of(keys, |row, (log, key)| row.int(*log).bytes(key)).into_parts();
-    // Whoever does not write the file looks through all receipts that may wait.
-    let all = like.is_none();
-    let like = JsonRows::of(like.unwrap_or_default(), |row, number| row.int(number)).into_text();
+    let like = JsonRows::of(like, |row, number| row.int(number)).into_text();
     let rows: Vec<ReceiptColumns<Vec<u8>>> = sqlx::query_as(
         "with wanted (log, key) as materialized
              (select value ->> 0, substr(?2, value ->> 1, value ->> 2) from json_each(?1)),
          found (number) as (
              select k.number from wanted w cross join receipt_key k on k.prefix = substr(w.key, 1, 8)
              union select value ->> 0 from json_each(?3)
-             union select r.number from receipt r where ?4 and r.number > (select number from receipt_filed))
+             union select number from receipt where number >= ?4)
          select r.log, r.key, r.fingerprint, r.outcome, r.position, r.recorded_at
          from found f cross join receipt r on r.number = f.number
          where (r.log, r.key) in (select log, key from wanted)",
@@ -170,7 +187,7 @@ pub(crate) async fn find_receipts(
     .bind(json)
     .bind(blob)
     .bind(like)
-    .bind(all)
+    .bind(next)
     .fetch_all(connection)
     .await
     .map_err(while_doing("reading receipts"))?;
