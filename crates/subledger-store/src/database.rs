@@ -3,7 +3,7 @@
 //! A [`Session`] is one connection of either kind, inside or outside a transaction. It only forwards: each statement
 //! has the same name in [`crate::sqlite`] and [`crate::postgres`].
 
-use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool, SqliteConnection, pool::PoolConnection};
 use subledger_domain::{DeliveryId, LogName, StreamName};
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ use crate::{
         ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
         StreamFound, StreamTail, Writes,
     },
-    sqlite,
+    sqlite::{self, receipt::Unfiled},
     store::inspect::{RawColumns, RawHead, RawQueue},
     work::Digest,
 };
@@ -54,7 +54,9 @@ impl Database {
     pub(crate) async fn reader(&self) -> Result<Held, StoreError> {
         let failed = while_doing("waiting for a connection");
         Ok(match self {
-            Self::Sqlite(database) => Held::Reader(database.readers.acquire().await.map_err(failed)?),
+            Self::Sqlite(database) => {
+                Held::Reader(database.readers.acquire().await.map_err(failed)?, database.clone())
+            }
             Self::Postgres(pool) => Held::Postgres(pool.acquire().await.map_err(failed)?),
         })
     }
@@ -80,7 +82,7 @@ impl Database {
 
 /// A connection that is held for a while.
 pub(crate) enum Held {
-    Reader(PoolConnection<sqlx::Sqlite>),
+    Reader(PoolConnection<sqlx::Sqlite>, SqliteDatabase),
     Writer(sqlite::connect::Turn),
     Postgres(PoolConnection<sqlx::Postgres>),
 }
@@ -88,8 +90,8 @@ pub(crate) enum Held {
 impl Held {
     pub(crate) fn session(&mut self) -> Session<'_> {
         match self {
-            Self::Reader(connection) => Session::Sqlite(connection),
-            Self::Writer(connection) => Session::Sqlite(connection),
+            Self::Reader(connection, database) => Session::Sqlite(connection, database.unfiled()),
+            Self::Writer(turn) => turn.session(),
             Self::Postgres(connection) => Session::Postgres(connection),
         }
     }
@@ -97,7 +99,7 @@ impl Held {
 
 /// One connection.
 pub(crate) enum Session<'a> {
-    Sqlite(&'a mut SqliteConnection),
+    Sqlite(&'a mut SqliteConnection, &'a Unfiled),
     Postgres(&'a mut PgConnection),
 }
 
@@ -118,7 +120,7 @@ impl Reads<'_> {
     /// The connection.
     pub(crate) async fn session(&mut self) -> Result<Session<'_>, StoreError> {
         match self {
-            Self::Locked(Session::Sqlite(connection)) => Ok(Session::Sqlite(connection)),
+            Self::Locked(Session::Sqlite(connection, unfiled)) => Ok(Session::Sqlite(connection, unfiled)),
             Self::Locked(Session::Postgres(connection)) => Ok(Session::Postgres(connection)),
             Self::Free(reader) => reader.session().await,
         }
@@ -127,26 +129,28 @@ impl Reads<'_> {
 
 /// A connection of an executor for reading, made when it is needed.
 pub(crate) enum Reader {
-    Sqlite { pool: SqlitePool, held: Option<PoolConnection<sqlx::Sqlite>> },
+    Sqlite { database: SqliteDatabase, held: Option<PoolConnection<sqlx::Sqlite>> },
     Postgres(postgres::writer::Line),
 }
 
 impl Reader {
     pub(crate) fn new(database: &Database) -> Self {
         match database {
-            Database::Sqlite(database) => Self::Sqlite { pool: database.readers.clone(), held: None },
+            Database::Sqlite(database) => Self::Sqlite { database: database.clone(), held: None },
             Database::Postgres(pool) => Self::Postgres(postgres::writer::Line::new(pool)),
         }
     }
 
     async fn session(&mut self) -> Result<Session<'_>, StoreError> {
         match self {
-            Self::Sqlite { pool, held } => {
+            Self::Sqlite { database, held } => {
                 let connection = match held.take() {
                     Some(connection) => connection,
-                    None => pool.acquire().await.map_err(while_doing("waiting for a connection"))?,
+                    None => {
+                        database.readers.acquire().await.map_err(while_doing("waiting for a connection"))?
+                    }
                 };
-                Ok(Session::Sqlite(held.insert(connection)))
+                Ok(Session::Sqlite(held.insert(connection), database.unfiled()))
             }
             Self::Postgres(line) => Ok(Session::Postgres(line.connection().await?)),
         }
@@ -198,6 +202,21 @@ impl LogWriter {
     }
 }
 
+impl Session<'_> {
+    /// The receipts under these keys, as (log id, key).
+    pub(crate) async fn find_receipts(
+        &mut self,
+        keys: &[(i64, Digest)],
+    ) -> Result<Vec<ReceiptRow>, StoreError> {
+        match self {
+            Self::Sqlite(connection, unfiled) => {
+                sqlite::receipt::find_receipts(connection, unfiled, keys).await
+            }
+            Self::Postgres(connection) => postgres::receipt::find_receipts(connection, keys).await,
+        }
+    }
+}
+
 /// Declares methods that forward to the function of the same name in both backends.
 macro_rules! forward {
     ($($module:ident::$name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
@@ -205,7 +224,7 @@ macro_rules! forward {
             $(
                 pub(crate) async fn $name(&mut self, $($arg: $type),*) -> Result<$answer, StoreError> {
                     match self {
-                        Self::Sqlite(connection) => sqlite::$module::$name(connection, $($arg),*).await,
+                        Self::Sqlite(connection, _) => sqlite::$module::$name(connection, $($arg),*).await,
                         Self::Postgres(connection) => postgres::$module::$name(connection, $($arg),*).await,
                     }
                 }
@@ -224,7 +243,6 @@ forward! {
     read::times_of(places: &[(&str, i64)]) -> Vec<(String, i64, i64)>;
     read::find_streams(wanted: &[(i64, StreamName)]) -> Vec<StreamFound>;
     read::tail_events(streams: &[StreamTail]) -> Vec<StreamEvent>;
-    receipt::find_receipts(keys: &[(i64, Digest)]) -> Vec<ReceiptRow>;
     snapshot::drop_snapshots() -> ();
     vault::identities(log: &LogName, subjects: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
@@ -256,7 +274,6 @@ forward! {
     inspect::stray_receipts(log: i64, position: i64, limit: i64) -> Vec<(Vec<u8>, i64)>;
     inspect::raw_queue(log: i64) -> Vec<RawQueue>;
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
-    inspect::raw_events_by_stream(log: i64, up_to: i64, stream: i64, version: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
     lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
     lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;

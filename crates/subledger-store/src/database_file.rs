@@ -6,14 +6,14 @@
 //! however that ends. Reading needs no lock.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
-use crate::StoreError;
+use crate::{StoreError, sqlite::receipt::Unfiled};
 
 /// A database file and, once this process writes it, the lock.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct DatabaseFile {
     held: OnceLock<File>,
     claiming: Mutex<()>,
     turn: Arc<tokio::sync::Mutex<()>>,
+    unfiled: Unfiled,
 }
 
 impl DatabaseFile {
@@ -44,6 +45,7 @@ impl DatabaseFile {
             held: OnceLock::new(),
             claiming: Mutex::new(()),
             turn: Arc::default(),
+            unfiled: Unfiled::default(),
         });
         files.insert(full, Arc::downgrade(&file));
         file
@@ -56,6 +58,30 @@ impl DatabaseFile {
     /// Whose turn it is to write, among the stores of this process.
     pub(crate) const fn turn(&self) -> &Arc<tokio::sync::Mutex<()>> {
         &self.turn
+    }
+
+    /// Its receipts that wait to be filed.
+    pub(crate) const fn unfiled(&self) -> &Unfiled {
+        &self.unfiled
+    }
+
+    /// Brings to the disk what was written to the file, by whichever connection.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        // Never closed: the system takes all locks a process has on a file from it when the process closes any descriptor of
+        // that file, and SQLite's connections rely on theirs.
+        static OPEN: Mutex<BTreeMap<PathBuf, Arc<File>>> = Mutex::new(BTreeMap::new());
+        let file = {
+            let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+            match open.get(&self.path) {
+                Some(file) => Arc::clone(file),
+                None => {
+                    let file = Arc::new(File::open(&self.path)?);
+                    open.insert(self.path.clone(), Arc::clone(&file));
+                    file
+                }
+            }
+        };
+        file.sync_data()
     }
 
     /// Makes this process the writer, unless another one is.

@@ -36,8 +36,8 @@ pub use error::{DriverError, OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, Chunk, Claimed, Clock, Held, Inspector, KeptContent, Lease, LogSnapshot, QueueEntry, QueueStats,
-    RawEvent, RawQueueRow, RawReceipt, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt,
-    StrayReceipt, Swept, SystemClock, Timestamped,
+    Amount, ByStream, Chunk, Claimed, Clock, Held, Inspector, KeptContent, Lease, LogSnapshot, QueueEntry,
+    QueueStats, RawEvent, RawQueueRow, RawReceipt, RetentionClass, Scan, Scanned, Snapshot, Store,
+    StoredReceipt, StrayReceipt, Swept, SystemClock, Timestamped,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

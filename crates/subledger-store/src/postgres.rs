@@ -5,6 +5,7 @@
 //! statements, because each statement sees the database as it was when the statement began.
 
 pub(crate) mod append;
+pub(crate) mod by_stream;
 pub(crate) mod connect;
 pub(crate) mod erasure;
 pub(crate) mod head;

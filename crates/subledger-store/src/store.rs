@@ -1,6 +1,7 @@
 //! The store: one handle to a database, its vaults and its reads.
 
 mod attest;
+pub(crate) mod by_stream;
 mod erasure;
 pub(crate) mod inspect;
 mod lease;
@@ -17,6 +18,7 @@ use std::{sync::Arc, time::SystemTime};
 use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
 
+pub use self::by_stream::ByStream;
 pub use self::erasure::KeptContent;
 pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, RawReceipt, Snapshot, StrayReceipt};
 pub use self::lease::Lease;

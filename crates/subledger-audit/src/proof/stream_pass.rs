@@ -82,7 +82,8 @@ pub(super) async fn run(
     let mut names = Names { inspector, log, page: Vec::new().into_iter(), last: 0, done: false };
     let mut pass = Pass { log: &log.log, queue, report, findings };
     let mut stream: Option<Stream> = None;
-    let (mut after, mut events) = ((i64::MIN, 0), 0_u64);
+    let mut events = 0_u64;
+    let mut pages = inspector.events_by_stream(log.number, log.position, PAGE);
     loop {
         progress(Progress {
             log: log.log.clone(),
@@ -90,10 +91,8 @@ pub(super) async fn run(
             done: events,
             total: by_position,
         });
-        let page = inspector.events_by_stream(log.number, log.position, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = (last.stream, last.version);
-        for raw in page {
+        let Some(page) = pages.next().await else { break };
+        for raw in page? {
             events += 1;
             if stream.as_ref().is_none_or(|open| open.number != raw.stream) {
                 pass.close(stream.take());
@@ -189,6 +188,16 @@ impl Pass<'_> {
         stream.version = raw.version;
         let position = raw.position;
         let name = raw.name.clone().map(StreamName::from_stored);
+        if raw.astray {
+            let expected = "to be found from the newest event of its stream back";
+            let finding =
+                Finding::new(Check::Streams, Some(self.log), expected, "a way that leads elsewhere");
+            let finding = finding.at(position);
+            self.findings.add(match &name {
+                Some(name) => finding.of(name),
+                None => finding,
+            });
+        }
         if raw.version != expected {
             let finding = Finding::new(
                 Check::Versions,

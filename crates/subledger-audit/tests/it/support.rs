@@ -139,6 +139,12 @@ impl Place {
         }
     }
 
+    /// Moves an event to another position: SQLite keeps it in one number with the log's.
+    pub(crate) fn moved(&self, position: u64) -> String {
+        let column = if self.is_sqlite() { "place = place - position +" } else { "position =" };
+        format!("{column} {position}")
+    }
+
     /// A literal of bytes.
     pub(crate) fn blob(&self, bytes: &[u8]) -> String {
         let digits = hex::encode(bytes);

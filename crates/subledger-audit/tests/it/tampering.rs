@@ -84,10 +84,10 @@ async fn a_changed_event_is_named(place: Place) {
     );
     attack(&place, &swapped, &[(Check::Chain, Some(at(tap))), (Check::Chain, Some(at(sent)))]).await;
     let moved = format!(
-        "{};;{};;update event set position = {} where position = 1000000",
-        set(tap, "position = 1000000"),
-        set(sent, &format!("position = {}", tap.position)),
-        sent.position
+        "{};;{};;update event set {} where position = 1000000",
+        set(tap, &place.moved(1_000_000)),
+        set(sent, &place.moved(tap.position.0)),
+        place.moved(sent.position.0)
     );
     attack(&place, &moved, &[(Check::Chain, Some(at(tap)))]).await;
 }
@@ -174,6 +174,22 @@ async fn a_changed_stream_is_named(place: Place) {
         &[(Check::Streams, None)],
     )
     .await;
+}
+
+/// How a SQLite file finds the events of a stream is no part of the chain.
+async fn an_event_that_its_stream_does_not_lead_to_is_named(place: Place) {
+    if !place.is_sqlite() {
+        return;
+    }
+    let told = tell(&place).await;
+    let pause = told.events.last().unwrap();
+    attack(&place, &set(pause, "back = back - 1"), &[(Check::Streams, Some(at(pause)))]).await;
+    for tip in ["set position = 1, version = 1", "set version = version + 1"] {
+        let sql = format!("update stream_tip {tip} where stream = {LOG} << 40 | 1");
+        attack(&place, &sql, &[(Check::Streams, Some(at(pause)))]).await;
+    }
+    let gone = format!("delete from stream_tip where stream = {LOG} << 40 | 1");
+    attack(&place, &gone, &[(Check::Streams, Some(at(pause)))]).await;
 }
 
 async fn a_forged_history_is_illegal(place: Place) {
@@ -276,6 +292,7 @@ on_both_databases!(
     a_missing_event_is_named,
     a_log_cut_off_with_its_head_is_betrayed_by_receipts_and_read_models,
     a_changed_stream_is_named,
+    an_event_that_its_stream_does_not_lead_to_is_named,
     a_forged_history_is_illegal,
     newer_kinds_are_counted_and_not_judged,
     receipts_queue_and_read_models_must_fit_the_events,

@@ -124,7 +124,7 @@ impl Worker {
             Ok(turn) => turn,
             Err(error) => return Err(Failure { error, committing: false, jobs }),
         };
-        let mut batch = match self.decide(Session::Sqlite(&mut turn), jobs).await? {
+        let mut batch = match self.decide(turn.session(), jobs).await? {
             Attempt::Done(batch) => batch,
             again @ Attempt::Again(_) => return Ok(again),
         };

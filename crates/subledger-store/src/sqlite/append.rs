@@ -1,8 +1,13 @@
 //! The writes of a batch to the log proper: heads, streams, events.
 
-use rusqlite::{Connection, params};
+use std::collections::{HashMap, hash_map::Entry};
 
-use super::receipt::insert_receipts;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    packed,
+    receipt::{Filing, Unfiled, insert_receipts},
+};
 use crate::{
     StoreError,
     database::NotWritten,
@@ -12,7 +17,11 @@ use crate::{
 
 /// Writes heads, streams, events and receipts, if every head stands where it is believed to and no receipt is there yet. On
 /// an error the transaction must be taken back.
-pub(crate) fn write_log(connection: &Connection, writes: &Writes) -> Result<(), NotWritten> {
+pub(crate) fn write_log(
+    connection: &Connection,
+    unfiled: &Unfiled,
+    writes: &Writes,
+) -> Result<Filing, NotWritten> {
     if move_heads(connection, &writes.heads)? != writes.heads.len()
         || !heads_stand(connection, &writes.checks)?
     {
@@ -20,10 +29,7 @@ pub(crate) fn write_log(connection: &Connection, writes: &Writes) -> Result<(), 
     }
     insert_streams(connection, &writes.new_streams)?;
     insert_events(connection, &writes.events)?;
-    if !insert_receipts(connection, &writes.receipts)? {
-        return Err(NotWritten::Repeated);
-    }
-    Ok(())
+    insert_receipts(connection, unfiled, &writes.receipts)?.ok_or(NotWritten::Repeated)
 }
 
 /// Moves heads on. Answers how many still stood where they were believed to.
@@ -79,22 +85,51 @@ fn insert_streams(connection: &Connection, streams: &[StreamWrite]) -> Result<()
     Ok(())
 }
 
-/// Adds events.
+/// The newest event of a stream, and whether the database knows the stream already.
+struct Tip {
+    position: i64,
+    version: i64,
+    stored: bool,
+}
+
+/// Adds events, each with the way back to the one before it in its stream, and moves the tips of their streams. The
+/// versions of a stream are 1, 2, 3 …: an event that does not follow is refused.
 fn insert_events(connection: &Connection, events: &[EventWrite]) -> Result<(), StoreError> {
     let failed = while_doing("adding events");
-    let mut statement = connection
+    let mut find = connection
+        .prepare_cached("select position, version from stream_tip where stream = ?1")
+        .map_err(failed)?;
+    let mut insert = connection
         .prepare_cached(
-            "insert into event (log, position, stream, version, kind, schema, recorded_at, data, cause, link)
+            "insert into event (place, stream, version, back, kind, schema, recorded_at, data, cause, link)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
         .map_err(failed)?;
+    let mut tips: HashMap<i64, Tip> = HashMap::with_capacity(events.len());
     for event in events {
-        statement
+        let tip = match tips.entry(packed(event.log, event.stream)?) {
+            Entry::Occupied(tip) => tip.into_mut(),
+            Entry::Vacant(tip) => {
+                let stored = find.query_row([tip.key()], |row| Ok((row.get(0)?, row.get(1)?)));
+                let stored = stored.optional().map_err(failed)?;
+                let (position, version) = stored.unwrap_or_default();
+                tip.insert(Tip { position, version, stored: stored.is_some() })
+            }
+        };
+        if event.version != tip.version + 1 || event.position <= tip.position {
+            return Err(StoreError::Corrupt(format!(
+                "version {} of stream {} at position {} after version {} at position {}",
+                event.version, event.stream, event.position, tip.version, tip.position
+            )));
+        }
+        let back = if tip.version == 0 { 0 } else { event.position - tip.position };
+        (tip.position, tip.version) = (event.position, event.version);
+        insert
             .execute(params![
-                event.log,
-                event.position,
+                packed(event.log, event.position)?,
                 event.stream,
                 event.version,
+                back,
                 event.kind,
                 event.schema,
                 event.recorded_at,
@@ -103,6 +138,24 @@ fn insert_events(connection: &Connection, events: &[EventWrite]) -> Result<(), S
                 &event.link.0[..]
             ])
             .map_err(failed)?;
+    }
+    move_tips(connection, tips)
+}
+
+/// Writes tips in the order of their keys, so that those of one page are written together.
+fn move_tips(connection: &Connection, tips: HashMap<i64, Tip>) -> Result<(), StoreError> {
+    let failed = while_doing("moving the tips of streams");
+    let mut insert = connection
+        .prepare_cached("insert into stream_tip (stream, position, version) values (?1, ?2, ?3)")
+        .map_err(failed)?;
+    let mut update = connection
+        .prepare_cached("update stream_tip set position = ?2, version = ?3 where stream = ?1")
+        .map_err(failed)?;
+    let mut tips: Vec<(i64, Tip)> = tips.into_iter().collect();
+    tips.sort_unstable_by_key(|(stream, _)| *stream);
+    for (stream, tip) in tips {
+        let statement = if tip.stored { &mut update } else { &mut insert };
+        statement.execute(params![stream, tip.position, tip.version]).map_err(failed)?;
     }
     Ok(())
 }

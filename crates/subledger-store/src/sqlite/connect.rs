@@ -19,9 +19,11 @@ use sqlx::{
 };
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
+use super::receipt::Unfiled;
 use crate::database_file::DatabaseFile;
 use crate::{
     OpenError, StoreError,
+    database::Session,
     error::while_doing,
     metric_definitions::WAL_BYTES,
     views::{self, Views},
@@ -34,8 +36,10 @@ pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 /// How often, and after what pause each, the write-ahead log is emptied at the end while something is in the way.
 const CLOSE_TRIES: u32 = 50;
 const CLOSE_AGAIN: Duration = Duration::from_millis(10);
-/// A write-ahead log longer than this is restarted, which makes writers wait for the length of one checkpoint.
+/// A write-ahead log longer than this is to begin anew. Writers wait while the little is copied that came last.
 const WAL_RESTART_BYTES: i64 = 64 << 20;
+/// One longer than this has readers in it that are never gone at the right moment: it is waited for them, and writers wait too.
+const WAL_FORCE_BYTES: i64 = 256 << 20;
 /// Pages after which a commit checkpoints by itself: only if the background connection has died.
 const WAL_EMERGENCY_PAGES: &str = "131072";
 /// What every connection that writes is set to.
@@ -66,8 +70,16 @@ pub struct SqliteDatabase {
 #[derive(Debug)]
 pub struct Turn {
     connection: OwnedMutexGuard<SqliteConnection>,
+    file: Arc<DatabaseFile>,
     /// Of the file: several stores of a process may be open on it.
     _turn: OwnedMutexGuard<()>,
+}
+
+impl Turn {
+    /// The connection, for statements of both databases.
+    pub(crate) fn session(&mut self) -> Session<'_> {
+        Session::Sqlite(&mut self.connection, self.file.unfiled())
+    }
 }
 
 impl Deref for Turn {
@@ -97,20 +109,27 @@ impl SqliteDatabase {
     /// The same for what may be done to a file that another process writes: rows that are derived from the log, guarded by what
     /// they say of themselves. SQLite keeps the two processes apart.
     pub async fn unclaimed(&self) -> Turn {
-        let turn = Arc::clone(self.file.turn()).lock_owned().await;
-        Turn { connection: Arc::clone(&self.writer).lock_owned().await, _turn: turn }
+        let file = Arc::clone(&self.file);
+        let turn = Arc::clone(file.turn()).lock_owned().await;
+        Turn { connection: Arc::clone(&self.writer).lock_owned().await, file, _turn: turn }
     }
 
     /// Waits for the turn to write on a thread that is not on a runtime.
     pub(crate) fn wait_for_turn(&self) -> Result<Turn, StoreError> {
         self.file.claim()?;
-        let turn = Arc::clone(self.file.turn()).blocking_lock_owned();
-        Ok(Turn { connection: Arc::clone(&self.writer).blocking_lock_owned(), _turn: turn })
+        let file = Arc::clone(&self.file);
+        let turn = Arc::clone(file.turn()).blocking_lock_owned();
+        Ok(Turn { connection: Arc::clone(&self.writer).blocking_lock_owned(), file, _turn: turn })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// The receipts of the file that wait to be filed.
+    pub(crate) fn unfiled(&self) -> &Unfiled {
+        self.file.unfiled()
     }
 
     /// Makes this process the one that writes the file, or says which one is.
@@ -171,19 +190,46 @@ pub(crate) async fn connect(
     Ok((SqliteDatabase { writer, readers, views, views_readers, file }, checkpoints))
 }
 
-/// Copies the write-ahead log into the database file, as far as readers allow; restarts it if it has grown too long.
-pub(crate) async fn checkpoint(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+/// Copies the write-ahead log into the database file, as far as readers allow. If it has grown too long, sees to it that the
+/// next commit begins it anew: that commit does so by itself when everything before it is copied.
+///
+/// What takes long is done while others write: copying, and bringing the copied pages to the disk. What is left to do while
+/// nobody may write is to copy the last commits. A checkpoint that restarts the log itself would do all of it in one go, and
+/// make the writer drop its page cache besides.
+pub(crate) async fn checkpoint(
+    connection: &mut SqliteConnection,
+    database: &SqliteDatabase,
+) -> Result<(), StoreError> {
     let failed = while_doing("checkpointing");
-    let (_, pages, _): (i64, i64, i64) =
-        sqlx::query_as("pragma wal_checkpoint(passive)").fetch_one(&mut *connection).await.map_err(failed)?;
+    let (pages, copied) = copy(connection).await?;
     let page_bytes: i64 =
         sqlx::query_scalar("pragma page_size").fetch_one(&mut *connection).await.map_err(failed)?;
     let bytes = pages.max(0).saturating_mul(page_bytes);
     metrics::gauge!(WAL_BYTES).set(bytes as f64);
-    if bytes > WAL_RESTART_BYTES {
+    if bytes <= WAL_RESTART_BYTES || copied >= pages {
+        return Ok(());
+    }
+    let file = Arc::clone(&database.file);
+    let synced = tokio::task::spawn_blocking(move || file.sync()).await;
+    // SQLite brings to the disk what is not there: this only saves the time.
+    if let Ok(Err(error)) = synced {
+        tracing::debug!(error = %error, "the database file could not be synced ahead of a checkpoint");
+    }
+    let _turn = database.unclaimed().await;
+    let (pages, copied) = copy(connection).await?;
+    if copied < pages && bytes > WAL_FORCE_BYTES {
         sqlx::query("pragma wal_checkpoint(restart)").execute(connection).await.map_err(failed)?;
     }
     Ok(())
+}
+
+/// A checkpoint that waits for nobody: pages in the write-ahead log, and how many of them are copied.
+async fn copy(connection: &mut SqliteConnection) -> Result<(i64, i64), StoreError> {
+    let (_, pages, copied): (i64, i64, i64) = sqlx::query_as("pragma wal_checkpoint(passive)")
+        .fetch_one(connection)
+        .await
+        .map_err(while_doing("checkpointing"))?;
+    Ok((pages, copied))
 }
 
 /// Reads every page and every index of the file and says what is damaged.

@@ -7,6 +7,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
+use super::{MAX_OWN, bound, own};
 use crate::{
     OpenError, SqliteDatabase, StoreError,
     store::inspect::{RawColumns, RawHead, RawQueue, failed},
@@ -63,8 +64,9 @@ pub(crate) async fn headless(connection: &mut SqliteConnection) -> Result<Vec<i6
     sqlx::query_scalar(
         "with recursive
              e (log) as (
-                 select min(log) from event
-                 union all select (select min(log) from event where log > e.log) from e where e.log is not null),
+                 select min(place) >> 40 from event
+                 union all select (select min(place) >> 40 from event where place >= e.log + 1 << 40)
+                 from e where e.log is not null),
              q (log) as (
                  select min(log) from queue
                  union all select (select min(log) from queue where log > q.log) from q where q.log is not null)
@@ -82,12 +84,14 @@ pub(crate) async fn event_beyond(
     log: i64,
     position: i64,
 ) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar("select min(position) from event where log = ?1 and position > ?2")
-        .bind(log)
-        .bind(position)
-        .fetch_one(connection)
-        .await
-        .map_err(failed())
+    let place: Option<i64> =
+        sqlx::query_scalar("select min(place) from event where place > ?1 and place <= ?2")
+            .bind(bound(log, position))
+            .bind(bound(log, MAX_OWN))
+            .fetch_one(connection)
+            .await
+            .map_err(failed())?;
+    Ok(place.map(own))
 }
 
 /// The first stream beyond a number.
@@ -164,39 +168,12 @@ pub(crate) async fn raw_events(
 ) -> Result<Vec<RawColumns>, StoreError> {
     sqlx::query_as(
         "select e.position, e.stream, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
-         from (select * from event where log = ?1 and position > ?2 order by position limit ?3) e
-         left join stream s on s.log = e.log and s.number = e.stream
-         order by e.position",
+         from event e left join stream s on s.log = ?1 and s.number = e.stream
+         where e.place > ?2 and e.place <= ?3 order by e.place limit ?4",
     )
         .bind(log)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-        .map_err(failed())
-}
-
-/// Events of a log up to a position, by stream and version, after one of them.
-pub(crate) async fn raw_events_by_stream(
-    connection: &mut SqliteConnection,
-    log: i64,
-    up_to: i64,
-    stream: i64,
-    version: i64,
-    limit: i64,
-) -> Result<Vec<RawColumns>, StoreError> {
-    sqlx::query_as(
-        "select e.position, e.stream, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
-         from (select * from event
-               where log = ?1 and (stream, version) > (?2, ?3) and position <= ?4
-               order by stream, version limit ?5) e
-         left join stream s on s.log = e.log and s.number = e.stream
-         order by e.stream, e.version",
-    )
-        .bind(log)
-        .bind(stream)
-        .bind(version)
-        .bind(up_to)
+        .bind(bound(log, after))
+        .bind(bound(log, MAX_OWN))
         .bind(limit)
         .fetch_all(connection)
         .await

@@ -4,6 +4,7 @@ use futures::TryStreamExt;
 use sqlx::SqliteConnection;
 use subledger_domain::LogName;
 
+use super::MAX_OWN;
 use crate::{
     StoreError,
     error::while_doing,
@@ -18,12 +19,12 @@ pub(crate) async fn at_or_below(
     position: i64,
 ) -> Result<Option<(i64, i64)>, StoreError> {
     sqlx::query_as(
-        "select position, recorded_at from event
-         where log = (select id from head where name = ?1) and position <= ?2
-         order by position desc limit 1",
+        "select e.position, e.recorded_at from head h
+         cross join event e on e.place > h.id << 40 and e.place <= h.id << 40 | ?2
+         where h.name = ?1 order by e.place desc limit 1",
     )
     .bind(log.as_str())
-    .bind(position)
+    .bind(position.clamp(0, MAX_OWN))
     .fetch_optional(connection)
     .await
     .map_err(while_doing("looking for a position"))
@@ -39,16 +40,28 @@ pub(crate) async fn each_past_event(
 ) -> Result<(), StoreError> {
     let json = JsonRows::of(streams, |row, past| row.text(past.stream.as_str()).int(past.after)).into_text();
     let mut rows = sqlx::query_as::<_, EventColumns>(
-        "select e.position, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
-         from json_each(?2) w
-         cross join stream s on s.log = (select id from head where name = ?1) and s.name = w.value ->> 0
-         cross join event e on e.log = s.log and e.stream = s.number and e.version > w.value ->> 1
-         where e.position <= ?3
-         order by e.position",
+        "with recursive
+             wanted (log, number, name, after) as (
+                 select s.log, s.number, s.name, w.value ->> 1 from json_each(?2) w
+                 cross join stream s on s.log = (select id from head where name = ?1) and s.name = w.value ->> 0),
+             walk (place, version, back, name, after) as (
+                 select e.place, e.version, e.back, w.name, w.after from wanted w
+                 cross join stream_tip t on t.stream = w.log << 40 | w.number
+                 cross join event e on e.place = w.log << 40 | t.position
+                 where t.version > w.after
+                 union all
+                 select e.place, e.version, e.back, w.name, w.after from walk w
+                 cross join event e on e.place = w.place - w.back
+                 where w.back > 0 and w.version > w.after + 1)
+         select e.position, w.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
+         from walk w cross join event e on e.place = w.place
+         where w.place & ?4 <= ?3
+         order by w.place",
     )
     .bind(log.as_str())
     .bind(json)
     .bind(until)
+    .bind(MAX_OWN)
     .fetch(connection);
     while let Some(row) = rows.try_next().await.map_err(while_doing("reading the past of streams"))? {
         each(row)?;
@@ -65,12 +78,13 @@ pub(crate) async fn events_back(
 ) -> Result<Vec<EventColumns>, StoreError> {
     sqlx::query_as(
         "select e.position, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
-         from event e cross join stream s on s.log = e.log and s.number = e.stream
-         where e.log = (select id from head where name = ?1) and e.position <= ?2
-         order by e.position desc limit ?3",
+         from head h
+         cross join event e on e.place > h.id << 40 and e.place <= h.id << 40 | ?2
+         cross join stream s on s.log = h.id and s.number = e.stream
+         where h.name = ?1 order by e.place desc limit ?3",
     )
     .bind(log.as_str())
-    .bind(from)
+    .bind(from.clamp(0, MAX_OWN))
     .bind(limit)
     .fetch_all(connection)
     .await

@@ -3,12 +3,16 @@
 use sqlx::SqliteConnection;
 use subledger_domain::{LogName, StreamName};
 
+use super::MAX_OWN;
 use crate::{
     StoreError,
     error::while_doing,
     json_rows::JsonRows,
     rows::{EventColumns, StreamColumns, StreamEvent, StreamFound, StreamTail},
 };
+
+/// Every so many versions of a stream stand in the index `event_mark`.
+const MARK_EVERY: i64 = 64;
 
 /// Events of a log after a position.
 pub(crate) async fn log_events(
@@ -19,19 +23,22 @@ pub(crate) async fn log_events(
 ) -> Result<Vec<EventColumns>, StoreError> {
     sqlx::query_as(
         "select e.position, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
-         from event e cross join stream s on s.log = e.log and s.number = e.stream
-         where e.log = (select id from head where name = ?1) and e.position > ?2
-         order by e.position limit ?3",
+         from head h
+         cross join event e on e.place > h.id << 40 | ?2 and e.place <= h.id << 40 | ?4
+         cross join stream s on s.log = h.id and s.number = e.stream
+         where h.name = ?1 order by e.place limit ?3",
     )
     .bind(log.as_str())
-    .bind(after)
+    .bind(after.clamp(0, MAX_OWN))
     .bind(limit)
+    .bind(MAX_OWN)
     .fetch_all(connection)
     .await
     .map_err(while_doing("reading a log"))
 }
 
-/// Events of a stream after a version.
+/// Events of a stream after a version. Found from the newest back; a long stream has marks to start from, so that reading
+/// it page by page does not begin at its end each time.
 pub(crate) async fn stream_events(
     connection: &mut SqliteConnection,
     log: &LogName,
@@ -40,18 +47,40 @@ pub(crate) async fn stream_events(
     limit: i64,
 ) -> Result<Vec<EventColumns>, StoreError> {
     sqlx::query_as(
-        "select e.position, s.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
-         from stream s cross join event e on e.log = s.log and e.stream = s.number
-         where s.log = (select id from head where name = ?1) and s.name = ?2 and e.version > ?3
+        "with recursive
+             wanted (log, number, name) as (
+                 select s.log, s.number, s.name from head h
+                 cross join stream s on s.log = h.id and s.name = ?2 where h.name = ?1),
+             mark (place) as (
+                 select m.place from wanted w
+                 cross join event m on m.stream = w.number and m.version = ?5 and m.version & 63 = 0
+                     and m.place between w.log << 40 and w.log << 40 | ?6),
+             walk (place, version, back) as (
+                 select e.place, e.version, e.back from wanted w cross join event e on e.place = coalesce(
+                     (select place from mark),
+                     (select w.log << 40 | t.position from stream_tip t where t.stream = w.log << 40 | w.number))
+                 where e.version > ?3
+                 union all
+                 select e.place, e.version, e.back from walk w cross join event e on e.place = w.place - w.back
+                 where w.back > 0 and w.version > ?3 + 1)
+         select e.position, w.name, e.version, e.kind, e.schema, e.recorded_at, e.data, e.cause, e.link
+         from wanted w cross join walk cross join event e on e.place = walk.place
          order by e.version limit ?4",
     )
     .bind(log.as_str())
     .bind(stream.as_str())
-    .bind(after)
+    .bind(after.clamp(0, MAX_OWN))
     .bind(limit)
+    .bind(mark_at_or_above(after, limit))
+    .bind(MAX_OWN)
     .fetch_all(connection)
     .await
     .map_err(while_doing("reading a stream"))
+}
+
+/// The first version with a mark from which all of a page can be reached by going back.
+fn mark_at_or_above(after: i64, limit: i64) -> i64 {
+    after.max(0).saturating_add(limit).saturating_add(MARK_EVERY - 1) & !(MARK_EVERY - 1)
 }
 
 /// (log, position, recorded at) of the events at these places.
@@ -59,11 +88,12 @@ pub(crate) async fn times_of(
     connection: &mut SqliteConnection,
     places: &[(&str, i64)],
 ) -> Result<Vec<(String, i64, i64)>, StoreError> {
-    let json = JsonRows::of(places, |row, (log, position)| row.text(log).int(*position)).into_text();
+    let json = JsonRows::of(places, |row, (log, position)| row.text(log).int((*position).clamp(0, MAX_OWN)))
+        .into_text();
     sqlx::query_as(
         "select h.name, e.position, e.recorded_at
          from json_each(?1) w cross join head h on h.name = w.value ->> 0
-         cross join event e on e.log = h.id and e.position = w.value ->> 1",
+         cross join event e on e.place = h.id << 40 | w.value ->> 1",
     )
     .bind(json)
     .fetch_all(connection)
@@ -97,9 +127,16 @@ pub(crate) async fn tail_events(
     let json =
         JsonRows::of(streams, |row, tail| row.int(tail.log).int(tail.number).int(tail.after)).into_text();
     sqlx::query_as(
-        "select e.log, e.stream, e.version, e.kind, e.schema, e.data
-         from json_each(?1) w cross join event e
-             on e.log = w.value ->> 0 and e.stream = w.value ->> 1 and e.version > w.value ->> 2
+        "with recursive walk (place, version, back, after) as (
+             select e.place, e.version, e.back, w.value ->> 2 from json_each(?1) w
+             cross join stream_tip t on t.stream = (w.value ->> 0) << 40 | w.value ->> 1
+             cross join event e on e.place = (w.value ->> 0) << 40 | t.position
+             where t.version > w.value ->> 2
+             union all
+             select e.place, e.version, e.back, w.after from walk w cross join event e on e.place = w.place - w.back
+             where w.back > 0 and w.version > w.after + 1)
+         select e.log, e.stream, e.version, e.kind, e.schema, e.data
+         from walk cross join event e on e.place = walk.place
          order by e.log, e.stream, e.version",
     )
     .bind(json)

@@ -1,6 +1,6 @@
 //! Deleting what was kept long enough. Every statement touches a bounded number of rows and finds them by an index.
 
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::{
     StoreError,
@@ -77,22 +77,31 @@ pub(crate) async fn delete_contents(
     Ok((i64::try_from(sizes.len()).unwrap_or(i64::MAX), sizes.iter().sum()))
 }
 
-/// Deletes up to `limit` receipts of any log recorded before a moment. Answers how many, and their bytes.
+/// Deletes up to `limit` receipts of any log recorded before a moment. Answers how many, and their bytes. Receipts are
+/// numbered as they come, so the oldest are the first.
 pub(crate) async fn delete_receipts(
     connection: &mut SqliteConnection,
     before: i64,
     limit: i64,
 ) -> Result<(i64, i64), StoreError> {
-    let sizes: Vec<i64> = sqlx::query_scalar(
-        "delete from receipt where (log, key) in
-             (select log, key from receipt where recorded_at < ?1 order by recorded_at limit ?2)
-         returning length(key) + length(cast(outcome as blob)) + length(fingerprint)",
-    )
-    .bind(before)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(while_doing("deleting old receipts"))?;
+    let failed = while_doing("deleting old receipts");
+    let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
+    let due = "with due (number) as
+                   (select number from (select number, recorded_at from receipt order by number limit ?2)
+                    where recorded_at < ?1)";
+    let keys = format!(
+        "{due} delete from receipt_key where (prefix, number) in
+             (select substr(r.key, 1, 8), r.number from due cross join receipt r on r.number = due.number)"
+    );
+    let keys = sqlx::query(AssertSqlSafe(keys)).bind(before).bind(limit);
+    keys.execute(&mut *transaction).await.map_err(failed)?;
+    let rows = format!(
+        "{due} delete from receipt where number in (select number from due)
+         returning length(key) + length(cast(outcome as blob)) + length(fingerprint)"
+    );
+    let rows = sqlx::query_scalar(AssertSqlSafe(rows)).bind(before).bind(limit);
+    let sizes: Vec<i64> = rows.fetch_all(&mut *transaction).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
     Ok((i64::try_from(sizes.len()).unwrap_or(i64::MAX), sizes.iter().sum()))
 }
 
@@ -122,11 +131,13 @@ pub(crate) async fn held_receipts(
     before: i64,
 ) -> Result<HeldRow, StoreError> {
     sqlx::query_as(
-        "select d.rows, d.bytes, 0, (select min(recorded_at) from receipt where recorded_at >= ?1)
+        "with stays (number, recorded_at) as materialized
+             (select number, recorded_at from receipt where recorded_at >= ?1 order by number limit 1)
+         select d.rows, d.bytes, 0, (select recorded_at from stays)
          from (select count(*) as rows,
                       coalesce(sum(length(key) + length(cast(outcome as blob)) + length(fingerprint)), 0)
                           as bytes
-               from receipt where recorded_at < ?1) d",
+               from receipt where number < coalesce((select number from stays), 9223372036854775807)) d",
     )
     .bind(before)
     .fetch_one(connection)

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OpenFlags, Statement, types::ValueRef};
 
-use super::connect::SqliteDatabase;
+use super::{bound, connect::SqliteDatabase, own};
 use crate::{
     StoreError,
     error::while_doing,
@@ -33,8 +33,8 @@ fn read(connection: &Connection, range: Range, chunks: &Chunks) -> Result<(), St
     let failed = while_doing("scanning a log");
     let mut events = connection
         .prepare(
-            "select position, stream, kind, schema, recorded_at, data from event
-             where log = ?1 and position > ?2 and position <= ?3 order by position",
+            "select place, stream, kind, schema, recorded_at, data from event
+             where place > ?1 and place <= ?2 order by place",
         )
         .map_err(failed)?;
     let mut streams = connection
@@ -45,12 +45,12 @@ fn read(connection: &Connection, range: Range, chunks: &Chunks) -> Result<(), St
     let mut after = range.after;
     while after < range.up_to {
         let end = after.saturating_add(PIECE).min(range.up_to);
-        let mut rows = events.query((range.log, after, end)).map_err(failed)?;
+        let mut rows = events.query((bound(range.log, after), bound(range.log, end))).map_err(failed)?;
         let begun = after;
         while let Some(row) = rows.next().map_err(failed)? {
             let int = |column| row.get_ref(column).and_then(|value| Ok(value.as_i64()?));
             let int = |column| int(column).map_err(failed);
-            let (position, stream) = (int(0)?, int(1)?);
+            let (position, stream) = (own(int(0)?), int(1)?);
             if !named.has(stream) {
                 named.add(&mut chunk, names(&mut streams, range.log, stream)?);
                 if !named.has(stream) {

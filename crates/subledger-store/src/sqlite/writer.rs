@@ -15,7 +15,9 @@ use tokio::sync::oneshot;
 use super::{
     append,
     connect::{self, Turn},
-    erasure, queue, snapshot, vault,
+    erasure, queue,
+    receipt::{Filing, Unfiled},
+    snapshot, vault,
 };
 use crate::{
     SqliteDatabase, StoreError,
@@ -102,9 +104,18 @@ fn commit(
     };
     let begin = while_doing("beginning a batch");
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(begin)?;
-    write(&transaction, writes)?;
+    let unfiled = database.unfiled();
+    let filing = match write(&transaction, unfiled, writes) {
+        Ok(filing) => filing,
+        Err(not) => {
+            unfiled.taken_back();
+            return Err(not);
+        }
+    };
     let failed = while_doing("committing a batch");
-    transaction.commit().map_err(|error| NotWritten::Failed { error: failed(error), committing: true })
+    transaction.commit().map_err(|error| NotWritten::Failed { error: failed(error), committing: true })?;
+    unfiled.committed(filing);
+    Ok(())
 }
 
 fn open(database: &SqliteDatabase) -> Result<Connection, StoreError> {
@@ -119,11 +130,11 @@ fn open(database: &SqliteDatabase) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn write(connection: &Connection, writes: &Writes) -> Result<(), NotWritten> {
+fn write(connection: &Connection, unfiled: &Unfiled, writes: &Writes) -> Result<Filing, NotWritten> {
     let now = writes.now;
-    append::write_log(connection, writes)?;
+    let filing = append::write_log(connection, unfiled, writes)?;
     if writes.is_log_only() {
-        return Ok(());
+        return Ok(filing);
     }
     snapshot::put_snapshots(connection, &writes.snapshots)?;
     erasure::forget_identities(connection, &writes.forget.identities)?;
@@ -137,5 +148,5 @@ fn write(connection: &Connection, writes: &Writes) -> Result<(), NotWritten> {
     queue::change(connection, &writes.queue.idle, now, START_LEASE_MICROS)?;
     queue::insert(connection, &writes.queue.insert, now, START_LEASE_MICROS)?;
     queue::change(connection, &writes.queue.start, now, START_LEASE_MICROS)?;
-    Ok(())
+    Ok(filing)
 }

@@ -130,6 +130,9 @@ pub struct RawEvent {
     pub cause: Vec<u8>,
     /// The link.
     pub link: Vec<u8>,
+    /// Whether the database itself would not find it among the events of its stream. Only seen when events are read stream
+    /// by stream.
+    pub astray: bool,
 }
 
 impl RawEvent {
@@ -167,7 +170,7 @@ pub(crate) fn raw_event(row: RawColumns) -> RawEvent {
     let name = name.map(|name| {
         String::from_utf8(name).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     });
-    RawEvent { position, stream, name, version, kind, schema, recorded_at, data, cause, link }
+    RawEvent { position, stream, name, version, kind, schema, recorded_at, data, cause, link, astray: false }
 }
 
 fn raw_queue(row: RawQueue) -> RawQueueRow {
@@ -238,7 +241,7 @@ impl Inspector {
         match &self.database {
             Database::Sqlite(database) => {
                 let mut transaction = database.readers.begin().await.map_err(failed())?;
-                look(&mut Session::Sqlite(&mut transaction), log).await
+                look(&mut Session::Sqlite(&mut transaction, database.unfiled()), log).await
             }
             Database::Postgres(pool) => {
                 let snapshot = "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 60000";
@@ -252,20 +255,6 @@ impl Inspector {
     pub async fn events(&self, number: i64, after: i64, limit: u32) -> Result<Vec<RawEvent>, StoreError> {
         let rows =
             self.database.reader().await?.session().raw_events(number, after, i64::from(limit)).await?;
-        Ok(rows.into_iter().map(raw_event).collect())
-    }
-
-    /// Up to `limit` events of a log up to a position, in order of stream and version, after one of them.
-    pub async fn events_by_stream(
-        &self,
-        number: i64,
-        up_to: i64,
-        after: (i64, i64),
-        limit: u32,
-    ) -> Result<Vec<RawEvent>, StoreError> {
-        let mut reader = self.database.reader().await?;
-        let rows =
-            reader.session().raw_events_by_stream(number, up_to, after.0, after.1, i64::from(limit)).await?;
         Ok(rows.into_iter().map(raw_event).collect())
     }
 

@@ -8,7 +8,7 @@ use tokio::{task::JoinHandle, time::MissedTickBehavior};
 
 use super::{Clock, Inner, Store};
 use crate::{
-    Database, OpenError, StoreConfig,
+    Database, OpenError, SqliteDatabase, StoreConfig,
     error::while_doing,
     postgres, sqlite,
     tail::{self, Tails},
@@ -36,7 +36,8 @@ pub(super) async fn open(config: &StoreConfig, clock: Arc<dyn Clock>) -> Result<
                 };
                 crate::views::prepare(&database).await?;
                 checkpoints.ping().await.map_err(while_doing("opening the database file"))?;
-                (Database::Sqlite(database), stored, vec![tokio::spawn(checkpoint(checkpoints))])
+                let checkpoints = tokio::spawn(checkpoint(checkpoints, database.clone()));
+                (Database::Sqlite(database), stored, vec![checkpoints])
             }
             Some("postgres" | "postgresql") => {
                 let pool = postgres::connect::connect(url, connections).await?;
@@ -70,12 +71,12 @@ pub(super) async fn open(config: &StoreConfig, clock: Arc<dyn Clock>) -> Result<
 }
 
 /// Checkpoints for ever; see [`sqlite::connect`].
-async fn checkpoint(mut connection: SqliteConnection) {
+async fn checkpoint(mut connection: SqliteConnection, database: SqliteDatabase) {
     let mut every = tokio::time::interval(sqlite::connect::CHECKPOINT_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        if let Err(error) = sqlite::connect::checkpoint(&mut connection).await {
+        if let Err(error) = sqlite::connect::checkpoint(&mut connection, &database).await {
             tracing::warn!(error = %error, "the write-ahead log could not be checkpointed; it grows until it can");
         }
     }

@@ -76,7 +76,7 @@ impl Store {
                 .collect();
             let each: EachEvent<'_> = &mut each;
             match &mut session {
-                Session::Sqlite(connection) => {
+                Session::Sqlite(connection, _) => {
                     sqlite::past::each_past_event(connection, log, &some, signed(until.0), each).await?;
                 }
                 Session::Postgres(connection) => {
@@ -96,7 +96,7 @@ impl Store {
     ) -> Result<Vec<Recorded>, StoreError> {
         let mut reader = self.inner.database.reader().await?;
         let rows = match &mut reader.session() {
-            Session::Sqlite(connection) => {
+            Session::Sqlite(connection, _) => {
                 sqlite::past::events_back(connection, log, signed(from.0), i64::from(limit)).await?
             }
             Session::Postgres(connection) => {
@@ -120,7 +120,7 @@ impl Store {
         let after = after.map_or(beginning, StreamName::as_str);
         let mut reader = self.inner.database.reader().await?;
         let names = match &mut reader.session() {
-            Session::Sqlite(connection) => {
+            Session::Sqlite(connection, _) => {
                 sqlite::past::stream_names(connection, log, after, &end, i64::from(limit)).await?
             }
             Session::Postgres(connection) => {
@@ -137,7 +137,7 @@ async fn past_at_or_below(
     position: i64,
 ) -> Result<Option<(i64, i64)>, StoreError> {
     match session {
-        Session::Sqlite(connection) => sqlite::past::at_or_below(connection, log, position).await,
+        Session::Sqlite(connection, _) => sqlite::past::at_or_below(connection, log, position).await,
         Session::Postgres(connection) => postgres::past::at_or_below(connection, log, position).await,
     }
 }

@@ -7,6 +7,7 @@
 mod conformance;
 mod crash;
 mod fixture;
+mod layout;
 mod size;
 mod works;
 
