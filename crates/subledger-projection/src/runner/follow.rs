@@ -20,6 +20,10 @@ use crate::{
 
 /// The least time from the beginning of a batch to the beginning of the next.
 const PACE: Duration = Duration::from_millis(5);
+/// The most that it grows to under load: read models are never later than this and a batch for want of beginning.
+const SLOWEST_PACE: Duration = Duration::from_millis(20);
+/// A batch begins at the earliest after so many times what the last one took: commands have the processors for the rest.
+const REST: u32 = 3;
 
 /// A log at rest keeps its rows in memory for this long.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
@@ -87,6 +91,8 @@ struct Follower {
     desk: Option<Desk>,
     /// When the last batch began.
     begun: Instant,
+    /// How long it took.
+    took: Duration,
     /// Whether paused projections are to be tried once more.
     retry: bool,
 }
@@ -104,6 +110,7 @@ impl Follower {
             checkpoints: None,
             desk: None,
             begun: Instant::now(),
+            took: Duration::ZERO,
             retry: true,
         }
     }
@@ -210,7 +217,9 @@ impl Follower {
         self.pace().await;
         let events = self.shared.store.read_log(&self.log, from, self.shared.config.batch).await?;
         let events = Arc::new(events);
-        match self.apply(&targets, &events).await? {
+        let applied = self.apply(&targets, &events).await?;
+        self.took = self.begun.elapsed();
+        match applied {
             Applied::Displaced => {
                 counter!(LOST_RACES).increment(1);
                 self.retry = retry;
@@ -237,9 +246,11 @@ impl Follower {
         Ok(Went::On)
     }
 
-    /// While events come in one after the other, lets some come together: a batch costs the same for one as for hundreds.
+    /// While events come in one after the other, lets some come together: a batch costs the same for one as for dozens. The
+    /// dearer the last one was, the more come together.
     async fn pace(&mut self) {
-        let left = PACE.saturating_sub(self.begun.elapsed());
+        let pace = (self.took * REST).clamp(PACE, SLOWEST_PACE);
+        let left = pace.saturating_sub(self.begun.elapsed());
         if !left.is_zero() {
             tokio::time::sleep(left).await;
         }
