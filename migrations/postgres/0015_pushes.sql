@@ -41,8 +41,9 @@ create table push (
     primary key (log, id)
 ) with (fillfactor = 90);
 
--- As for all sealed values: no statistics, which would hold samples that outlive an erasure.
-alter table push alter column sealed set statistics 0;
+-- As for all sealed values: no statistics, which would hold samples that outlive an erasure. And what is sealed does not
+-- compress.
+alter table push alter column sealed set statistics 0, alter column sealed set storage external;
 
 -- Every push writes the key above and the four indexes below. Two of them grow at their end only (age, and kind at the end
 -- of each kind); the other two are what finding one push, and everything of one person, cannot do without.
