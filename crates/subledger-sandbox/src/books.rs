@@ -15,15 +15,22 @@ use crate::user::UserCounts;
 /// `remaining = accept_taps − capped − accepted_sends − forfeited − cleared + returned` always. So accepted sends never
 /// exceed accepted taps, but for the counts that failures gave back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)]
 pub struct BookSums {
+    /// Messages that may still be sent.
     pub remaining: u64,
+    /// Accepting taps.
     pub accept_taps: u64,
+    /// Of these, taps that added nothing.
     pub capped: u64,
+    /// Sends that WeChat accepted.
     pub accepted_sends: u64,
+    /// Counts taken by refused sends.
     pub forfeited: u64,
+    /// Counts erased.
     pub cleared: u64,
+    /// Accepted sends that failed later.
     pub failed_sends: u64,
+    /// Counts that such failures gave back.
     pub returned: u64,
 }
 

@@ -7,7 +7,10 @@
 //! * WeChat's own paths (`/cgi-bin/token`, `/cgi-bin/stable_token`, `/cgi-bin/message/subscribe/send`,
 //!   `/wxaapi/newtmpl/gettemplate`, `/sns/jscode2session`), which answer HTTP 200 with `errcode` and `errmsg`;
 //! * the control API under `/sandbox` (`GET /sandbox` lists it), which sets up apps, templates and users, taps for
-//!   users, injects faults, moves the clock, and reads the journal and the true counts.
+//!   users or plays a whole day of them, injects faults, moves the clock, and reads the journals and the true counts.
+//!
+//! And it calls out: events are pushed to the URL that an app has configured ([`PushSpec`]), as WeChat does.
+//! What WeChat's documents leave open is decided by a [`Profile`] or switch by switch ([`Reality`]).
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -49,6 +49,7 @@ impl Profile {
             refusal_takes_count: false,
             most_counts: None,
             off_clears_counts: false,
+            deleting_clears_counts: false,
             answer_msgid: true,
             lose_msgid: 0.0,
             number_values: true,
@@ -85,6 +86,7 @@ impl Profile {
                 refusal_takes_count: true,
                 most_counts: Some(20),
                 off_clears_counts: true,
+                deleting_clears_counts: true,
                 lose_msgid: 0.5,
                 number_values: false,
                 system_errors: 0.05,
@@ -107,6 +109,15 @@ impl Profile {
                 ..observed
             },
         }
+    }
+}
+
+impl std::str::FromStr for Profile {
+    type Err = ControlError;
+
+    fn from_str(name: &str) -> Result<Self, ControlError> {
+        let known = Self::ALL.into_iter().find(|profile| profile.as_str() == name);
+        known.ok_or_else(|| ControlError::invalid("profile", "is documented, observed or hostile"))
     }
 }
 
@@ -185,6 +196,8 @@ pub struct Reality {
     pub most_counts: Option<u64>,
     /// Switching a template or the main switch off erases the counts (§14.3). Default false.
     pub off_clears_counts: bool,
+    /// Deleting a template erases the counts of it (§14.30). Default false.
+    pub deleting_clears_counts: bool,
     /// A successful send answers `msgid` (§14.17: absent from the table, present in practice). Default true.
     pub answer_msgid: bool,
     /// Share of the answers that should carry `msgid` and do not, 0..=1 (§14.17). Default 0.

@@ -169,14 +169,19 @@ impl Sandbox {
         })
     }
 
-    /// Deletes a template; later sends answer 40037. Counts stay in the books (§14.30: undocumented).
+    /// Deletes a template; later sends answer 40037. Counts stay in the books, unless
+    /// [`Reality::deleting_clears_counts`].
     pub fn delete_template(&self, appid: &str, template_id: &str) -> Result<(), ControlError> {
         self.with(|state| {
+            let clears = state.ruling(appid)?.reality.deleting_clears_counts;
             let app = state.app_mut(appid)?;
             let before = app.templates.len();
             app.templates.retain(|t| t.pri_tmpl_id != template_id);
             if app.templates.len() == before {
                 return Err(ControlError::NotFound { what: "template" });
+            }
+            if clears {
+                app.users.values_mut().for_each(|user| user.clear(template_id));
             }
             Ok(())
         })

@@ -90,7 +90,8 @@ pub struct TemplateCount {
     pub capped: u64,
     /// Counts taken by refused sends ([`Reality::refusal_takes_count`]).
     pub forfeited: u64,
-    /// Counts erased by switching off ([`Reality::off_clears_counts`]).
+    /// Counts erased by switching off or by deleting the template ([`Reality::off_clears_counts`],
+    /// [`Reality::deleting_clears_counts`]).
     pub cleared: u64,
     /// Accepted sends that failed later ([`Reality::failed_deliveries`]).
     pub failed_sends: u64,
@@ -155,6 +156,13 @@ impl User {
         if template.kind != LONG_TERM && reality.failure_returns_count {
             count.remaining += 1;
             count.returned += 1;
+        }
+    }
+
+    /// Erases the counts of a template ([`Reality::deleting_clears_counts`]).
+    pub(crate) fn clear(&mut self, template_id: &str) {
+        if let Some(count) = self.counts.get_mut(template_id) {
+            clear(count);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::error::ControlError;
 use crate::sandbox::Sandbox;
 
 /// Lines sent together when nothing is waited for.
-const LINES_TOGETHER: usize = 64;
+const LINES_TOGETHER: usize = 16;
 
 pub(super) async fn play(
     State(sandbox): State<Sandbox>,
@@ -25,6 +25,8 @@ pub(super) async fn play(
         if let Some(after) = day.next_after() {
             tokio::time::sleep_until(begun + after).await;
         }
+        // Playing is no waiting: without this the whole day would pass before the first push goes out.
+        tokio::task::yield_now().await;
         let lines = lines(&mut day, begun);
         (!lines.is_empty()).then_some((lines, day))
     });
