@@ -25,7 +25,10 @@ async fn the_same_seed_is_the_same_day() {
     assert_eq!(play(&other, spec).await, first);
     let another =
         play(&World::new().await, json!({ "seed": 5, "users": 50, "taps": 400, "sends": 100 })).await;
-    assert_ne!(another, first);
+    let course = |day: &[Value]| -> Vec<(Value, Value)> {
+        day.iter().map(|line| (line["at_ms"].clone(), line["openid"].clone())).collect()
+    };
+    assert!(course(&another)[0] != course(&first)[0] && course(&another)[1] != course(&first)[1]);
     let end = first.last().unwrap();
     assert_eq!((&end["kind"], &end["taps"], &end["sends"]), (&json!("end"), &json!(400), &json!(100)));
     assert_ne!(another.last().unwrap()["digest"], end["digest"]);

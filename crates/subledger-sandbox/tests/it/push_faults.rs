@@ -81,12 +81,12 @@ async fn a_late_push_waits_for_real_time_or_for_the_sandboxs() {
     let (world, receiver) = plain_world().await;
     let openid = world.user();
     let hold = SettleSpec { hold: true, ..SettleSpec::default() };
-    world.wechat.inject_push_fault(PushFaultSpec { ms: Some(60), ..fault(PushFaultKind::Late) }).unwrap();
+    world.wechat.inject_push_fault(PushFaultSpec { ms: Some(800), ..fault(PushFaultKind::Late) }).unwrap();
     let begun = std::time::Instant::now();
     tap(&world, &openid, Choice::Accept);
     tap(&world, &openid, Choice::Reject);
     assert!(world.wechat.settle(&hold).await.unwrap().settled);
-    assert!(begun.elapsed().as_millis() >= 60);
+    assert!(begun.elapsed().as_millis() >= 800);
     assert_eq!(words(&receiver.got()), ["reject", "accept"], "it holds up nothing");
 
     let hour = PushFaultSpec { seconds: Some(3_600), ..fault(PushFaultKind::Late) };

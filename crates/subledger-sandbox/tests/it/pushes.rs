@@ -58,10 +58,11 @@ async fn the_url_is_checked_and_only_the_raw_echostr_will_do() {
         (Reply::Echo("", "\n"), "more than the echostr"),
         (Reply::Say(200, "success"), "not the echostr"),
         (Reply::Say(403, "no"), "not 200"),
-        (Reply::Late(Duration::from_millis(400)), "in time"),
+        (Reply::Late(Duration::from_secs(2)), "in time"),
     ] {
         receiver.script([reply.clone()]);
-        let slow = PushSpec { timeout_ms: 100, format: PushFormat::Xml, ..spec(&receiver) };
+        let timeout_ms = if matches!(reply, Reply::Late(_)) { 50 } else { 5_000 };
+        let slow = PushSpec { timeout_ms, format: PushFormat::Xml, ..spec(&receiver) };
         let bad = world.wechat.configure_push(APP, &slow).await.unwrap();
         let check = bad.check.unwrap();
         assert!(!bad.saved && !check.ok, "{reply:?}");
@@ -251,9 +252,9 @@ async fn a_push_comes_three_times_in_all_and_is_the_same_each_time() {
     );
     assert_eq!((push.state, push.deliveries[1].answer.as_str()), (PushState::Taken, "ok"));
 
-    let slow = PushSpec { timeout_ms: 50, ..spec(&receiver) };
+    let slow = PushSpec { timeout_ms: 50, check: false, ..spec(&receiver) };
     world.wechat.configure_push(APP, &slow).await.unwrap();
-    receiver.script(vec![Reply::Late(Duration::from_millis(300)); 3]);
+    receiver.script(vec![Reply::Late(Duration::from_secs(2)); 3]);
     world.accept(&openid, ORDER);
     settled(&world).await;
     let push = world.wechat.pushes().pop().unwrap();
@@ -261,6 +262,27 @@ async fn a_push_comes_three_times_in_all_and_is_the_same_each_time() {
     assert!(push.deliveries.iter().all(|d| d.verdict == DeliveryVerdict::TimedOut && d.took_ms >= 50));
     let sums = world.wechat.stats().pushes["subscribe_msg_popup_event"];
     assert_eq!((sums.made, sums.taken, sums.given_up, sums.deliveries), (2, 1, 1, 6));
+}
+
+#[tokio::test]
+async fn pushes_of_one_user_go_one_at_a_time_and_hold_up_nobody_else() {
+    let (world, receiver) = plain_world().await;
+    let (one, two) = (world.user(), world.user());
+    receiver.script([Reply::Late(Duration::from_millis(500))]);
+    for openid in [&one, &one, &two] {
+        world.accept(openid, ORDER);
+    }
+    crate::support::until("two have come", || receiver.got().len() >= 2).await;
+    let from = |got: &[crate::receiver::Got]| -> Vec<String> {
+        got.iter().map(|g| g.query["openid"].clone()).collect()
+    };
+    assert_eq!(
+        from(&receiver.got()),
+        [one.clone(), two.clone()],
+        "the second of one user waits for the first"
+    );
+    settled(&world).await;
+    assert_eq!(from(&receiver.got()), [one.clone(), two, one]);
 }
 
 #[tokio::test]
