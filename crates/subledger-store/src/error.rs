@@ -1,11 +1,14 @@
 //! What can go wrong with the store.
 //!
 //! The one distinction callers act on: a database that does not answer (try again, perhaps recorded) is
-//! [`StoreError::Unavailable`]; a statement it refuses is [`StoreError::Database`]; bytes that cannot be what was
-//! written are [`StoreError::Corrupt`]. The sorting is done here and nowhere else.
+//! [`StoreError::Unavailable`]; a statement it refuses is [`StoreError::Database`]; an event that only a newer version of
+//! the program can read is [`StoreError::Newer`]; bytes that cannot be what was written are [`StoreError::Corrupt`]. The sorting is done here and nowhere else.
 
 use sqlx::{postgres::PgDatabaseError, sqlite::SqliteError};
+use subledger_domain::{DecodeError, LogName};
 use thiserror::Error;
+
+use crate::Position;
 
 /// What a database driver said.
 #[derive(Debug, Error)]
@@ -19,6 +22,25 @@ pub enum DriverError {
     /// The words of one of these, for another caller that shares the failure.
     #[error("{0}")]
     Said(String),
+}
+
+/// An event that a newer version of the program wrote. It is sound; an upgrade of this process makes it readable.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("this process is older than what wrote position {position} of log {log} ({reason}): upgrade it")]
+pub struct NewerEvent {
+    /// The log.
+    pub log: LogName,
+    /// The event.
+    pub position: Position,
+    /// What is new about it.
+    pub reason: String,
+}
+
+impl NewerEvent {
+    /// The event at this place, if that is why it was not decoded; none if what is stored is broken.
+    pub fn of(log: &LogName, position: Position, error: &DecodeError) -> Option<Self> {
+        error.is_newer().then(|| Self { log: log.clone(), position, reason: error.to_string() })
+    }
 }
 
 /// A read or a write failed.
@@ -45,6 +67,9 @@ pub enum StoreError {
     /// Another process writes the SQLite file; this one may only read it.
     #[error("{0}")]
     WrittenElsewhere(String),
+    /// What was asked for rests on an event of a newer version.
+    #[error(transparent)]
+    Newer(#[from] NewerEvent),
     /// What is stored cannot be what was written.
     #[error("stored data is broken: {0}")]
     Corrupt(String),
@@ -69,6 +94,7 @@ impl StoreError {
             Self::Unavailable { doing, source } => Self::Unavailable { doing, source: copy(source) },
             Self::Database { doing, source } => Self::Database { doing, source: copy(source) },
             Self::WrittenElsewhere(by) => Self::WrittenElsewhere(by.clone()),
+            Self::Newer(event) => Self::Newer(event.clone()),
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
         }
     }
@@ -183,6 +209,9 @@ pub enum SubmitError<R> {
         /// The commit was under way when the connection broke: repeat with the same command id to find out.
         maybe_recorded: bool,
     },
+    /// A stream it needs holds an event of a newer version. Nothing is recorded.
+    #[error(transparent)]
+    Newer(NewerEvent),
     /// A defect in the work or in stored data.
     #[error("the command failed: {0}")]
     Fault(String),
