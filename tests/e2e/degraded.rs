@@ -108,6 +108,37 @@ fn an_unreachable_database_is_said_plainly() {
     }
 }
 
+/// What the server or the system says is told at once, with the place and without the password.
+#[test]
+fn why_there_is_no_connection_is_said_at_once() {
+    let mut database = Database::sqlite();
+    let mut cases = vec![(
+        "postgres://ann:hunter2@127.0.0.1:1/books".to_owned(),
+        vec!["127.0.0.1", "port 1,", "refused"],
+    )];
+    if let Some(other) = Database::postgres("why_there_is_no_connection_is_said_at_once") {
+        let (server, _) = other.url.rsplit_once('/').unwrap();
+        cases.push((format!("{server}/no_such_database"), vec!["\"no_such_database\" does not exist"]));
+    }
+    for (url, words) in cases {
+        database.url = url;
+        for arguments in
+            [&["channel", "list"][..], &["serve", "--listen", "127.0.0.1:0"], &["audit", "verify"]]
+        {
+            let begun = std::time::Instant::now();
+            let output = run_cli(&database, arguments);
+            let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+            assert!(begun.elapsed() < Duration::from_secs(5), "{arguments:?} took {:?}", begun.elapsed());
+            let code = if arguments[0] == "audit" { 2 } else { 3 };
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+            for word in &words {
+                assert_eq!(said.matches(word).count(), 1, "{word} in {said}");
+            }
+            assert!(!said.contains("hunter2") && !said.contains("pool"), "{said}");
+        }
+    }
+}
+
 #[test]
 fn a_corrupt_file_is_said_plainly() {
     let database = Database::sqlite();

@@ -10,18 +10,30 @@ use thiserror::Error;
 
 use crate::Position;
 
-/// What a database driver said.
+/// What a database driver said. Nothing is behind it: drivers repeat in their words what lies behind theirs.
 #[derive(Debug, Error)]
 pub enum DriverError {
     /// Of PostgreSQL, or of SQLite where the store reads and other crates keep their tables.
-    #[error(transparent)]
-    Sqlx(#[from] sqlx::Error),
+    #[error("{0}")]
+    Sqlx(sqlx::Error),
     /// Of SQLite where the log is written.
-    #[error(transparent)]
-    Rusqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Rusqlite(rusqlite::Error),
     /// The words of one of these, for another caller that shares the failure.
     #[error("{0}")]
     Said(String),
+}
+
+impl From<sqlx::Error> for DriverError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlx(error)
+    }
+}
+
+impl From<rusqlite::Error> for DriverError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Rusqlite(error)
+    }
 }
 
 /// An event that a newer version of the program wrote. It is sound; an upgrade of this process makes it readable.
@@ -171,6 +183,14 @@ pub enum OpenError {
     /// The URL is of no known kind.
     #[error("{0}")]
     Url(String),
+    /// The server was not reached or lets us not in: not there, unknown to it, no such database.
+    #[error("cannot connect to the database, {place}: {cause}")]
+    Connect {
+        /// Where and as whom; never a password.
+        place: String,
+        /// What the server or the system said.
+        cause: String,
+    },
     /// The database is too old.
     #[error("{0}")]
     Unsupported(String),
