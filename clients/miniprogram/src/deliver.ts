@@ -1,5 +1,5 @@
-import type { Direct, Problem, Report, ReportFunction } from './types';
-import type { WxLike } from './wx';
+import type { Direct, Problem, Report, ReportFunction } from './types.js';
+import type { WxLike } from './wx.js';
 
 /** How long one request may take before it counts as lost. */
 const REQUEST_TIMEOUT_MS = 15_000;

@@ -1,4 +1,4 @@
-import type { Choice, FailureCode, Hint, Problem, SkipReason } from './types';
+import type { Choice, FailureCode, Hint, Problem, SkipReason } from './types.js';
 
 const hintFor =
   (who: Hint['who']) =>

@@ -1,5 +1,5 @@
 /** Asks Mini Program users for subscription messages and reports every tap to subledger exactly once. */
-export { createSubledger } from './subledger';
+export { createSubledger } from './subledger.js';
 export type {
   Asked,
   AskOutcome,
@@ -20,5 +20,5 @@ export type {
   Subledger,
   TemplateChoice,
   TemplateSet,
-} from './types';
-export type { SubscriptionsSetting, WxLike } from './wx';
+} from './types.js';
+export type { SubscriptionsSetting, WxLike } from './wx.js';

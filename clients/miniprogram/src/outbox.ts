@@ -1,5 +1,5 @@
-import type { Report } from './types';
-import type { WxLike } from './wx';
+import type { Report } from './types.js';
+import type { WxLike } from './wx.js';
 
 /** How many unsent reports are kept: about 100 KB of the 1 MB that WeChat gives one storage key. */
 export const MAX_REPORTS = 200;
@@ -30,8 +30,8 @@ export interface Outbox {
 export function openOutbox(wx: WxLike, key: string, onFailure: (cause: unknown) => void): Outbox {
   /** What storage should hold and does not. */
   let unstored: Entry[] = [];
-  /** What storage should have forgotten and has not. */
-  let gone = new Set<string>();
+  /** What left in this run, whether storage forgot it or not: nothing is sent again for a write that had no effect. */
+  const gone = new Set<string>();
   let told = false;
 
   const idOf = (entry: Entry): string => entry.report.report_id;
@@ -54,7 +54,6 @@ export function openOutbox(wx: WxLike, key: string, onFailure: (cause: unknown) 
       edited = edit(read());
       wx.setStorageSync!(key, edited);
       unstored = [];
-      gone = new Set();
       told = false;
     } catch (cause) {
       // What could not be read is left as it is: it may be readable next time.

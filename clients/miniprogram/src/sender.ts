@@ -1,6 +1,6 @@
-import type { Deliver, Verdict } from './deliver';
-import type { Outbox } from './outbox';
-import type { Flushed, Problem, Report } from './types';
+import type { Deliver, Verdict } from './deliver.js';
+import type { Outbox } from './outbox.js';
+import type { Flushed, Problem, Report } from './types.js';
 
 /** The first wait after a failure; it doubles with each further one. */
 const FIRST_WAIT_MS = 2_000;

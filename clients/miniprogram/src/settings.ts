@@ -1,5 +1,5 @@
-import type { Settings } from './types';
-import type { WxLike } from './wx';
+import type { Settings } from './types.js';
+import type { WxLike } from './wx.js';
 
 export interface KeptChoices {
   /** As last read. */

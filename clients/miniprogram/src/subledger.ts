@@ -1,8 +1,8 @@
-import { straight, throughFunction } from './deliver';
-import { CHOICES, choiceOf, failureOf, hintOf, PROBLEMS, SKIPS } from './hints';
-import { openOutbox } from './outbox';
-import { sender } from './sender';
-import { keptChoices } from './settings';
+import { straight, throughFunction } from './deliver.js';
+import { CHOICES, choiceOf, failureOf, hintOf, PROBLEMS, SKIPS } from './hints.js';
+import { openOutbox } from './outbox.js';
+import { sender } from './sender.js';
+import { keptChoices } from './settings.js';
 import type {
   Asked,
   AskOutcome,
@@ -15,8 +15,8 @@ import type {
   SkipReason,
   Subledger,
   TemplateChoice,
-} from './types';
-import type { WxLike } from './wx';
+} from './types.js';
+import type { WxLike } from './wx.js';
 
 // What every Mini Program has besides `wx`; there are no DOM and no Node typings here to name it.
 declare const wx: WxLike;

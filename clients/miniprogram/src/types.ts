@@ -1,4 +1,4 @@
-import type { WxLike } from './wx';
+import type { WxLike } from './wx.js';
 
 /** A text for people, and who can do something about it. */
 export interface Hint {

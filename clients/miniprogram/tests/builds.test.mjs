@@ -1,5 +1,6 @@
 // What is shipped: both builds load and work where there is nothing but `wx`, and stay small.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
@@ -22,6 +23,13 @@ test('both builds are what the manifest names, with types beside them', async ()
   }
   assert.ok(existsSync(`${home}/${manifest.miniprogram}/index.js`));
   assert.equal(manifest.dependencies, undefined);
+});
+
+test('the types are found by both kinds of modules', () => {
+  const tsc = `${home}/node_modules/typescript/bin/tsc`;
+  const options = ['--noEmit', '--strict', '--target', 'es2018', '--module', 'nodenext', '--types', ''];
+  // Its output is in the error, should it fail.
+  execFileSync(process.execPath, [tsc, '--ignoreConfig', ...options, 'tests/consumer.mts', 'tests/consumer.cts'], { cwd: home });
 });
 
 test('the CommonJS build needs nothing but wx and setTimeout: no Node, no DOM', async () => {

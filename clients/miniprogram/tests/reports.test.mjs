@@ -356,6 +356,17 @@ test('a delivered report that storage will not forget is not sent again in this 
   assert.deepEqual(subledger.pending(), []);
 });
 
+test('storage whose writes have no effect does not make a report go round and round', async () => {
+  const phone = device();
+  const offline = await start(phone, { report: () => Promise.reject(new Error('offline')) });
+  await offline.ask(key);
+  await settled();
+  const wx = { ...phone.launch(), setStorageSync: () => {} };
+  const { sent, subledger } = await start(phone, { wx });
+  assert.equal((await subledger.flush()).waiting, 0);
+  assert.equal(sent.length, 1);
+});
+
 test('no storage API at all: reports still go', async () => {
   const phone = device();
   const { requestSubscribeMessage } = phone.launch();

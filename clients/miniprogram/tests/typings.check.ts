@@ -1,5 +1,5 @@
 /** Compiled, never run: the official typings and ours agree, and the package is used as its README says. */
-import { createSubledger, type Report, type WxLike } from '../src/index';
+import { createSubledger, type Report, type WxLike } from '../src/index.js';
 
 // What Tencent says `wx` is can stand for what this package expects.
 const host: WxLike = wx;

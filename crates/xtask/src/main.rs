@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Format, clippy, tidy, every test on both databases, the clients, the demo: what CI runs
+    /// Format, tidy, the clients, clippy, every test on both databases, the demo: what CI runs
     Test(steps::Required),
     /// The rules of the workspace that no compiler checks
     Tidy,

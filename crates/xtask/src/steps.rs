@@ -60,9 +60,8 @@ pub(crate) fn test(required: &Required) -> anyhow::Result<()> {
     run("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     println!("\n── tidy");
     tidy::check(&root())?;
-    run("clippy", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-
     let clients = clients::test(required.require_node)?;
+    run("clippy", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
 
     let postgres = Postgres::start().transpose();
     let postgres = match (postgres, require_postgres) {

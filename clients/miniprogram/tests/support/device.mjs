@@ -146,7 +146,7 @@ export class Device {
   }
 
   #request({ url, method, data, header, timeout, success, fail }) {
-    const request = { url, method, data: JSON.parse(JSON.stringify(data)), header, timeout };
+    const request = { url, method, data: data && JSON.parse(JSON.stringify(data)), header, timeout };
     this.requests.push(request);
     soon(async () => {
       try {
