@@ -9,6 +9,7 @@ use aes::Aes256;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cbc::cipher::{Array, BlockModeDecrypt, KeyIvInit};
+use zeroize::Zeroizing;
 
 use super::MAX_BODY_BYTES;
 use super::error::{PushError, SealFault};
@@ -83,9 +84,9 @@ fn unseal_with(key: &EncodingAesKey, tail: &str, sealed: &[u8]) -> Result<Vec<u8
 /// Decrypts in place; bytes beyond the last whole block, of which there are none, stay as they are.
 fn decrypt(key: &EncodingAesKey, buffer: &mut [u8]) {
     let key = key.bytes();
-    let iv: [u8; 16] = std::array::from_fn(|at| key[at]);
+    let iv: Zeroizing<[u8; 16]> = Zeroizing::new(std::array::from_fn(|at| key[at]));
     let (blocks, _) = Array::slice_as_chunks_mut(buffer);
-    cbc::Decryptor::<Aes256>::new(key.into(), (&iv).into()).decrypt_blocks(blocks);
+    cbc::Decryptor::<Aes256>::new(key.into(), (&*iv).into()).decrypt_blocks(blocks);
 }
 
 /// Takes off 1 to 32 bytes that all tell their number.
