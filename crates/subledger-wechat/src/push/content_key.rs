@@ -23,9 +23,9 @@ use super::event::{Push, PushEvent, SentItem};
 /// Names the encoding; another encoding gets another name.
 const CONTEXT: &[u8] = b"subledger push 1";
 
-/// 32 bytes that are equal for every delivery of the same push, and for no other push. It is made from an openid without a
-/// secret: whoever knows everything about a push can confirm it. Hash it with a secret before it goes where no personal
-/// data may be.
+/// 32 bytes that are equal for every delivery of the same push, and (but for the case that stays open, above) for no other. It
+/// is made from an openid without a secret: whoever knows everything about a push can confirm it. Hash it with a secret
+/// before it goes where no personal data may be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentKey([u8; 32]);
 
