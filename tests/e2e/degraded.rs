@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{CHANNEL, Database, Stage, eventually, run_cli, run_cli_with};
+use crate::{
+    main_job::bind_and_tap,
+    support::{CHANNEL, Database, Stage, TEMPLATE, eventually, run_cli, run_cli_with},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,6 +41,61 @@ async fn a_lost_database_shows_and_heals_without_a_restart() {
     .await;
 }
 
+/// A newer node writes beside an older one: what rests on its events is refused by name, all else goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_newer_version_wrote_asks_for_an_upgrade() {
+    let Some(database) = Database::postgres("what_a_newer_version_wrote_asks_for_an_upgrade") else { return };
+    let mut stage = Stage::start(database).await;
+    bind_and_tap(&stage, "lisi", 1).await;
+    let openid = bind_and_tap(&stage, "zhangsan", 2).await;
+    let head = stage.client.get(&format!("/channels/{CHANNEL}/users/zhangsan")).await;
+    let newest = head.expect_status(200)["position"].as_u64().unwrap();
+    let place = format!("position {newest} of log {CHANNEL}");
+    // The kinds that taps are, under a schema to come; and a kind to come.
+    for change in ["schema = 99", "kind = 9999"] {
+        stage.kill();
+        let log = format!("log = (select id from head where name = '{CHANNEL}')");
+        stage.database.tamper(&format!("update event set {change} where position = {newest} and {log}"));
+        stage.restart().await;
+
+        let ledgers = format!("/channels/{CHANNEL}/users/zhangsan/ledgers?at=");
+        let past = stage.client.get(&format!("{ledgers}{newest}")).await;
+        past.expect_problem(503, "newer_version");
+        let detail = past.body["detail"].as_str().unwrap();
+        assert!(detail.contains(&place) && detail.contains("upgrade"), "{detail}");
+        stage.client.get(&format!("{ledgers}{}", newest - 1)).await.expect_status(200);
+        for (userid, status) in [("zhangsan", 503), ("lisi", 200)] {
+            let openid = if userid == "lisi" { stage.wechat.user().await } else { openid.clone() };
+            let result = stage.wechat.tap(&openid).await;
+            let report = json!({ "report_id": format!("{userid}-{}", &change[..4]), "userid": userid, "result": result });
+            let report = stage.client.post(&format!("/channels/{CHANNEL}/client-reports"), &report).await;
+            match status {
+                503 => report.expect_problem(503, "newer_version"),
+                _ => drop(report.expect_status(status)),
+            }
+        }
+
+        let ledger =
+            ["audit", "ledger", "--channel", CHANNEL, "--userid", "zhangsan", "--template", TEMPLATE];
+        let before = (newest - 1).to_string();
+        for explain in [&[][..], &["--explain"]] {
+            let output = run_cli(&stage.database, &[&ledger[..], explain].concat());
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{said}");
+            assert_eq!((said.matches(&place).count(), said.matches("upgrade").count()), (1, 1), "{said}");
+            let earlier = run_cli(&stage.database, &[&ledger[..], explain, &["--at", &before]].concat());
+            assert!(earlier.status.success(), "{}", String::from_utf8_lossy(&earlier.stderr));
+        }
+    }
+    // A command of the command line: the channel's own stream.
+    stage.kill();
+    stage.database.tamper("update event set schema = 99 where kind = 10");
+    let pause = ["channel", "pause", CHANNEL, "--reason", "a test"];
+    let output = run_cli(&stage.database, &pause);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.matches("upgrade").count()), (Some(3), 1), "{said}");
+}
+
 #[test]
 fn an_unreachable_database_is_said_plainly() {
     let mut database = Database::sqlite();
@@ -47,6 +105,37 @@ fn an_unreachable_database_is_said_plainly() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{url}: {said}");
         assert!(said.contains("database"), "{said}");
+    }
+}
+
+/// What the server or the system says is told at once, with the place and without the password.
+#[test]
+fn why_there_is_no_connection_is_said_at_once() {
+    let mut database = Database::sqlite();
+    let mut cases = vec![(
+        "postgres://ann:hunter2@127.0.0.1:1/books".to_owned(),
+        vec!["127.0.0.1", "port 1,", "refused"],
+    )];
+    if let Some(other) = Database::postgres("why_there_is_no_connection_is_said_at_once") {
+        let (server, _) = other.url.rsplit_once('/').unwrap();
+        cases.push((format!("{server}/no_such_database"), vec!["\"no_such_database\" does not exist"]));
+    }
+    for (url, words) in cases {
+        database.url = url;
+        for arguments in
+            [&["channel", "list"][..], &["serve", "--listen", "127.0.0.1:0"], &["audit", "verify"]]
+        {
+            let begun = std::time::Instant::now();
+            let output = run_cli(&database, arguments);
+            let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+            assert!(begun.elapsed() < Duration::from_secs(5), "{arguments:?} took {:?}", begun.elapsed());
+            let code = if arguments[0] == "audit" { 2 } else { 3 };
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+            for word in &words {
+                assert_eq!(said.matches(word).count(), 1, "{word} in {said}");
+            }
+            assert!(!said.contains("hunter2") && !said.contains("pool"), "{said}");
+        }
     }
 }
 

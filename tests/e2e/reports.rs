@@ -55,6 +55,17 @@ async fn reports_say_the_same_in_every_form(database: Database) {
     let table = said(&report(database, &["activity", "--total", "--template", TEMPLATE]));
     assert!(table.contains("TEMPLATE_ID") && table.contains(TEMPLATE), "{table}");
     assert!(table.contains(&format!("as of position {}", json["position"])), "{table}");
+    assert!(table.contains("REJECTED") && table.contains("DRIFTED"), "{table}");
+    // The sentence under a table tells the time in the zone of its days.
+    for (kind, zone, offset) in [
+        ("activity", "Asia/Shanghai", "+08:00."),
+        ("stock", "Asia/Kathmandu", "+05:45."),
+        ("reach", "UTC", "+00:00."),
+    ] {
+        let template = [kind, "--template", TEMPLATE, "--zone", zone];
+        let table = said(&report(database, &template));
+        assert!(table.trim_end().ends_with(offset), "{kind}: {table}");
+    }
 
     let stock = said(&report(database, &["stock", "--csv", "--zone", "Asia/Kathmandu"]));
     assert_eq!((cell(&stock, 0, "open"), cell(&stock, 0, "consumed")), ("2", "1"));

@@ -10,6 +10,9 @@ use subledger_domain::IdError;
 use subledger_projection::QueryError;
 use subledger_store::{StoreError, SubmitError};
 
+/// What a caller is asked to wait where this node is too old to answer: nothing but another node or an upgrade helps.
+const NEWER_RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// What sort of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -161,8 +164,15 @@ impl EngineError {
 
 impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
+        let detail = error.to_string();
         match error {
             StoreError::Unavailable { .. } => Self::unavailable(error),
+            // Another node may be new enough; this one is not before somebody has upgraded it.
+            StoreError::Newer(_) => Self {
+                retry_after: Some(NEWER_RETRY_AFTER),
+                cause: Some(Box::new(error)),
+                ..Self::new(ErrorKind::Unavailable, "newer_version", detail)
+            },
             _ => Self { cause: Some(Box::new(error)), ..Self::internal("") },
         }
     }
@@ -209,6 +219,7 @@ impl From<SubmitError<EngineError>> for EngineError {
                 }
                 error
             }
+            SubmitError::Newer(event) => StoreError::Newer(event).into(),
             SubmitError::Fault(what) => Self::internal(what),
         }
     }

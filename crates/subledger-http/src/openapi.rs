@@ -74,7 +74,8 @@ const COMMON: &[(&str, &str)] = &[
     ("500", "A defect of ours: `internal`."),
     (
         "503",
-        "Try again shortly, with `Retry-After`: `overloaded`, `timed_out`, `database_unavailable`, `shutting_down`.",
+        "Try again, with `Retry-After`: `overloaded`, `timed_out`, `database_unavailable`, `shutting_down`; `newer_version`: this \
+         node is older than what wrote an event that the answer rests on, so it must be upgraded (another node may answer).",
     ),
 ];
 const WITH_CHANNEL: (&str, &str) =

@@ -5,7 +5,7 @@ use subledger_domain::{
     LogName, StoredEvent,
     ledger::{Ledger, LedgerEvent, Totals},
 };
-use subledger_store::{Position, Scan, Store, StoreError};
+use subledger_store::{NewerEvent, Position, Scan, Store, StoreError};
 
 use crate::{ProjectionError, batch::with_causes};
 
@@ -50,8 +50,11 @@ fn fold(log: &LogName, mut scan: Scan, head: Position) -> Result<Balances, Proje
                 continue;
             }
             let decoded = LedgerEvent::decode(event.kind, event.schema, chunk.payload(event));
-            let decoded = decoded.map_err(|error| {
-                StoreError::Corrupt(format!("log {log}, position {position}: {}", with_causes(&error)))
+            let decoded = decoded.map_err(|error| match NewerEvent::of(log, position, &error) {
+                Some(event) => StoreError::Newer(event),
+                None => {
+                    StoreError::Corrupt(format!("log {log}, position {position}: {}", with_causes(&error)))
+                }
             })?;
             let number = usize::try_from(event.stream).unwrap_or_default();
             if places.len() <= number {

@@ -35,13 +35,15 @@ pub struct Progress {
     pub log: LogName,
     /// The projection. Those of a log are built together; each is told of.
     pub projection: ProjectionName,
-    /// The position applied and saved.
+    /// The position applied and saved: where it would go on after an interruption.
     pub done: Position,
+    /// The position read and applied. What lies after `done` is saved with many others, in one piece.
+    pub folded: Position,
     /// The position to reach, as far as known now; grows while the service runs.
     pub total: Position,
-    /// Events per second since it began or went on; zero until the first are saved.
+    /// Events per second since it began or went on; zero until the first are applied.
     pub rate: f64,
-    /// The time left at this rate; unknown until the first events are saved.
+    /// The time left at this rate; unknown until the first events are applied.
     pub eta: Option<Duration>,
 }
 
@@ -70,8 +72,8 @@ pub(crate) struct Builder<'a> {
     /// None while it folds, and after a panic there.
     desk: Option<Desk>,
     begun: Instant,
-    /// Events saved since it began.
-    saved: u64,
+    /// Events applied since it began.
+    folded: u64,
 }
 
 impl<'a> Builder<'a> {
@@ -84,7 +86,7 @@ impl<'a> Builder<'a> {
     ) -> Result<Self, StoreError> {
         let hand = Hand::open(store)?;
         let desk = Some(Desk::new(hand.clone(), generations));
-        Ok(Self { store, log, limits, hand, desk, begun: Instant::now(), saved: 0 })
+        Ok(Self { store, log, limits, hand, desk, begun: Instant::now(), folded: 0 })
     }
 
     /// The generations and where they stand.
@@ -116,7 +118,8 @@ impl<'a> Builder<'a> {
         let span =
             (unfinished().map(|part| part.at.position).min(), unfinished().map(|part| part.until).max());
         let mut saved: Vec<Checkpoint> = desk.parts.iter().map(|part| part.at.clone()).collect();
-        self.tell(&saved, &totals, progress);
+        let begun_at = span.0.unwrap_or_default();
+        self.tell(&saved, begun_at, &totals, progress);
         let (Some(from), Some(to)) = span else {
             self.desk = Some(desk);
             return Ok(());
@@ -124,6 +127,8 @@ impl<'a> Builder<'a> {
         let scan = self.store.scan(self.log, from, to, BATCH).await?;
         let (sender, mut flushes) = mpsc::channel(1);
         let written = watch::Sender::new(0);
+        let (reached, mut folded) = watch::channel(from);
+        let before = self.folded;
         let folding = Folding {
             log: self.log.clone(),
             limits: self.limits,
@@ -132,17 +137,31 @@ impl<'a> Builder<'a> {
             sent: 0,
             written: written.subscribe(),
             last: from,
+            reached,
             runtime: tokio::runtime::Handle::current(),
         };
         let folding = tokio::task::spawn_blocking(move || folding.run(scan, to));
         let mut outcome = Ok(());
-        while let Some(flush) = flushes.recv().await {
-            outcome = self.save(flush, &fence, &mut saved, from).await;
+        loop {
+            let flush = tokio::select! {
+                biased;
+                flush = flushes.recv() => flush,
+                Ok(()) = folded.changed() => {
+                    let at = *folded.borrow_and_update();
+                    self.folded = before + at.0.saturating_sub(from.0);
+                    self.tell(&saved, at, &totals, progress);
+                    continue;
+                }
+            };
+            let Some(flush) = flush else { break };
+            outcome = self.save(flush, &fence, &mut saved).await;
             if outcome.is_err() {
                 break;
             }
             written.send_modify(|count| *count += 1);
-            self.tell(&saved, &totals, progress);
+            let at = *folded.borrow_and_update();
+            self.folded = before + at.0.saturating_sub(from.0);
+            self.tell(&saved, at, &totals, progress);
         }
         // A folding that still wants to hand something over learns that nobody listens.
         drop((flushes, written));
@@ -168,7 +187,6 @@ impl<'a> Builder<'a> {
         flush: Flush,
         fence: impl Fn() -> bool,
         saved: &mut [Checkpoint],
-        from: Position,
     ) -> Result<(), ProjectionError> {
         let displaced = |projection| ProjectionError::Displaced { log: self.log.clone(), projection };
         let Some(first) = flush.moves.first().map(|(_, to)| to.projection) else { return Ok(()) };
@@ -181,26 +199,32 @@ impl<'a> Builder<'a> {
         if !batch::blocking(move || hand.write(&sheets, &moves)).await?? {
             return Err(displaced(first));
         }
-        let before = saved.iter().map(|one| one.position).max().unwrap_or(from);
         for (_, to) in flush.moves {
             if let Some(one) = saved.iter_mut().find(|one| one.projection == to.projection) {
                 *one = to;
             }
         }
-        let after = saved.iter().map(|one| one.position).max().unwrap_or(from);
-        self.saved += after.0.saturating_sub(before.0.max(from.0));
         Ok(())
     }
 
-    fn tell(&self, saved: &[Checkpoint], totals: &[Position], progress: &mut (impl FnMut(Progress) + Send)) {
+    fn tell(
+        &self,
+        saved: &[Checkpoint],
+        folded: Position,
+        totals: &[Position],
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let rate = if self.saved > 0 && seconds > 0.0 { self.saved as f64 / seconds } else { 0.0 };
+        let rate = if self.folded > 0 && seconds > 0.0 { self.folded as f64 / seconds } else { 0.0 };
         for (one, total) in saved.iter().zip(totals.iter().copied()) {
-            let left = total.0.saturating_sub(one.position.0) as f64;
+            // One that began further on has those events already, one that ends earlier takes no more.
+            let folded = folded.min(total).max(one.position);
+            let left = total.0.saturating_sub(folded.0) as f64;
             progress(Progress {
                 log: self.log.clone(),
                 projection: one.projection,
                 done: one.position,
+                folded,
                 total,
                 rate,
                 eta: (rate > 0.0).then(|| Duration::from_secs_f64(left / rate)),

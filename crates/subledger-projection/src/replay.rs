@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use subledger_store::{Position, Recorded};
+use subledger_domain::DecodeError;
+use subledger_store::{NewerEvent, Position, Recorded};
 use thiserror::Error;
 
 use crate::{
@@ -17,12 +18,28 @@ use crate::{
 
 /// An event that cannot be folded; what came before it was.
 #[derive(Debug, Error)]
-#[error("the event at position {position} cannot be applied: {reason}")]
-pub struct ReplayError {
-    /// The event.
-    pub position: Position,
-    /// Why.
-    pub reason: String,
+pub enum ReplayError {
+    /// It is of a newer version of the program.
+    #[error(transparent)]
+    Newer(#[from] NewerEvent),
+    /// It cannot be read, or does not fit what came before it.
+    #[error("the event at position {position} cannot be applied: {reason}")]
+    NotApplicable {
+        /// The event.
+        position: Position,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ReplayError {
+    /// An event that cannot be decoded.
+    pub fn undecoded(event: &Recorded, error: &DecodeError) -> Self {
+        NewerEvent::of(&event.log, event.position, error).map_or_else(
+            || Self::NotApplicable { position: event.position, reason: error.to_string() },
+            Self::Newer,
+        )
+    }
 }
 
 /// The rows of one projection, built in memory.
@@ -41,8 +58,13 @@ impl Replay {
     /// Folds more events, in order of position. Those that are of no concern to the projection are passed over. After an
     /// error the rows are as they were before the call.
     pub fn apply(&mut self, events: &[Recorded]) -> Result<(), ReplayError> {
-        let poisoned = |Poison { position, error }| ReplayError { position, reason: error.to_string() };
-        self.rows.apply(self.projection, events).map_err(poisoned)
+        self.rows.apply(self.projection, events).map_err(|Poison { position, error }| {
+            let event = events.iter().find(|event| event.position == position);
+            match (event, error) {
+                (Some(event), FoldError::Decode(error)) => ReplayError::undecoded(event, &error),
+                (_, error) => ReplayError::NotApplicable { position, reason: error.to_string() },
+            }
+        })
     }
 
     /// The channel, once registered.

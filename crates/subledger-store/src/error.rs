@@ -1,24 +1,58 @@
 //! What can go wrong with the store.
 //!
 //! The one distinction callers act on: a database that does not answer (try again, perhaps recorded) is
-//! [`StoreError::Unavailable`]; a statement it refuses is [`StoreError::Database`]; bytes that cannot be what was
-//! written are [`StoreError::Corrupt`]. The sorting is done here and nowhere else.
+//! [`StoreError::Unavailable`]; a statement it refuses is [`StoreError::Database`]; an event that only a newer version of
+//! the program can read is [`StoreError::Newer`]; bytes that cannot be what was written are [`StoreError::Corrupt`]. The sorting is done here and nowhere else.
 
 use sqlx::{postgres::PgDatabaseError, sqlite::SqliteError};
+use subledger_domain::{DecodeError, LogName};
 use thiserror::Error;
 
-/// What a database driver said.
+use crate::Position;
+
+/// What a database driver said. Nothing is behind it: drivers repeat in their words what lies behind theirs.
 #[derive(Debug, Error)]
 pub enum DriverError {
     /// Of PostgreSQL, or of SQLite where the store reads and other crates keep their tables.
-    #[error(transparent)]
-    Sqlx(#[from] sqlx::Error),
+    #[error("{0}")]
+    Sqlx(sqlx::Error),
     /// Of SQLite where the log is written.
-    #[error(transparent)]
-    Rusqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Rusqlite(rusqlite::Error),
     /// The words of one of these, for another caller that shares the failure.
     #[error("{0}")]
     Said(String),
+}
+
+impl From<sqlx::Error> for DriverError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlx(error)
+    }
+}
+
+impl From<rusqlite::Error> for DriverError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Rusqlite(error)
+    }
+}
+
+/// An event that a newer version of the program wrote. It is sound; an upgrade of this process makes it readable.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("this process is older than what wrote position {position} of log {log} ({reason}): upgrade it")]
+pub struct NewerEvent {
+    /// The log.
+    pub log: LogName,
+    /// The event.
+    pub position: Position,
+    /// What is new about it.
+    pub reason: String,
+}
+
+impl NewerEvent {
+    /// The event at this place, if that is why it was not decoded; none if what is stored is broken.
+    pub fn of(log: &LogName, position: Position, error: &DecodeError) -> Option<Self> {
+        error.is_newer().then(|| Self { log: log.clone(), position, reason: error.to_string() })
+    }
 }
 
 /// A read or a write failed.
@@ -45,6 +79,9 @@ pub enum StoreError {
     /// Another process writes the SQLite file; this one may only read it.
     #[error("{0}")]
     WrittenElsewhere(String),
+    /// What was asked for rests on an event of a newer version.
+    #[error(transparent)]
+    Newer(#[from] NewerEvent),
     /// What is stored cannot be what was written.
     #[error("stored data is broken: {0}")]
     Corrupt(String),
@@ -69,6 +106,7 @@ impl StoreError {
             Self::Unavailable { doing, source } => Self::Unavailable { doing, source: copy(source) },
             Self::Database { doing, source } => Self::Database { doing, source: copy(source) },
             Self::WrittenElsewhere(by) => Self::WrittenElsewhere(by.clone()),
+            Self::Newer(event) => Self::Newer(event.clone()),
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
         }
     }
@@ -145,6 +183,14 @@ pub enum OpenError {
     /// The URL is of no known kind.
     #[error("{0}")]
     Url(String),
+    /// The server was not reached or lets us not in: not there, unknown to it, no such database.
+    #[error("cannot connect to the database, {place}: {cause}")]
+    Connect {
+        /// Where and as whom; never a password.
+        place: String,
+        /// What the server or the system said.
+        cause: String,
+    },
     /// The database is too old.
     #[error("{0}")]
     Unsupported(String),
@@ -183,6 +229,9 @@ pub enum SubmitError<R> {
         /// The commit was under way when the connection broke: repeat with the same command id to find out.
         maybe_recorded: bool,
     },
+    /// A stream it needs holds an event of a newer version. Nothing is recorded.
+    #[error(transparent)]
+    Newer(NewerEvent),
     /// A defect in the work or in stored data.
     #[error("the command failed: {0}")]
     Fault(String),

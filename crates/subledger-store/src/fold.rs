@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use subledger_domain::{LogName, StreamName};
+
 use crate::{
+    NewerEvent, Position, StoreError,
     rows::{Frozen, StreamEvent, small},
     work::{AnyState, StreamRef, Versioned},
 };
@@ -47,26 +50,55 @@ pub(crate) fn thaw(stream: &StreamRef, snapshot: Option<&Frozen>) -> Base {
     Base { version: 0, state: (stream.empty)() }
 }
 
+/// Why a stream has no state that this process can tell.
+#[derive(Debug, Clone)]
+pub(crate) enum Unfolded {
+    /// A newer version of the program wrote one of its events.
+    Newer(NewerEvent),
+    /// What is stored cannot be what was written.
+    Broken(String),
+}
+
+impl From<String> for Unfolded {
+    fn from(what: String) -> Self {
+        Self::Broken(what)
+    }
+}
+
+impl From<Unfolded> for StoreError {
+    fn from(unfolded: Unfolded) -> Self {
+        match unfolded {
+            Unfolded::Newer(event) => Self::Newer(event),
+            Unfolded::Broken(what) => Self::Corrupt(what),
+        }
+    }
+}
+
 /// Applies events of one stream, which must follow each other without a gap.
 pub(crate) fn fold(
     base: &mut Base,
-    stream: &subledger_domain::StreamName,
+    log: &LogName,
+    stream: &StreamName,
     events: &[StreamEvent],
-) -> Result<(), String> {
-    for (_, _, version, kind, schema, data) in events {
+) -> Result<(), Unfolded> {
+    for (_, _, version, position, kind, schema, data) in events {
         let expected = base.version + 1;
         if u64::try_from(*version).ok() != Some(expected) {
-            return Err(format!("stream {stream}: version {expected} should follow, found {version}"));
+            return Err(format!("stream {stream}: version {expected} should follow, found {version}").into());
         }
         let (Ok(kind), Ok(schema)) = (small(*kind), small(*schema)) else {
-            return Err(format!("stream {stream}: version {version} has an impossible kind"));
+            return Err(format!("stream {stream}: version {version} has an impossible kind").into());
         };
         let Some(state) = Arc::get_mut(&mut base.state) else {
-            return Err(format!("stream {stream}: its state is shared while it is folded"));
+            return Err(format!("stream {stream}: its state is shared while it is folded").into());
         };
-        state
-            .fold(kind, schema, data)
-            .map_err(|error| format!("stream {stream}: version {version}: {error}"))?;
+        state.fold(kind, schema, data).map_err(|error| {
+            let position = Position(u64::try_from(*position).unwrap_or_default());
+            NewerEvent::of(log, position, &error).map_or_else(
+                || format!("stream {stream}: version {version}: {error}").into(),
+                Unfolded::Newer,
+            )
+        })?;
         base.version = expected;
     }
     Ok(())

@@ -33,7 +33,7 @@ pub use config::{MasterKey, MasterKeyError, StoreConfig};
 pub use cqrs::{LogContext, LogEventStore};
 pub use database::{Database, SqliteDatabase};
 pub use effects::{Effect, QueueRow, QueueState};
-pub use error::{DriverError, OpenError, StoreError, SubmitError};
+pub use error::{DriverError, NewerEvent, OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
 pub use push::{
     KeptPush, MAX_PUSH_BYTES, OpenPush, PushFilter, PushFormat, PushKey, PushKeyError, PushKind, PushMode,

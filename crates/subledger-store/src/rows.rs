@@ -124,8 +124,8 @@ pub(crate) struct EventWrite {
 /// A lease that was taken: name, token.
 pub(crate) type LeaseColumns = (String, i64);
 
-/// An event of a stream that is being loaded: log, stream, version, kind, schema, data.
-pub(crate) type StreamEvent = (i64, i64, i64, i64, i64, Vec<u8>);
+/// An event of a stream that is being loaded: log, stream, version, position, kind, schema, data.
+pub(crate) type StreamEvent = (i64, i64, i64, i64, i64, i64, Vec<u8>);
 
 /// A stream to load: the events after a version.
 #[derive(Debug, Clone, Copy)]

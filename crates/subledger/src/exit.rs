@@ -1,4 +1,5 @@
 //! Exit codes, the same for every command: 0 done, 1 failed, 2 wrong use or settings, 3 the database.
+//! And how an error is told: in one line, each cause once.
 
 use subledger_engine::EngineError;
 use subledger_store::{OpenError, StoreError};
@@ -7,7 +8,7 @@ use subledger_store::{OpenError, StoreError};
 pub(crate) const FAILED: u8 = 1;
 /// A flag, a setting or the master key is wrong.
 pub(crate) const USAGE: u8 = 2;
-/// The database cannot be reached, or is broken.
+/// The database cannot be reached, is broken, or holds what only a newer version can read.
 pub(crate) const DATABASE: u8 = 3;
 
 /// Settings that cannot work; says which and what would.
@@ -33,9 +34,14 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     FAILED
 }
 
-/// The whole chain in one line, and for a refused use case the fields at fault.
+/// The whole chain in one line, without causes that say again what was said, and for a refused use case the fields at fault.
 pub(crate) fn explain(error: &anyhow::Error) -> String {
-    let mut text = format!("{error:#}");
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
     if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<EngineError>()) {
         for field in &refused.fields {
             text.push_str(&format!("\n  {}: {} ({})", field.pointer, field.detail, field.rule));

@@ -16,6 +16,15 @@ pub(crate) fn time(at: Timestamp) -> String {
         .map_or_else(|_| at.micros().to_string(), |at| format!("{at:.6}"))
 }
 
+/// A moment as people read it: RFC 3339 with the offset of a zone.
+pub(crate) fn time_in(at: Timestamp, zone: &str) -> String {
+    let zoned = jiff::Timestamp::from_microsecond(at.micros()).and_then(|at| at.in_tz(zone));
+    zoned.map_or_else(
+        |_| time(at),
+        |zoned| format!("{:.6}", zoned.timestamp().display_with_offset(zoned.offset())),
+    )
+}
+
 /// Prints rows under a heading, columns aligned; says so when there are none.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>], empty: &str) {
     if rows.is_empty() {

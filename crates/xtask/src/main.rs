@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
 mod bench;
+mod clients;
 mod postgres;
 mod steps;
 mod tidy;
@@ -25,12 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Format, clippy, tidy, every test on both databases, the demo: what CI runs
-    Test {
-        /// Fail rather than skip when PostgreSQL is not installed (CI sets this)
-        #[arg(long, env = "SUBLEDGER_REQUIRE_POSTGRES", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false")]
-        require_postgres: bool,
-    },
+    /// Format, tidy, the clients, clippy, every test on both databases, the demo: what CI runs
+    Test(steps::Required),
     /// The rules of the workspace that no compiler checks
     Tidy,
     /// Measure everything in rounds, beside the peers, and write docs/benchmarks.md
@@ -43,7 +40,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Test { require_postgres } => steps::test(require_postgres),
+        Command::Test(required) => steps::test(&required),
         Command::Tidy => tidy::check(&steps::root()),
         Command::Bench(options) => bench::run(&options),
         Command::Openapi => steps::openapi(),

@@ -7,8 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use clap::builder::BoolishValueParser;
 
-use crate::{postgres::Postgres, tidy};
+use crate::{clients, postgres::Postgres, tidy};
 
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
@@ -41,12 +42,25 @@ pub(crate) fn run(title: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a run fails without, rather than skip the tests that need it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Required {
+    /// Fail rather than skip when PostgreSQL is not installed (CI sets this)
+    #[arg(long, env = "SUBLEDGER_REQUIRE_POSTGRES", value_parser = BoolishValueParser::new(), default_value = "false")]
+    require_postgres: bool,
+    /// Fail rather than skip when Node.js is not installed (CI sets this)
+    #[arg(long, env = "SUBLEDGER_REQUIRE_NODE", value_parser = BoolishValueParser::new(), default_value = "false")]
+    require_node: bool,
+}
+
 /// Everything CI checks.
-pub(crate) fn test(require_postgres: bool) -> anyhow::Result<()> {
+pub(crate) fn test(required: &Required) -> anyhow::Result<()> {
     let begun = Instant::now();
+    let require_postgres = required.require_postgres;
     run("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     println!("\n── tidy");
     tidy::check(&root())?;
+    let clients = clients::test(required.require_node)?;
     run("clippy", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
 
     let postgres = Postgres::start().transpose();
@@ -69,14 +83,11 @@ pub(crate) fn test(require_postgres: bool) -> anyhow::Result<()> {
     let data = tempfile::tempdir().context("a folder for the demo")?;
     let mut demo = cargo(&["run", "--package", "subledger", "--", "demo", "--once", "--data"]);
     run("the demo", demo.arg(data.path()))?;
-    drop(postgres);
-    if require_postgres {
-        println!(
-            "\nEverything passed, on SQLite and on PostgreSQL, in {:.0} s.",
-            begun.elapsed().as_secs_f32()
-        );
+    let seconds = begun.elapsed().as_secs_f32();
+    if postgres.is_some() && clients {
+        println!("\nEverything passed, on SQLite and on PostgreSQL, in {seconds:.0} s.");
     } else {
-        println!("\nEverything that ran passed, in {:.0} s.", begun.elapsed().as_secs_f32());
+        println!("\nEverything that ran passed, in {seconds:.0} s.");
     }
     Ok(())
 }

@@ -14,13 +14,20 @@ const MAX_LINES: usize = 700;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("subledger-domain", &[]),
     ("subledger-wechat", &[]),
+    ("subledger-webhook", &[]),
     ("subledger-sandbox", &[]),
     ("subledger-store", &["subledger-domain"]),
     ("subledger-projection", &["subledger-domain", "subledger-store"]),
     ("subledger-audit", &["subledger-domain", "subledger-store", "subledger-projection"]),
     (
         "subledger-engine",
-        &["subledger-domain", "subledger-store", "subledger-projection", "subledger-wechat"],
+        &[
+            "subledger-domain",
+            "subledger-store",
+            "subledger-projection",
+            "subledger-wechat",
+            "subledger-webhook",
+        ],
     ),
     (
         "subledger-http",

@@ -50,6 +50,11 @@ impl Database {
         self.admin.is_some()
     }
 
+    /// Runs a statement behind everybody's back. PostgreSQL only.
+    pub fn tamper(&self, statement: &str) {
+        psql(&self.url, statement);
+    }
+
     /// Cuts every connection to this database, as a restart of the server would. PostgreSQL only.
     pub fn cut_connections(&self) {
         if let Some((admin, name)) = &self.admin {

@@ -93,13 +93,15 @@ impl History {
             from = Position(oldest.0.saturating_sub(1));
         }
         match stretch.wanted {
-            Some(wanted) if found.len() < wanted as usize => Err(HistoryError::Replay(ReplayError {
-                position: stretch.until,
-                reason: format!(
-                    "the plan of message {id} counts {wanted} reservations, the log before it holds {}",
-                    found.len()
-                ),
-            })),
+            Some(wanted) if found.len() < wanted as usize => {
+                Err(HistoryError::Replay(ReplayError::NotApplicable {
+                    position: stretch.until,
+                    reason: format!(
+                        "the plan of message {id} counts {wanted} reservations, the log before it holds {}",
+                        found.len()
+                    ),
+                }))
+            }
             _ => Ok(found),
         }
     }
@@ -148,5 +150,5 @@ fn named(event: &Recorded, id: MessageId) -> Result<Option<LedgerEvent>, History
 }
 
 pub(super) fn unreadable(event: &Recorded, error: &subledger_domain::DecodeError) -> HistoryError {
-    HistoryError::Replay(ReplayError { position: event.position, reason: error.to_string() })
+    HistoryError::Replay(ReplayError::undecoded(event, error))
 }

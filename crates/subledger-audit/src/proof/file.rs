@@ -87,19 +87,39 @@ struct Open {
     versions: HashMap<[u8; 16], u64>,
 }
 
+/// What must be read next where no section is open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// The header of the first section.
+    First,
+    /// The header of another.
+    Another,
+    /// Another header. What stands before it belongs to no section, and was said to.
+    AnotherAfterOddLines,
+}
+
 /// A file while it is read. Memory holds one line, and the versions of the streams of one section.
 pub(super) struct File<R> {
     reader: R,
     key: Option<SigningKey>,
     line: u64,
     open: Option<Open>,
+    awaited: Awaited,
     sections: Vec<Section>,
     findings: Findings,
 }
 
 impl<R: BufRead> File<R> {
     pub(super) fn new(reader: R, key: Option<SigningKey>) -> Self {
-        Self { reader, key, line: 0, open: None, sections: Vec::new(), findings: Findings::default() }
+        Self {
+            reader,
+            key,
+            line: 0,
+            open: None,
+            awaited: Awaited::First,
+            sections: Vec::new(),
+            findings: Findings::default(),
+        }
     }
 
     /// The next event or end; nothing at the end of the file.
@@ -112,6 +132,9 @@ impl<R: BufRead> File<R> {
                 return Ok(None);
             }
             self.line += 1;
+            if self.awaited == Awaited::First && !self.is_header(&text) {
+                return Ok(None);
+            }
             if text.last() != Some(&b'\n') {
                 let what = if text.len() as u64 == MAX_LINE { "is too long" } else { "is cut off" };
                 self.add(Check::Format, "a line with its end", format!("a line that {what}"));
@@ -154,13 +177,30 @@ impl<R: BufRead> File<R> {
         self.findings.add(Finding::new(check, Some(log), expected, found).at(position).on(self.line));
     }
 
+    /// Whether the first line is a header. If not, this file is no export, and no other line of it is looked at.
+    fn is_header(&mut self, text: &[u8]) -> bool {
+        let Err(error) = serde_json::from_slice::<Header>(text) else { return true };
+        let expected = format!(r#"the header of an export, {{"format":"{FORMAT}","log":…}}"#);
+        // Where in the line the parser stumbled would read as where in the file.
+        let error = error.to_string();
+        let what = error.split(" at line ").next().unwrap_or_default();
+        self.add(Check::Format, expected, format!("no header ({what}): this is no export of subledger"));
+        false
+    }
+
     fn header(&mut self, text: &[u8]) {
         let header: Header = match serde_json::from_slice(text) {
             Ok(header) => header,
             Err(error) => {
-                return self.add(Check::Format, "the header of an export", format!("{error}"));
+                if self.awaited != Awaited::AnotherAfterOddLines {
+                    self.awaited = Awaited::AnotherAfterOddLines;
+                    let expected = "the header of another section, or the end of the file";
+                    self.add(Check::Format, expected, format!("{error}"));
+                }
+                return;
             }
         };
+        self.awaited = Awaited::Another;
         if header.format != FORMAT {
             self.add(Check::Format, FORMAT, header.format.clone());
         }

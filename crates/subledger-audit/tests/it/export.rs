@@ -145,6 +145,32 @@ async fn an_attack_on_a_file_is_named(place: Place) {
     attack(&lines, key, header, (Check::Format, Some(1)));
 }
 
+/// Something that never was an export is said to be none, once; so are lines that stand after the end of a section.
+async fn a_file_that_is_no_export_is_said_to_be_none_once(place: Place) {
+    let no_exports: [&[u8]; 5] = [
+        b"a\nb\nc\n",
+        b"{\"level\":\"info\"}\n{\"level\":\"warn\"}\n",
+        b"no end of a line",
+        b"\n\n\n",
+        b"\xff\xfe\0\n\x01\n",
+    ];
+    for text in no_exports {
+        let report = proof::check_file(Cursor::new(text), None).unwrap();
+        assert_eq!((report.clean, report.total_findings, report.findings.len()), (false, 1, 1), "{report:?}");
+        let said = report.findings[0].to_string();
+        for word in ["line 1:", "subledger events 1", "no export of subledger"] {
+            assert!(said.contains(word), "{said}");
+        }
+    }
+    tell(&place).await;
+    let (mut lines, _) = exported(&place, 0).await;
+    let end = lines.len();
+    lines.extend((0..50).map(|n| format!("note {n}")));
+    let report = check(&lines, None);
+    assert_eq!((report.total_findings, report.sections.len()), (1, 1), "{report:?}");
+    assert_eq!(report.findings[0].line, Some(end as u64 + 1));
+}
+
 /// A file that was cut off and given an end of its own: the end is not signed by the deployment's key.
 async fn an_end_of_another_signer_is_named(place: Place) {
     let told = tell(&place).await;
@@ -212,6 +238,7 @@ on_both_databases!(
     an_export_is_believed_and_leads_to_the_same_links,
     what_is_broken_is_not_signed,
     an_attack_on_a_file_is_named,
+    a_file_that_is_no_export_is_said_to_be_none_once,
     an_end_of_another_signer_is_named,
     a_database_is_held_to_what_it_exported,
 );

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use subledger_domain::{
-    ChannelCode, DeliveryId, LogName, MessageId, Openid, StreamName, SubjectId, UserRef,
+    ChannelCode, DecodeError, DeliveryId, LogName, MessageId, Openid, StreamName, SubjectId, UserRef,
     binding::{Binding, BindingEvent},
     ledger::Phase,
 };
 use subledger_projection::{DeliveryRow, DeliveryState, PageRequest};
-use subledger_store::KeptContent;
+use subledger_store::{KeptContent, NewerEvent, Recorded, StoreError};
 
 use super::{Erasure, Whom, forget::allowed, names_person};
 use crate::{Engine, EngineError};
@@ -136,8 +136,8 @@ impl Engine {
             let Some(last) = events.last() else { return Ok(subjects) };
             after = last.version;
             for event in &events {
-                let event = event.decode::<BindingEvent>();
-                match event.map_err(|error| EngineError::internal(format!("{stream}: {error}")))? {
+                let decoded = event.decode::<BindingEvent>();
+                match decoded.map_err(|error| undecoded(event, &error))? {
                     BindingEvent::Bound(e) => subjects.insert(e.subject),
                     BindingEvent::Moved(e) => subjects.insert(e.from) | subjects.insert(e.subject),
                     BindingEvent::Unbound(e) => subjects.insert(e.subject),
@@ -210,5 +210,12 @@ impl Engine {
             None => alone.contains(&content.message),
         }));
         Ok(())
+    }
+}
+
+fn undecoded(event: &Recorded, error: &DecodeError) -> EngineError {
+    match NewerEvent::of(&event.log, event.position, error) {
+        Some(newer) => StoreError::Newer(newer).into(),
+        None => EngineError::internal(format!("{}: {error}", event.stream)),
     }
 }

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use subledger_audit::history::{At, History, HistoryError, Point, default_zone};
 use subledger_domain::StreamName;
 use subledger_engine::{Engine, EngineError};
+use subledger_projection::ReplayError;
+use subledger_store::StoreError;
 use utoipa::IntoParams;
 
 use super::{
@@ -123,6 +125,7 @@ pub(crate) fn refused(error: HistoryError) -> ApiError {
         }
         HistoryError::Store(error) => EngineError::from(error).into(),
         HistoryError::Query(error) => EngineError::from(error).into(),
+        HistoryError::Replay(ReplayError::Newer(event)) => EngineError::from(StoreError::Newer(event)).into(),
         HistoryError::Replay(error) => ApiError::internal(format!("the past cannot be told: {error}")),
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Folding {
     pub(super) written: watch::Receiver<u64>,
     /// The last event taken.
     pub(super) last: Position,
+    /// Tells how far the folds have come.
+    pub(super) reached: watch::Sender<Position>,
     pub(super) runtime: Handle,
 }
 
@@ -69,6 +71,7 @@ impl Folding {
             learn(&mut streams, &chunk);
             self.take(&chunk, &streams, &known)?;
             self.fold(&chunk, &streams)?;
+            self.reached.send_replace(self.last);
             since += chunk.events.len() as u64;
             if since >= self.limits.flush_events || self.desk.bytes() > self.limits.cache_bytes {
                 since = 0;

@@ -117,7 +117,8 @@ pub struct StockLine {
 pub struct Stock {
     /// Every template of the page and where its grants are now.
     pub now: Vec<ReportTemplateRow>,
-    /// The stock at the end of each day; days before the first grant have no line.
+    /// The stock at the end of each day; days before the first grant have no line, nor have days after that of the event
+    /// the answer stands at.
     pub days: Lines<StockLine>,
 }
 
@@ -212,6 +213,8 @@ impl Queries {
         let params = page_params(&periods, template, page, QUERY)?;
         let report: Report<StockFound> = self.counted(code, statement!(reports::STOCK), params).await?;
         let Found { templates: mut now, cells, .. } = report.value;
+        // What comes after the newest event is not known yet, even to be as it was.
+        let begun = days.days.partition_point(|day| report.recorded_at.is_some_and(|at| day.from <= at));
         now.sort_by(|a, b| a.template.cmp(&b.template));
         let next = cut(&mut now, page.limit, QUERY, |row| row.template.as_str())?;
         let templates: Vec<TemplateId> = now.iter().map(|row| row.template.clone()).collect();
@@ -223,7 +226,7 @@ impl Queries {
                 continue;
             };
             let Some(closing) = closing else { continue };
-            if templates.binary_search(&template).is_ok() {
+            if day < begun && templates.binary_search(&template).is_ok() {
                 lines.push(StockLine {
                     template,
                     day,

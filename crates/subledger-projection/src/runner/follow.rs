@@ -21,8 +21,11 @@ use crate::{
 /// The least time from the beginning of a batch to the beginning of the next.
 const PACE: Duration = Duration::from_millis(5);
 /// The most that it grows to under load: read models are never later than this and a batch for want of beginning.
-const SLOWEST_PACE: Duration = Duration::from_millis(20);
-/// A batch begins at the earliest after so many times what the last one took: commands have the processors for the rest.
+const SLOWEST_PACE: Duration = Duration::from_millis(30);
+/// After so many events in one batch the log is under load: the next begins at the earliest after [`REST`] times what this one
+/// took, so that commands have the processors for the rest.
+const MANY: usize = 128;
+/// See [`MANY`].
 const REST: u32 = 3;
 
 /// A log at rest keeps its rows in memory for this long.
@@ -38,6 +41,11 @@ const AFTER_LOST_RACE: Duration = Duration::from_millis(10);
 
 /// How often checkpoints are read again while a projection is paused: a rebuild, perhaps by another process, ends the pause.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long after the beginning of a batch of so many events, which took so long, the next one begins.
+fn pace_after(events: usize, took: Duration) -> Duration {
+    if events < MANY { PACE } else { (took * REST).clamp(PACE, SLOWEST_PACE) }
+}
 
 /// Starts a task for every log as it appears.
 pub(super) async fn every_log(shared: Arc<Shared>) {
@@ -91,8 +99,8 @@ struct Follower {
     desk: Option<Desk>,
     /// When the last batch began.
     begun: Instant,
-    /// How long it took.
-    took: Duration,
+    /// How long after its beginning the next one begins, at the earliest.
+    pace: Duration,
     /// Whether paused projections are to be tried once more.
     retry: bool,
 }
@@ -110,7 +118,7 @@ impl Follower {
             checkpoints: None,
             desk: None,
             begun: Instant::now(),
-            took: Duration::ZERO,
+            pace: PACE,
             retry: true,
         }
     }
@@ -218,7 +226,7 @@ impl Follower {
         let events = self.shared.store.read_log(&self.log, from, self.shared.config.batch).await?;
         let events = Arc::new(events);
         let applied = self.apply(&targets, &events).await?;
-        self.took = self.begun.elapsed();
+        self.pace = pace_after(events.len(), self.begun.elapsed());
         match applied {
             Applied::Displaced => {
                 counter!(LOST_RACES).increment(1);
@@ -246,11 +254,9 @@ impl Follower {
         Ok(Went::On)
     }
 
-    /// While events come in one after the other, lets some come together: a batch costs the same for one as for dozens. The
-    /// dearer the last one was, the more come together.
+    /// While events come in one after the other, lets some come together: a batch costs the same for one as for dozens.
     async fn pace(&mut self) {
-        let pace = (self.took * REST).clamp(PACE, SLOWEST_PACE);
-        let left = pace.saturating_sub(self.begun.elapsed());
+        let left = self.pace.saturating_sub(self.begun.elapsed());
         if !left.is_zero() {
             tokio::time::sleep(left).await;
         }

@@ -29,6 +29,7 @@ on_both_databases!(
     a_killed_rebuild_goes_on_where_it_was,
     rows_of_another_version_are_not_built_upon,
     a_rebuild_in_little_memory_leads_to_the_same_bytes,
+    a_rebuild_tells_how_far_it_is_before_anything_is_saved,
     two_rebuilds_of_a_log_do_not_meet,
     a_kind_of_a_newer_version_is_passed_over_live_and_refused_in_a_rebuild,
 );
@@ -252,6 +253,21 @@ async fn a_rebuild_in_little_memory_leads_to_the_same_bytes(place: Place) {
     rebuild_within(&node.store, None, tiny, |_| {}).await.unwrap();
     assert_eq!(digests(&node).await, before);
     assert_eq!(leftovers(&node).await, 0);
+}
+
+async fn a_rebuild_tells_how_far_it_is_before_anything_is_saved(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    tell_much(&node).await;
+    let head = node.store.head(&log()).await.unwrap().position;
+    let mut told = Vec::new();
+    rebuild(&node.store, Some(&[log()]), |progress| told.push(progress)).await.unwrap();
+    let first = told.iter().find(|one| one.folded > Position(0)).unwrap();
+    assert_eq!(first.done, Position(0), "a log this short is saved in one piece, at its end");
+    assert!(first.folded < head && first.rate > 0.0 && first.eta.is_some(), "{first:?}");
+    assert!(told.iter().all(|one| one.done <= one.folded && one.folded <= one.total));
+    let last = told.last().unwrap();
+    assert_eq!((last.done, last.folded), (head, head));
 }
 
 async fn two_rebuilds_of_a_log_do_not_meet(place: Place) {

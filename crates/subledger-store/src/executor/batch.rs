@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Known, Position, Stage, StoreError, StreamRef,
     database::Reads,
-    fold::{self, Base},
+    fold::{self, Base, Unfolded},
     rows::{LogHead, StreamEvent, StreamFound, StreamTail, Writes, signed},
     vault::Vault,
     work::{Digest, Map, ReceiptDigest, Versioned},
@@ -336,19 +336,22 @@ impl Desk {
             let book = &mut self.books[at];
             let name = stream.name;
             let events = events.remove(&(book.log_id(), number)).unwrap_or_default();
-            match fold::fold(&mut base, &name, &events) {
+            match fold::fold(&mut base, book.log(), &name, &events) {
                 Ok(()) => {
                     let (version, bytes) = (base.version, base.state.weight());
                     let stored = Stored { number: Some(number), version, bytes, moved: false };
                     put(book, name, base.freeze(), stored);
                 }
-                Err(what) => {
-                    tracing::error!(
-                        log.name = book.log().as_str(),
-                        error = what,
-                        "a stream cannot be loaded"
-                    );
-                    book.broken.insert(name, what);
+                Err(unfolded) => {
+                    // Whoever asked says what is newer.
+                    if let Unfolded::Broken(what) = &unfolded {
+                        tracing::error!(
+                            log.name = book.log().as_str(),
+                            error = what,
+                            "a stream cannot be loaded"
+                        );
+                    }
+                    book.broken.insert(name, unfolded);
                 }
             }
         }
@@ -379,8 +382,11 @@ impl Desk {
                 Verdict::Refused => return Ok(Ending::Refused),
                 Verdict::Fault(what) => return Ok(Ending::Fault(what)),
                 Verdict::Need(streams) => {
-                    if let Some(what) = streams.iter().find_map(|stream| book.broken.get(&stream.name)) {
-                        return Ok(Ending::Fault(what.clone()));
+                    if let Some(unfolded) = streams.iter().find_map(|stream| book.broken.get(&stream.name)) {
+                        return Ok(match unfolded.clone() {
+                            Unfolded::Newer(event) => Ending::Newer(event),
+                            Unfolded::Broken(what) => Ending::Fault(what),
+                        });
                     }
                     self.load(streams.into_iter().map(|stream| (at, stream)).collect(), means).await?;
                 }
@@ -404,7 +410,7 @@ impl Desk {
         let mut refused = Vec::new();
         let mut keys = Vec::new();
         for (at, (job, ending)) in jobs.iter().zip(endings.iter()).enumerate().skip(first) {
-            let (Ending::Refused | Ending::Fault(_)) = ending else { continue };
+            let (Ending::Refused | Ending::Newer(_) | Ending::Fault(_)) = ending else { continue };
             let (Some(&book), Some(ReceiptDigest { key, .. })) = (self.by_log.get(job.log()), job.receipt())
             else {
                 continue;

@@ -10,7 +10,7 @@ use super::{cache::Cache, pushes::Pushes};
 use crate::{
     Effect, QueueRow, QueueState, StoreError,
     chain::{self, Record},
-    fold::snapshot_every,
+    fold::{Unfolded, snapshot_every},
     rows::{
         ContentKey, EventWrite, Forgets, HeadCheck, HeadWrite, LogHead, QueueInsert, QueueMove, ReceiptRow,
         SealedRow, SnapshotRow, StreamWrite, Writes, signed,
@@ -67,7 +67,7 @@ pub(super) struct Book {
     pub(super) states: States,
     pub(super) stored: Map<StreamName, Stored>,
     /// Streams that could not be loaded, and why.
-    pub(super) broken: Map<StreamName, String>,
+    pub(super) broken: Map<StreamName, Unfolded>,
     /// Receipts, found or made.
     pub(super) receipts: Map<Digest, Receipt>,
     /// Those that this batch makes.

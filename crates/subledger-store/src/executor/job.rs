@@ -10,8 +10,8 @@ use subledger_domain::LogName;
 use tokio::sync::oneshot;
 
 use crate::{
-    Done, Known, Position, ReceiptKey, Stage, Stop, StoreError, StreamRef, Submission, SubmitError, Work,
-    work::ReceiptDigest,
+    Done, Known, NewerEvent, Position, ReceiptKey, Stage, Stop, StoreError, StreamRef, Submission,
+    SubmitError, Work, work::ReceiptDigest,
 };
 
 /// What came out of one decision.
@@ -38,6 +38,8 @@ pub(super) enum Ending {
     Conflict,
     /// The database failed.
     Failed { source: StoreError, maybe_recorded: bool },
+    /// A stream it needs holds what a newer version of the program wrote.
+    Newer(NewerEvent),
     /// A defect.
     Fault(String),
 }
@@ -148,6 +150,7 @@ impl<W: Work> Job for Typed<W> {
             (Ending::Failed { source, maybe_recorded }, _) => {
                 Err(SubmitError::Store { source, maybe_recorded })
             }
+            (Ending::Newer(event), _) => Err(SubmitError::Newer(event)),
             (Ending::Fault(what), _) => Err(SubmitError::Fault(what)),
         };
         // The caller may have gone; what was recorded stays recorded.

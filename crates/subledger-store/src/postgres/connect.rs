@@ -7,7 +7,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, PgConnection, PgPool,
+    ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
@@ -17,6 +17,8 @@ use crate::{Database, OpenError, StoreError, error::while_doing, tail::Tails};
 const OLDEST_VERSION: i32 = 150_000;
 /// The channel on which nodes announce commits. Carries no payload: who hears it reads the heads.
 const CHANNEL: &str = "subledger_head";
+/// How long a server may take to answer the first connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Milliseconds after which the server ends a transaction whose node says nothing more. Between two statements of a batch lies
@@ -38,12 +40,7 @@ pub(crate) async fn connect(url: &str, max_connections: u32) -> Result<PgPool, O
         // for it. Statements are short: what a compiler gains on them it loses in compiling.
         .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS), ("jit", "off")])
         .disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
-        .map_err(while_doing("connecting to the database"))?;
+    let pool = pool(options, max_connections).await?;
     let (number, name): (i32, String) = sqlx::query_as(
         "select current_setting('server_version_num')::integer, current_setting('server_version')",
     )
@@ -54,6 +51,57 @@ pub(crate) async fn connect(url: &str, max_connections: u32) -> Result<PgPool, O
         return Err(OpenError::Unsupported(format!("PostgreSQL 15 or newer is needed; found {name}")));
     }
     Ok(pool)
+}
+
+/// A pool with one connection in it. A pool tries again and again and at last says only that it did so in vain; so first one
+/// connection is made that says why there is none.
+pub(crate) async fn pool(options: PgConnectOptions, max_connections: u32) -> Result<PgPool, OpenError> {
+    let refused = |cause: String| OpenError::Connect { place: place(&options), cause };
+    let mut passing = None;
+    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+        Ok(Ok(connection)) => {
+            // Said farewell to or not, it has answered.
+            let _ = connection.close().await;
+        }
+        Ok(Err(error)) if will_pass(&error) => passing = Some(said(&error)),
+        Ok(Err(error)) => return Err(refused(said(&error))),
+        Err(_) => return Err(refused(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+    }
+    let made = PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.clone())
+        .await;
+    made.map_err(|error| match (error, passing) {
+        (sqlx::Error::PoolTimedOut, Some(cause)) => refused(cause),
+        (error, _) => refused(said(&error)),
+    })
+}
+
+/// Whether a server that is there will take us in a moment: it starts, stops or has no connection free.
+fn will_pass(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.starts_with("57P") || code.starts_with("53"))
+}
+
+/// Where we connect to and as whom. Without the password.
+fn place(options: &PgConnectOptions) -> String {
+    let (user, database) = (options.get_username(), options.get_database());
+    let host = options.get_socket().map(|socket| socket.display().to_string());
+    let host = host.unwrap_or_else(|| options.get_host().to_owned());
+    format!(
+        "PostgreSQL at {host}, port {}, database {}, user {user}",
+        options.get_port(),
+        database.unwrap_or(user)
+    )
+}
+
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Answers if the server does; its own tools check pages and indexes.

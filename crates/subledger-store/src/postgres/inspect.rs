@@ -1,11 +1,8 @@
 //! Raw looks at a database that is not trusted; see [`crate::Inspector`]. Nothing here writes.
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
-use sqlx::{
-    ConnectOptions, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions, PgConnection, PgPool, postgres::PgConnectOptions};
 
 use crate::{
     OpenError, StoreError,
@@ -14,8 +11,6 @@ use crate::{
 
 /// Readers of one inspection.
 const READERS: u32 = 4;
-/// How long to wait for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a pool whose sessions refuse to write.
 pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
@@ -28,12 +23,7 @@ pub(crate) async fn open(url: &str) -> Result<PgPool, OpenError> {
         .application_name("subledger audit")
         .options([("default_transaction_read_only", "on"), ("jit", "off")])
         .disable_statement_logging();
-    PgPoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
-        .map_err(|error| OpenError::Store(failed()(error)))
+    super::connect::pool(options, READERS).await
 }
 
 /// The newest migration that was carried out.

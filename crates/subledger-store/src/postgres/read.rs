@@ -110,8 +110,8 @@ pub(crate) async fn tail_events(
     connection: &mut PgConnection,
     streams: &[StreamTail],
 ) -> Result<Vec<StreamEvent>, StoreError> {
-    let rows: Vec<(i64, i64, i64, i64, i64, String)> = sqlx::query_as(
-        "select e.log::bigint, e.stream, e.version::bigint, e.kind::bigint, e.schema::bigint, e.data
+    let rows: Vec<(i64, i64, i64, i64, i64, i64, String)> = sqlx::query_as(
+        "select e.log::bigint, e.stream, e.version::bigint, e.position, e.kind::bigint, e.schema::bigint, e.data
          from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as w (log, number, after)
          cross join lateral (
              select * from event
@@ -124,8 +124,8 @@ pub(crate) async fn tail_events(
     .fetch_all(connection)
     .await
     .map_err(while_doing("loading streams"))?;
-    let event = |(log, stream, version, kind, schema, data): (_, _, _, _, _, String)| {
-        (log, stream, version, kind, schema, data.into_bytes())
+    let event = |(log, stream, version, position, kind, schema, data): (_, _, _, _, _, _, String)| {
+        (log, stream, version, position, kind, schema, data.into_bytes())
     };
     Ok(rows.into_iter().map(event).collect())
 }

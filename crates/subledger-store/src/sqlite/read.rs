@@ -135,7 +135,7 @@ pub(crate) async fn tail_events(
              union all
              select e.place, e.version, e.back, w.after from walk w cross join event e on e.place = w.place - w.back
              where w.back > 0 and w.version > w.after + 1)
-         select e.log, e.stream, e.version, e.kind, e.schema, e.data
+         select e.log, e.stream, e.version, e.position, e.kind, e.schema, e.data
          from walk cross join event e on e.place = walk.place
          order by e.log, e.stream, e.version",
     )

@@ -122,7 +122,7 @@ impl Store {
         let mut base = crate::fold::thaw(&wanted, found.snapshot.as_ref());
         let tail = StreamTail { log: head, number: found.number, after: signed(base.version) };
         let events = session.tail_events(&[tail]).await?;
-        crate::fold::fold(&mut base, stream, &events).map_err(StoreError::Corrupt)?;
+        crate::fold::fold(&mut base, log, stream, &events)?;
         let Versioned { version, state } = base.freeze();
         let state = state.as_any().downcast_ref::<A>().cloned();
         Ok((state.ok_or_else(|| StoreError::Corrupt(format!("{stream} holds another aggregate")))?, version))

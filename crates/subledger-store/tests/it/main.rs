@@ -44,6 +44,7 @@ on_both! {
         a_snapshot_that_does_not_fit_is_ignored,
         a_snapshot_of_another_mark_is_no_baseline,
         a_broken_stream_fails_its_own_commands_only,
+        a_stream_with_a_newer_event_says_which_and_fails_its_own_commands_only,
     };
     receipts::{
         a_repeated_command_gets_its_stored_answer,

@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use subledger_audit::history::{At, History, HistoryError, Language, Point, Speaker, zone};
 use subledger_domain::{ChannelCode, LogName, Openid, SubjectId, Timestamp, UserId};
-use subledger_projection::QueryError;
-use subledger_store::{Recorded, Store};
+use subledger_projection::{QueryError, ReplayError};
+use subledger_store::{Recorded, Store, StoreError};
 
 use super::{channel_code, erase, no_channel, settings};
 use crate::{
@@ -149,6 +149,7 @@ fn told(error: HistoryError) -> anyhow::Error {
     match error {
         HistoryError::BeyondHead { .. } => SettingsError(format!("--at: {error}")).into(),
         HistoryError::Store(error) | HistoryError::Query(QueryError::Store(error)) => error.into(),
+        HistoryError::Replay(ReplayError::Newer(event)) => StoreError::Newer(event).into(),
         other => other.into(),
     }
 }

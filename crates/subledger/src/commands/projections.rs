@@ -102,7 +102,7 @@ impl Bars {
         }
         if let Some((_, bar)) = &self.current {
             bar.set_length(progress.total.0);
-            bar.set_position(progress.done.0);
+            bar.set_position(progress.folded.0);
             // The bar's own estimate would count what an earlier, interrupted rebuild has done.
             if let Some(eta) = progress.eta {
                 bar.set_message(format!("{:.0}/s ETA {} s", progress.rate, eta.as_secs()));

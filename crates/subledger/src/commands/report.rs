@@ -24,6 +24,7 @@ const ACTIVITY: &[&str] = &[
     "day",
     "asked",
     "accepted",
+    "rejected",
     "granted",
     "targeted",
     "skipped",
@@ -33,6 +34,7 @@ const ACTIVITY: &[&str] = &[
     "expired",
     "retracted",
     "doubted",
+    "drifted",
     "voided",
 ];
 const STOCK: &[&str] =
@@ -117,7 +119,9 @@ impl Reporter {
             printer.page(table, || frame)?;
             match report.value.next {
                 Some(next) => page.after = Some(next),
-                None => break printer.end(&self.stand(Some(&days), report.position, report.recorded_at)),
+                None => {
+                    break printer.end(&self.stand(Some(&days), None, report.position, report.recorded_at));
+                }
             }
         }
     }
@@ -144,7 +148,9 @@ impl Reporter {
             printer.page(ReportTable::of_stock(&report, &self.channel, &days), || frame)?;
             match report.value.days.next {
                 Some(next) => page.after = Some(next),
-                None => break printer.end(&self.stand(Some(&days), report.position, report.recorded_at)),
+                None => {
+                    break printer.end(&self.stand(Some(&days), None, report.position, report.recorded_at));
+                }
             }
         }
     }
@@ -166,7 +172,7 @@ impl Reporter {
             })
         })?;
         let reach = &report.value;
-        let stand = self.stand(None, report.position, report.recorded_at);
+        let stand = self.stand(None, Some(&ages.zone), report.position, report.recorded_at);
         printer.end(&format!(
             "{} of {} bound users can be reached with {template}, holding {} open grants.\n{stand}",
             reach.users, reach.bound_users, reach.grants
@@ -187,7 +193,7 @@ impl Reporter {
                 "recorded_at": report.recorded_at.map(output::time),
             })
         })?;
-        printer.end(&self.stand(None, report.position, report.recorded_at))
+        printer.end(&self.stand(None, None, report.position, report.recorded_at))
     }
 
     /// Refuses a template that the channel does not list and that nothing was recorded about.
@@ -202,12 +208,20 @@ impl Reporter {
         }
     }
 
-    /// What the report is of and where it stands, in one sentence.
-    fn stand(&self, days: Option<&ReportDays>, position: Position, recorded_at: Option<Timestamp>) -> String {
+    /// What the report is of and where it stands, in one sentence; its time is that of the report's zone, if it has one.
+    fn stand(
+        &self,
+        days: Option<&ReportDays>,
+        zone: Option<&str>,
+        position: Position,
+        recorded_at: Option<Timestamp>,
+    ) -> String {
+        let zone = zone.or(days.map(|days| days.zone.as_str()));
         let days = days.and_then(|days| {
             Some(format!(", {} to {} in {}", days.days.first()?.date, days.days.last()?.date, days.zone))
         });
-        let recorded = recorded_at.map(|at| format!(", recorded {}", output::time(at))).unwrap_or_default();
+        let time = |at| zone.map_or_else(|| output::time(at), |zone| output::time_in(at, zone));
+        let recorded = recorded_at.map(|at| format!(", recorded {}", time(at))).unwrap_or_default();
         format!("Channel {}{}, as of position {position}{recorded}.", self.channel, days.unwrap_or_default())
     }
 }

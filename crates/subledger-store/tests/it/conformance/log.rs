@@ -4,7 +4,7 @@ use subledger_domain::{
     StoredEvent, StreamName,
     ledger::{Ledger, LedgerEvent},
 };
-use subledger_store::{ChainError, Position, StoreError, StreamRef, SubmitError, verify_chain};
+use subledger_store::{ChainError, NewerEvent, Position, StoreError, StreamRef, SubmitError, verify_chain};
 
 use crate::{
     fixture::{Db, START},
@@ -161,11 +161,11 @@ pub async fn a_broken_stream_fails_its_own_commands_only(db: Db) {
     let (_, executor) = db.node().await;
     submit(&executor, "mp", Grant(ledger(1))).await.unwrap();
     submit(&executor, "mp", Grant(ledger(2))).await.unwrap();
-    assert_eq!(db.tamper("update event set kind = 999 where position = 1").await, 1);
+    assert_eq!(db.tamper("update event set data = '{}' where position = 1").await, 1);
     let (store, executor) = db.node().await;
     let (broken, sound) =
         tokio::join!(submit(&executor, "mp", Grant(ledger(1))), submit(&executor, "mp", Grant(ledger(2))));
-    assert!(matches!(broken, Err(SubmitError::Fault(what)) if what.contains("999")));
+    assert!(matches!(broken, Err(SubmitError::Fault(what)) if what.contains("ledger.granted")));
     assert_eq!(sound.unwrap().answer, 2);
     let loaded = store.load::<Ledger>(&log("mp"), &ledger(1)).await;
     assert!(matches!(loaded, Err(StoreError::Corrupt(_))));
@@ -175,4 +175,31 @@ pub async fn a_broken_stream_fails_its_own_commands_only(db: Db) {
         Ok(stage.state::<subledger_domain::binding::Binding>(&ledger(2)).map(|_| ())?)
     });
     assert!(matches!(submit(&executor, "mp", confused).await, Err(SubmitError::Fault(_))));
+}
+
+pub async fn a_stream_with_a_newer_event_says_which_and_fails_its_own_commands_only(db: Db) {
+    let (store, executor) = db.node().await;
+    for whose in [2, 1, 1, 2] {
+        submit(&executor, "mp", Grant(ledger(whose))).await.unwrap();
+    }
+    // A kind that this version does not know, and a schema above the newest it reads.
+    for (change, word) in [("kind = 9999", "9999"), ("kind = 30, schema = 99", "99")] {
+        store.drop_snapshots().await.unwrap();
+        let change = format!("update event set {change} where position = 3");
+        assert_eq!(db.tamper(&change).await, 1, "{change}");
+        let (store, executor) = db.node().await;
+        let found = |event: &NewerEvent| {
+            event.log == log("mp") && event.position == Position(3) && event.reason.contains(word)
+        };
+        let (older, sound) = tokio::join!(
+            submit(&executor, "mp", Grant(ledger(1))),
+            submit(&executor, "mp", Grant(ledger(2)))
+        );
+        assert!(matches!(&older, Err(SubmitError::Newer(event)) if found(event)), "{older:?}");
+        assert!(sound.is_ok(), "{sound:?}");
+        let loaded = store.load::<Ledger>(&log("mp"), &ledger(1)).await;
+        assert!(matches!(&loaded, Err(StoreError::Newer(event)) if found(event)), "{loaded:?}");
+        let said = loaded.unwrap_err().to_string();
+        assert!(said.contains("position 3 of log mp") && said.contains("upgrade"), "{said}");
+    }
 }
