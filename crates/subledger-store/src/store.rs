@@ -11,6 +11,7 @@ mod queue;
 mod reads;
 mod retention;
 pub(crate) mod scan;
+mod user_tokens;
 mod vaults;
 
 use std::{sync::Arc, time::SystemTime};
