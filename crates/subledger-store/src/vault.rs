@@ -171,6 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn user_tokens_hold_over_restarts_and_in_no_other_deployment() {
+        let master = MasterKey::from_bytes([7; 32]);
+        let stored = Vault::create(&master).unwrap();
+        let (one, again) = (vault(&master, &stored).unwrap(), vault(&master, &stored).unwrap());
+        let other = vault(&master, &Vault::create(&master).unwrap()).unwrap();
+        let signature = hmac::sign(one.user_tokens(), b"a token");
+        let holds = |vault: &Vault, token: &[u8], signature: &[u8]| {
+            hmac::verify(vault.user_tokens(), token, signature).is_ok()
+        };
+        assert!(holds(&again, b"a token", signature.as_ref()));
+        assert!(!holds(&other, b"a token", signature.as_ref()));
+        assert!(!holds(&one, b"another token", signature.as_ref()));
+        assert!(!holds(&one, b"a token", &signature.as_ref()[..31]));
+    }
+
+    #[test]
     fn hashes_hold_over_restarts_and_differ_between_deployments_and_channels() {
         let master = MasterKey::from_bytes([7; 32]);
         let stored = Vault::create(&master).unwrap();
