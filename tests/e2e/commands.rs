@@ -98,6 +98,7 @@ fn wrong_use_is_said_with_the_rule() {
         (&["audit", "templates", "--channel", "wechatmp123", "--zone", "Mars"][..], "Asia/Shanghai"),
         (&["audit", "templates", "--channel", "wechatmp123", "--lang", "fr"][..], "zh"),
         (&["serve", "--config", "/no/such/file.toml"][..], "file.toml"),
+        (&["sandbox", "--profile", "kind"][..], "hostile"),
     ] {
         let output = run_cli(&database, arguments);
         let said = String::from_utf8_lossy(&output.stderr);

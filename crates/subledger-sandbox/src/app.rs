@@ -1,14 +1,17 @@
 //! One simulated Mini Program: its switches, templates, users and login codes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{MINUTE, Millis, Window};
 use crate::errcode::WxError;
 use crate::error::ControlError;
+use crate::push::{PushView, Target};
+use crate::reality::{ProfileName, Ruling};
 use crate::template::Template;
-use crate::user::User;
+use crate::user::{User, UserCounts};
 
 /// Life of a login code (wechat-api §5.1).
 const CODE_LIFE: Millis = 5 * MINUTE;
@@ -123,6 +126,10 @@ pub struct AppView {
     pub templates: Vec<Template>,
     /// Its openids.
     pub users: Vec<String>,
+    /// The profile it lives under.
+    pub profile: ProfileName,
+    /// Where its pushes go.
+    pub push: Option<PushView>,
 }
 
 /// The openid and session that a login code gave.
@@ -145,6 +152,9 @@ pub(crate) struct App {
     pub(crate) settings: AppSettings,
     pub(crate) templates: Vec<Template>,
     pub(crate) users: BTreeMap<String, User>,
+    /// Its own reality, if it has one.
+    pub(crate) ruling: Option<Arc<Ruling>>,
+    pub(crate) push: Option<Arc<Target>>,
     codes: BTreeMap<String, LoginCode>,
     send_minute: Window,
     send_day: Window,
@@ -157,18 +167,22 @@ impl App {
             settings,
             templates: Vec::new(),
             users: BTreeMap::new(),
+            ruling: None,
+            push: None,
             codes: BTreeMap::new(),
             send_minute: Window::default(),
             send_day: Window::default(),
         }
     }
 
-    pub(crate) fn view(&self, appid: &str) -> AppView {
+    pub(crate) fn view(&self, appid: &str, ruling: &Ruling) -> AppView {
         AppView {
             appid: appid.to_owned(),
             settings: self.settings.clone(),
             templates: self.templates.clone(),
             users: self.users.keys().cloned().collect(),
+            profile: ruling.name.clone(),
+            push: self.push.as_ref().map(|target| target.view()),
         }
     }
 
@@ -178,6 +192,16 @@ impl App {
 
     pub(crate) fn user_mut(&mut self, openid: &str) -> Result<&mut User, ControlError> {
         self.users.get_mut(openid).ok_or(ControlError::NotFound { what: "user" })
+    }
+
+    /// The true counts of a user, every template of the app included.
+    pub(crate) fn counts(&self, openid: &str) -> Result<UserCounts, ControlError> {
+        let user = self.users.get(openid).ok_or(ControlError::NotFound { what: "user" })?;
+        let mut templates = user.counts.clone();
+        for template in &self.templates {
+            templates.entry(template.pri_tmpl_id.clone()).or_default();
+        }
+        Ok(UserCounts { openid: openid.to_owned(), main_switch: user.main_switch, templates })
     }
 
     /// Counts a send against the app's quotas.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::clock::Millis;
 use crate::errcode::WxError;
+use crate::reality::Reality;
 use crate::template::Template;
 use crate::values::{BadValue, check_value};
 
@@ -123,6 +124,7 @@ pub(crate) fn run(
     call: &SendCall,
     token: &Result<String, WxError>,
     app: Option<&mut App>,
+    reality: &Reality,
     now: Millis,
 ) -> Result<(), WxError> {
     match check {
@@ -136,18 +138,18 @@ pub(crate) fn run(
         SendCheck::Ban => refuse_if(app.settings.banned, 43107),
         SendCheck::Concurrency => refuse_if(call.concurrent, 43108),
         SendCheck::Rate => app.admit_send(now),
-        _ => call.body.as_ref().map_or(Ok(()), |body| check_body(check, body, app)),
+        _ => call.body.as_ref().map_or(Ok(()), |body| check_body(check, body, app, reality)),
     }
 }
 
 /// The checks that look into the body.
-fn check_body(check: SendCheck, body: &SendBody, app: &App) -> Result<(), WxError> {
+fn check_body(check: SendCheck, body: &SendBody, app: &App, reality: &Reality) -> Result<(), WxError> {
     let template = app.template(&body.template_id);
     match check {
         SendCheck::Touser => refuse_if(!app.users.contains_key(&body.touser), 40003),
         SendCheck::Template => refuse_if(template.is_none(), 40037),
         SendCheck::Page => refuse_if(!page_exists(body.page.as_deref(), &app.settings.pages), 41030),
-        SendCheck::Data => template.map_or(Ok(()), |t| check_data(body, t)),
+        SendCheck::Data => template.map_or(Ok(()), |t| check_data(body, t, reality)),
         SendCheck::Sensitive => refuse_if(is_sensitive(&body.data, &app.settings.sensitive_words), 45168),
         SendCheck::Subscription => match (template, app.users.get(&body.touser)) {
             (Some(template), Some(user)) => refuse_if(!user.may_receive(template), 43101),
@@ -167,14 +169,16 @@ fn page_exists(page: Option<&str>, pages: &[String]) -> bool {
     pages.is_empty() || pages.iter().any(|p| bare(p) == bare(page))
 }
 
-fn check_data(body: &SendBody, template: &Template) -> Result<(), WxError> {
+fn check_data(body: &SendBody, template: &Template, reality: &Reality) -> Result<(), WxError> {
     for key in template.keys() {
         let allowed = template.enum_values(key);
         let checked = match value_of(&body.data, key) {
             None => Err(BadValue::Empty),
             Some(Value::String(text)) => check_value(key, text, allowed),
             // A JSON number as value is accepted in practice (wechat-api §2.1).
-            Some(Value::Number(number)) => check_value(key, &number.to_string(), allowed),
+            Some(Value::Number(number)) if reality.number_values => {
+                check_value(key, &number.to_string(), allowed)
+            }
             Some(_) => Err(BadValue::Invalid),
         };
         checked.map_err(|bad| WxError::with(47003, bad.message(key)))?;

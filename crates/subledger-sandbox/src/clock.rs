@@ -1,8 +1,8 @@
 //! Where the sandbox gets the time from.
 //!
 //! Token lives, quota days and login codes all hang on time, so the clock is handed in and can also be pushed forward through
-//! the control API. Nothing else in the crate may read the system clock. Injected latency is the one exception: it is
-//! real waiting, because the caller under test waits in real time too.
+//! the control API. Nothing else in the crate may read the system clock. The exceptions are injected latency and the
+//! deadlines and pauses of pushes: they are real waiting, because whoever is under test waits in real time too.
 
 use jiff::Timestamp;
 

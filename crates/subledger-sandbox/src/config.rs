@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::check::{DEFAULT_CHECK_ORDER, SendCheck};
 use crate::clock::{Clock, SystemClock};
+use crate::reality::Reality;
 
 /// Most journal entries kept; older ones are dropped and counted.
 pub const JOURNAL_LIMIT: usize = 1_000_000;
@@ -21,7 +20,7 @@ pub struct SandboxConfig {
     pub check_order: Vec<SendCheck>,
     /// Entries the journal keeps, 1 or more. Default: [`JOURNAL_LIMIT`].
     pub journal_limit: usize,
-    /// Choices for what is undocumented.
+    /// Choices for what is undocumented, for apps that have none of their own.
     pub reality: Reality,
 }
 
@@ -45,25 +44,5 @@ impl std::fmt::Debug for SandboxConfig {
             .field("journal_limit", &self.journal_limit)
             .field("reality", &self.reality)
             .finish_non_exhaustive()
-    }
-}
-
-/// Points that WeChat's documents leave open (wechat-api §14); suites should pass under more than one choice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Reality {
-    /// A send refused for its content or page (47003, 45168, 41030) still takes one count (§14.1). Default false.
-    pub refusal_takes_count: bool,
-    /// Most counts one (user, template) can pile up; further accepts add nothing (§14.2). Default no limit.
-    pub most_counts: Option<u64>,
-    /// Switching a template or the main switch off erases the counts (§14.3). Default false.
-    pub off_clears_counts: bool,
-    /// A successful send answers `msgid` (§14.17: absent from the table, present in practice). Default true.
-    pub answer_msgid: bool,
-}
-
-impl Default for Reality {
-    fn default() -> Self {
-        Self { refusal_takes_count: false, most_counts: None, off_clears_counts: false, answer_msgid: true }
     }
 }

@@ -14,17 +14,26 @@ use crate::error::ControlError;
 use crate::sandbox::Sandbox;
 
 mod apps;
+mod day;
 mod input;
+mod pushes;
 mod users;
 mod world;
 
 /// Every control route with one line on it; served at `/sandbox`.
-const ROUTES: [(&str, &str); 33] = [
+const ROUTES: [(&str, &str); 49] = [
     ("GET /sandbox", "this list"),
     ("GET /healthz", "liveness"),
     ("GET /sandbox/apps", "all appids"),
-    ("POST /sandbox/apps", "new app {appid, secret, any switch of PATCH}"),
-    ("GET /sandbox/apps/{appid}", "switches, templates, users"),
+    (
+        "POST /sandbox/apps",
+        "new app {appid, secret, any switch of PATCH, push{}?, reality{}?}; push and reality as in their PUT",
+    ),
+    ("GET /sandbox/apps/{appid}", "switches, templates, users, profile, push set-up"),
+    (
+        "GET /sandbox/apps/{appid}/books",
+        "everything true of the app at one instant: counts of every user, sums, how far each journal is",
+    ),
     (
         "PATCH /sandbox/apps/{appid}",
         "{secret, ip_allowlist_on, ip_allowlist[], frozen, banned, permissions{send,templates,login}, pages[], \
@@ -40,17 +49,51 @@ const ROUTES: [(&str, &str); 33] = [
     ("POST /sandbox/apps/{appid}/login-codes", "{openid} -> code: one use, five minutes"),
     (
         "POST /sandbox/apps/{appid}/taps",
-        "{openid, template_ids[], choice?, choices{}?, keep?, omit[]?} -> the client's result object; choice: \
+        "{openid, template_ids[], choice?, choices{}?, keep?, omit[]?, id?} -> the client's result object; choice: \
          accept|reject|ban|filter|acceptWithAlert|acceptWithAudio|acceptWithForcePush",
     ),
     (
         "POST /sandbox/apps/{appid}/settings",
         "{openid, template_id, state: reject|accept} or {openid, state: main_switch_off|main_switch_on} or \
-         {openid, main_switch: bool}",
+         {openid, main_switch: bool}; place: card (default)|settings_page",
+    ),
+    (
+        "POST /sandbox/apps/{appid}/day",
+        "{seed, users, taps, sends?, templates[]?, scale?, move_clock?} -> a day of its users, one JSON line for each \
+         thing they did, with what an honest client would report; the same seed is the same day",
     ),
     ("GET /sandbox/apps/{appid}/users/{openid}/counts", "true counts and switches"),
     ("GET /sandbox/apps/{appid}/users/{openid}/setting", "what wx.getSetting answers"),
     ("POST /sandbox/apps/{appid}/tokens/revoke", "end every token of the app"),
+    (
+        "PUT /sandbox/apps/{appid}/push",
+        "{url, token?, encoding_aes_key?, mode?: plaintext|compatible|secure, format?: json|xml, gh_id?, check? (true), \
+         timeout_ms? (5000), retry_ms? (200)} -> whether the URL gave the echostr back, and what is in force",
+    ),
+    ("GET, DELETE /sandbox/apps/{appid}/push", "where pushes go; end them"),
+    ("POST /sandbox/apps/{appid}/push/check", "check the URL once more"),
+    (
+        "POST /sandbox/apps/{appid}/pushes",
+        "push something by hand: {openid, text} or {openid, fields{}} or {openid, raw}",
+    ),
+    (
+        "GET /sandbox/pushes?appid=&openid=&event=&state=&after=&limit=",
+        "every push with its deliveries; state: waiting|taken|given_up|lost",
+    ),
+    (
+        "POST /sandbox/pushes/settle",
+        "{appid?, hold?, deadline_ms?}: wait until every push is settled; what faults hold back goes now unless hold",
+    ),
+    (
+        "POST /sandbox/push-faults",
+        "{kind, appid?, openid?, event?, template_id?, ms?, seconds?, copies?, times? (1; 0 = until removed), \
+         probability? (1), seed?} -> id",
+    ),
+    ("  kind lost, duplicated", "never handed over; handed over copies (1) times more"),
+    ("  kind late", "after ms of real time or seconds of the sandbox's"),
+    ("  kind reordered", "after the next push of the same user, or after ms (500)"),
+    ("GET /sandbox/push-faults", "faults of pushes in force"),
+    ("DELETE /sandbox/push-faults, DELETE /sandbox/push-faults/{id}", "remove all, or one"),
     (
         "POST /sandbox/faults",
         "{kind, appid?, path?, openid?, template_id?, ms?, status?, code?, errmsg?, commit?, times? (1; 0 = until \
@@ -66,14 +109,16 @@ const ROUTES: [(&str, &str); 33] = [
     ("GET /sandbox/faults", "faults in force"),
     ("DELETE /sandbox/faults, DELETE /sandbox/faults/{id}", "remove all, or one"),
     ("GET /sandbox/journal?appid=&after=&limit=", "every send WeChat saw"),
-    ("GET /sandbox/stats", "token calls by kind and app, sends by errcode"),
+    ("GET /sandbox/acts?appid=&after=&limit=", "every tap and every change of settings"),
+    ("GET /sandbox/stats", "pushes by event, token calls by kind and app, sends by errcode"),
     ("GET /sandbox/check-order", "the order in which a send is checked"),
     ("PUT /sandbox/check-order", "{order: [every check once]}"),
-    ("GET /sandbox/reality", "the choices for what WeChat's documents leave open"),
     (
-        "PUT /sandbox/reality",
-        "{refusal_takes_count?, most_counts?, off_clears_counts?, answer_msgid?}; those left out go to their default",
+        "GET, PUT /sandbox/apps/{appid}/reality",
+        "how an app chooses what WeChat's documents leave open: {profile?: documented|observed|hostile, any switch}",
     ),
+    ("GET /sandbox/reality", "the choices for apps that have none of their own, with every switch there is"),
+    ("PUT /sandbox/reality", "{any switch}; those left out go to their default"),
     ("POST /sandbox/clock/advance", "{seconds} -> now"),
     ("POST /sandbox/reset", "forget everything"),
 ];
@@ -87,6 +132,17 @@ pub(crate) fn router() -> Router<Sandbox> {
         .route("/sandbox/apps/{appid}/templates", post(apps::create_template))
         .route("/sandbox/apps/{appid}/templates/{id}", delete(apps::delete_template))
         .route("/sandbox/apps/{appid}/tokens/revoke", post(apps::revoke_tokens))
+        .route("/sandbox/apps/{appid}/books", get(apps::books))
+        .route("/sandbox/apps/{appid}/reality", get(apps::reality).put(apps::set_reality))
+        .route("/sandbox/apps/{appid}/day", post(day::play))
+        .route("/sandbox/apps/{appid}/push", get(pushes::show).put(pushes::configure).delete(pushes::remove))
+        .route("/sandbox/apps/{appid}/push/check", post(pushes::check))
+        .route("/sandbox/apps/{appid}/pushes", post(pushes::request))
+        .route("/sandbox/pushes", get(pushes::list))
+        .route("/sandbox/pushes/settle", post(pushes::settle))
+        .route("/sandbox/push-faults", get(pushes::faults).post(pushes::inject).delete(pushes::clear_faults))
+        .route("/sandbox/push-faults/{id}", delete(pushes::remove_fault))
+        .route("/sandbox/acts", get(world::acts))
         .route("/sandbox/apps/{appid}/users", post(users::create))
         .route("/sandbox/apps/{appid}/login-codes", post(users::create_login_code))
         .route("/sandbox/apps/{appid}/taps", post(users::tap))

@@ -1,10 +1,12 @@
 //! Generated names: openids, template ids, tokens, codes, rids.
 //!
-//! Two seeded streams are kept apart: what control calls create does not depend on how much traffic ran in between, so a
-//! scripted set-up gets the same openids every time.
+//! Seeded streams are kept apart: what control calls create does not depend on how much traffic ran in between, so a
+//! scripted set-up gets the same openids every time; and what a reality leaves to chance depends on neither.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+
+use crate::push::KEY_CHARS;
 
 const URL_SAFE: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const ALNUM: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -13,11 +15,12 @@ const BASE64_TAIL: &[u8] = b"AQgw";
 /// Length of an access token; real ones are about this long.
 pub(crate) const TOKEN_CHARS: usize = 136;
 
-/// The two seeded streams.
+/// The seeded streams.
 #[derive(Debug)]
 pub(crate) struct IdSource {
     setup: StdRng,
     traffic: StdRng,
+    nature: StdRng,
 }
 
 impl IdSource {
@@ -25,12 +28,13 @@ impl IdSource {
         Self {
             setup: StdRng::seed_from_u64(seed),
             traffic: StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15),
+            nature: StdRng::seed_from_u64(seed ^ 0x6a09_e667_f3bc_c908),
         }
     }
 
     /// 28 characters starting with `o`.
     pub(crate) fn openid(&mut self) -> String {
-        format!("o{}", text(&mut self.setup, URL_SAFE, 27))
+        openid_from(&mut self.setup)
     }
 
     /// 28 characters starting with `u`.
@@ -46,6 +50,21 @@ impl IdSource {
     /// A `js_code` of 32 characters.
     pub(crate) fn login_code(&mut self) -> String {
         text(&mut self.setup, ALNUM, 32)
+    }
+
+    /// A token for pushes: letters and digits, as the console wants it.
+    pub(crate) fn push_token(&mut self) -> String {
+        text(&mut self.setup, ALNUM, 16)
+    }
+
+    /// An `EncodingAESKey`.
+    pub(crate) fn aes_key(&mut self) -> String {
+        text(&mut self.setup, ALNUM, KEY_CHARS)
+    }
+
+    /// The dice of one push or one act: what is drawn from them does not shift what others draw.
+    pub(crate) fn nature(&mut self) -> StdRng {
+        StdRng::seed_from_u64(self.nature.random())
     }
 
     pub(crate) fn access_token(&mut self) -> String {
@@ -67,6 +86,11 @@ impl IdSource {
     pub(crate) fn chance(&mut self, p: f64) -> bool {
         p >= 1.0 || self.traffic.random::<f64>() < p
     }
+}
+
+/// An openid drawn from dice of the caller's own.
+pub(crate) fn openid_from(rng: &mut StdRng) -> String {
+    format!("o{}", text(rng, URL_SAFE, 27))
 }
 
 fn text(rng: &mut StdRng, alphabet: &[u8], length: usize) -> String {

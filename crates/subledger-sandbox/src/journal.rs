@@ -1,6 +1,8 @@
-//! The journal: every send WeChat saw, whatever the caller was told. It is what all end-to-end tests are judged by.
+//! The journals: every send WeChat saw, whatever the caller was told, everything users did, every push. They are what all
+//! end-to-end tests are judged by, and each entry names the profile it was written under.
 //!
-//! Entries are never changed but for `answered`, which can only be known after the answer left.
+//! Entries of sends are never changed but for `answered`, which can only be known after the answer left; those of pushes
+//! tell how far the push has come.
 
 use std::collections::VecDeque;
 
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::fault::FaultKind;
+use crate::reality::ProfileName;
 
 /// One send as WeChat saw it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,7 +34,8 @@ pub struct JournalEntry {
     pub lang: Option<String>,
     /// `data`, as received.
     pub data: Value,
-    /// WeChat's own verdict; none when a fault kept the call from being judged.
+    /// WeChat's own verdict; none when a fault kept the call from being judged. It may be -1 although the message was
+    /// committed ([`crate::Reality::system_errors_send`]).
     pub errcode: Option<i64>,
     /// Id of the accepted message.
     pub msgid: Option<u64>,
@@ -41,6 +45,33 @@ pub struct JournalEntry {
     pub answered: bool,
     /// The injected fault that shaped the answer.
     pub fault: Option<FaultKind>,
+    /// `ErrorCode` of the sent event: 0, or another when the accepted message failed later.
+    pub sent_code: Option<i64>,
+    /// The push that carries the sent event, if the app has pushes.
+    pub push: Option<u64>,
+    /// The profile it was written under.
+    pub profile: ProfileName,
+}
+
+/// What can stand in a journal.
+pub(crate) trait Entry: Clone {
+    fn seq(&self) -> u64;
+    fn set_seq(&mut self, seq: u64);
+    fn appid(&self) -> Option<&str>;
+}
+
+impl Entry for JournalEntry {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn set_seq(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
+    fn appid(&self) -> Option<&str> {
+        self.appid.as_deref()
+    }
 }
 
 /// Which part of the journal to read.
@@ -55,11 +86,11 @@ pub struct JournalQuery {
     pub limit: Option<usize>,
 }
 
-/// Part of the journal.
+/// Part of a journal.
 #[derive(Debug, Clone, Serialize)]
-pub struct JournalPage {
+pub struct Page<T> {
     /// Entries in order of `seq`.
-    pub entries: Vec<JournalEntry>,
+    pub entries: Vec<T>,
     /// Value of `after` that continues; none at the end.
     pub next_after: Option<u64>,
     /// Greatest `seq` given out so far.
@@ -68,15 +99,18 @@ pub struct JournalPage {
     pub dropped: u64,
 }
 
+/// Part of the journal of sends.
+pub type JournalPage = Page<JournalEntry>;
+
 #[derive(Debug)]
-pub(crate) struct Journal {
-    entries: VecDeque<JournalEntry>,
+pub(crate) struct Journal<T> {
+    entries: VecDeque<T>,
     limit: usize,
     last_seq: u64,
     dropped: u64,
 }
 
-impl Journal {
+impl<T: Entry> Journal<T> {
     pub(crate) fn new(limit: usize, last_seq: u64) -> Self {
         Self { entries: VecDeque::new(), limit: limit.max(1), last_seq, dropped: 0 }
     }
@@ -90,36 +124,49 @@ impl Journal {
     }
 
     /// Appends, giving the entry its `seq`.
-    pub(crate) fn append(&mut self, mut entry: JournalEntry) -> u64 {
+    pub(crate) fn append(&mut self, mut entry: T) -> u64 {
         if self.entries.len() >= self.limit {
             self.entries.pop_front();
             self.dropped += 1;
         }
         self.last_seq += 1;
-        entry.seq = self.last_seq;
+        entry.set_seq(self.last_seq);
         self.entries.push_back(entry);
         self.last_seq
     }
 
-    /// Notes that the caller got its answer; nothing happens if the entry is gone.
-    pub(crate) fn mark_answered(&mut self, seq: u64) {
-        let first = self.entries.front().map_or(u64::MAX, |e| e.seq);
+    /// The entry of this number; none if it is gone.
+    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
+        let first = self.entries.front().map_or(u64::MAX, Entry::seq);
         let index = seq.checked_sub(first).and_then(|i| usize::try_from(i).ok());
-        if let Some(entry) = index.and_then(|i| self.entries.get_mut(i)) {
-            entry.answered = true;
-        }
+        index.and_then(|i| self.entries.get_mut(i))
     }
 
-    pub(crate) fn all(&self) -> Vec<JournalEntry> {
+    pub(crate) fn all(&self) -> Vec<T> {
         self.entries.iter().cloned().collect()
     }
 
-    pub(crate) fn page(&self, appid: Option<&str>, after: u64, limit: usize) -> JournalPage {
-        let start = self.entries.partition_point(|e| e.seq <= after);
-        let wanted = |e: &&JournalEntry| appid.is_none() || e.appid.as_deref() == appid;
+    pub(crate) fn page(
+        &self,
+        appid: Option<&str>,
+        after: u64,
+        limit: usize,
+        also: impl Fn(&T) -> bool,
+    ) -> Page<T> {
+        let start = self.entries.partition_point(|e| e.seq() <= after);
+        let wanted = |e: &&T| (appid.is_none() || e.appid() == appid) && also(e);
         let mut found = self.entries.iter().skip(start).filter(wanted);
-        let entries: Vec<JournalEntry> = found.by_ref().take(limit).cloned().collect();
-        let next_after = found.next().and(entries.last()).map(|e| e.seq);
-        JournalPage { entries, next_after, last_seq: self.last_seq, dropped: self.dropped }
+        let entries: Vec<T> = found.by_ref().take(limit).cloned().collect();
+        let next_after = found.next().and(entries.last()).map(Entry::seq);
+        Page { entries, next_after, last_seq: self.last_seq, dropped: self.dropped }
+    }
+}
+
+impl Journal<JournalEntry> {
+    /// Notes that the caller got its answer; nothing happens if the entry is gone.
+    pub(crate) fn mark_answered(&mut self, seq: u64) {
+        if let Some(entry) = self.get_mut(seq) {
+            entry.answered = true;
+        }
     }
 }

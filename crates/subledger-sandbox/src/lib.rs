@@ -7,7 +7,10 @@
 //! * WeChat's own paths (`/cgi-bin/token`, `/cgi-bin/stable_token`, `/cgi-bin/message/subscribe/send`,
 //!   `/wxaapi/newtmpl/gettemplate`, `/sns/jscode2session`), which answer HTTP 200 with `errcode` and `errmsg`;
 //! * the control API under `/sandbox` (`GET /sandbox` lists it), which sets up apps, templates and users, taps for
-//!   users, injects faults, moves the clock, and reads the journal and the true counts.
+//!   users or plays a whole day of them, injects faults, moves the clock, and reads the journals and the true counts.
+//!
+//! And it calls out: events are pushed to the URL that an app has configured ([`PushSpec`]), as WeChat does.
+//! What WeChat's documents leave open is decided by a [`Profile`] or switch by switch ([`Reality`]).
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,16 +27,21 @@
 //! # Ok(()) }
 //! ```
 
+mod act;
 mod app;
+mod books;
 mod check;
 mod clock;
 mod config;
 mod control;
+mod day;
 mod errcode;
 mod error;
 mod fault;
 mod ids;
 mod journal;
+mod push;
+mod reality;
 mod sandbox;
 mod serve;
 mod state;
@@ -45,16 +53,25 @@ mod user;
 mod values;
 mod wechat;
 
+pub use act::{Act, ActEntry, SettingPlace};
 pub use app::{AppSettings, AppSpec, AppView, Permissions};
+pub use books::{BookSums, Books};
 pub use check::{DEFAULT_CHECK_ORDER, SendCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
-pub use config::{JOURNAL_LIMIT, Reality, SandboxConfig};
+pub use config::{JOURNAL_LIMIT, SandboxConfig};
+pub use day::{Day, DayLine, DaySpec};
 pub use error::ControlError;
 pub use fault::{CallPath, FaultKind, FaultSpec, FaultView, LONGEST_DELAY_MS};
-pub use journal::{JournalEntry, JournalPage, JournalQuery};
+pub use journal::{JournalEntry, JournalPage, JournalQuery, Page};
+pub use push::{
+    Delivery, DeliveryVerdict, PushEntry, PushFaultKind, PushFaultSpec, PushFaultView, PushFormat, PushMode,
+    PushQuery, PushRequest, PushSetup, PushSpec, PushState, PushSums, PushView, SettleSpec, Settled,
+    UrlCheck,
+};
+pub use reality::{Habit, ListShape, Profile, ProfileName, Reality, RealityView, Scalar, Scene};
 pub use sandbox::{LONGEST_ADVANCE_SECONDS, Sandbox};
 pub use stats::{Stats, TokenCalls};
-pub use tap::TapSpec;
+pub use tap::{TapAnswer, TapSpec};
 pub use template::{KeywordEnum, LONG_TERM, ONE_TIME, Template};
 pub use user::{Choice, SettingState, TemplateCount, UserCounts};
 

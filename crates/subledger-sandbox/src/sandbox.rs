@@ -3,31 +3,42 @@
 //! The control routes call these methods and nothing else, so a test in the same process and a script over HTTP see one
 //! behaviour. Cloning gives another handle on the same WeChat. The lock is never held across an await.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::Value;
 
+use crate::act::{ActEntry, SettingChange, SettingPlace};
 use crate::app::{App, AppSettings, AppSpec, AppView};
 use crate::check::{self, SendCheck};
 use crate::clock::SECOND;
-use crate::config::{Reality, SandboxConfig};
+use crate::config::SandboxConfig;
 use crate::error::ControlError;
 use crate::fault::{FaultSpec, FaultView};
-use crate::journal::{JournalEntry, JournalPage, JournalQuery};
+use crate::journal::{JournalEntry, JournalPage, JournalQuery, Page};
+use crate::push::Worker;
+use crate::reality::{Profile, Reality, RealityView, Ruling};
 use crate::state::State;
 use crate::stats::Stats;
-use crate::tap::{self, TapSpec};
+use crate::tap::TapSpec;
 use crate::template::Template;
-use crate::user::{SettingState, TemplateCount, User, UserCounts};
+use crate::user::{SettingState, User, UserCounts};
 
 /// Furthest single advance of the clock, in seconds: ten years.
 pub const LONGEST_ADVANCE_SECONDS: i64 = 10 * 366 * 24 * 3_600;
 /// Furthest the clock may be moved in all; keeps sums of milliseconds far from overflow.
 const MOST_ADVANCED_SECONDS: i64 = 100 * 366 * 24 * 3_600;
 /// Entries of a journal page when no limit is given.
-const PAGE_DEFAULT: usize = 1_000;
+pub(crate) const PAGE_DEFAULT: usize = 1_000;
 /// Most entries of a journal page.
 const PAGE_MOST: usize = 10_000;
+
+/// The limit of a page. Errors: outside 1..=10,000.
+pub(crate) fn page_limit(limit: usize) -> Result<usize, ControlError> {
+    match limit {
+        1..=PAGE_MOST => Ok(limit),
+        _ => Err(ControlError::invalid("limit", format!("must be 1..={PAGE_MOST}"))),
+    }
+}
 
 /// A simulated WeChat.
 #[derive(Clone)]
@@ -38,6 +49,23 @@ pub struct Sandbox {
 struct Inner {
     config: SandboxConfig,
     state: Mutex<State>,
+    worker: Worker,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.worker.release();
+    }
+}
+
+/// A handle that does not keep the sandbox alive.
+#[derive(Clone)]
+pub(crate) struct WeakSandbox(Weak<Inner>);
+
+impl WeakSandbox {
+    pub(crate) fn upgrade(&self) -> Option<Sandbox> {
+        self.0.upgrade().map(|inner| Sandbox { inner })
+    }
 }
 
 impl std::fmt::Debug for Sandbox {
@@ -56,12 +84,27 @@ impl Sandbox {
     /// An empty WeChat. A `check_order` that does not name every check once is replaced by the default.
     pub fn new(config: SandboxConfig) -> Self {
         let state = Mutex::new(State::new(&config));
-        Self { inner: Arc::new(Inner { config, state }) }
+        Self { inner: Arc::new(Inner { config, state, worker: Worker::default() }) }
     }
 
     /// Runs `act` on the state; the lock is held for that long only.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.inner.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let (result, news) = {
+            let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (act(&mut state), state.pushes.take_news())
+        };
+        if news {
+            self.inner.worker.wake(self);
+        }
+        result
+    }
+
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.inner.worker
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakSandbox {
+        WeakSandbox(Arc::downgrade(&self.inner))
     }
 
     /// Makes an app. Errors: empty appid or secret, appid taken.
@@ -106,7 +149,7 @@ impl Sandbox {
 
     /// One app with its switches, templates and users.
     pub fn app(&self, appid: &str) -> Result<AppView, ControlError> {
-        self.with(|state| Ok(state.app(appid)?.view(appid)))
+        self.with(|state| Ok(state.app(appid)?.view(appid, &*state.ruling(appid)?)))
     }
 
     /// Adds a template and gives its id.
@@ -126,14 +169,19 @@ impl Sandbox {
         })
     }
 
-    /// Deletes a template; later sends answer 40037. Counts stay in the books (§14.30: undocumented).
+    /// Deletes a template; later sends answer 40037. Counts stay in the books, unless
+    /// [`Reality::deleting_clears_counts`].
     pub fn delete_template(&self, appid: &str, template_id: &str) -> Result<(), ControlError> {
         self.with(|state| {
+            let clears = state.ruling(appid)?.reality.deleting_clears_counts;
             let app = state.app_mut(appid)?;
             let before = app.templates.len();
             app.templates.retain(|t| t.pri_tmpl_id != template_id);
             if app.templates.len() == before {
                 return Err(ControlError::NotFound { what: "template" });
+            }
+            if clears {
+                app.users.values_mut().for_each(|user| user.clear(template_id));
             }
             Ok(())
         })
@@ -170,28 +218,42 @@ impl Sandbox {
 
     /// A tap; gives the client's result object (wechat-api §11.5), failures of the call included.
     pub fn tap(&self, appid: &str, spec: &TapSpec) -> Result<Value, ControlError> {
-        self.with(|state| {
-            let reality = state.reality.clone();
-            tap::tap(state.app_mut(appid)?, spec, &reality)
-        })
+        self.with(|state| state.tap(appid, spec).map(|(result, _)| result))
     }
 
-    /// A change in the user's settings. `template_id` is needed for `reject` and `accept`.
+    /// A change in the user's settings, made in the card's menu. `template_id` is needed for `reject` and `accept`.
     pub fn change_setting(
         &self,
         appid: &str,
         openid: &str,
         template_id: Option<&str>,
-        change: SettingState,
+        state: SettingState,
     ) -> Result<(), ControlError> {
-        self.with(|state| {
-            let reality = state.reality.clone();
-            let app = state.app_mut(appid)?;
-            if template_id.is_some_and(|id| app.template(id).is_none()) {
-                return Err(ControlError::NotFound { what: "template" });
-            }
-            app.user_mut(openid)?.set(template_id, change, &reality)
-        })
+        self.change_setting_at(SettingPlace::Card, appid, openid, template_id, state)
+    }
+
+    /// The same, made somewhere else.
+    pub fn change_setting_at(
+        &self,
+        place: SettingPlace,
+        appid: &str,
+        openid: &str,
+        template_id: Option<&str>,
+        state: SettingState,
+    ) -> Result<(), ControlError> {
+        let change = SettingChange { openid, template_id, state, place };
+        self.with(|state| state.change_setting(appid, &change))
+    }
+
+    /// Everything users did.
+    pub fn acts(&self) -> Vec<ActEntry> {
+        self.with(|state| state.acts.all())
+    }
+
+    /// Part of it. Errors: limit outside 1..=10,000.
+    pub fn act_page(&self, query: &JournalQuery) -> Result<Page<ActEntry>, ControlError> {
+        let limit = page_limit(query.limit.unwrap_or(PAGE_DEFAULT))?;
+        Ok(self.with(|state| state.acts.page(query.appid.as_deref(), query.after, limit, |_| true)))
     }
 
     /// What `wx.getSetting({withSubscriptions: true})` answers the user's client.
@@ -201,16 +263,7 @@ impl Sandbox {
 
     /// The true counts of a user.
     pub fn counts(&self, appid: &str, openid: &str) -> Result<UserCounts, ControlError> {
-        self.with(|state| {
-            let app = state.app_mut(appid)?;
-            let ids: Vec<String> = app.templates.iter().map(|t| t.pri_tmpl_id.clone()).collect();
-            let user = app.user_mut(openid)?;
-            let mut templates = user.counts.clone();
-            for id in ids {
-                templates.entry(id).or_insert_with(TemplateCount::default);
-            }
-            Ok(UserCounts { openid: openid.to_owned(), main_switch: user.main_switch, templates })
-        })
+        self.with(|state| state.app(appid)?.counts(openid))
     }
 
     /// Messages of one template that may still be sent to a user; 0 for a template never touched.
@@ -255,17 +308,15 @@ impl Sandbox {
 
     /// Part of the journal. Errors: limit outside 1..=10,000.
     pub fn journal_page(&self, query: &JournalQuery) -> Result<JournalPage, ControlError> {
-        let limit = query.limit.unwrap_or(PAGE_DEFAULT);
-        if !(1..=PAGE_MOST).contains(&limit) {
-            return Err(ControlError::invalid("limit", format!("must be 1..={PAGE_MOST}")));
-        }
-        Ok(self.with(|state| state.journal.page(query.appid.as_deref(), query.after, limit)))
+        let limit = page_limit(query.limit.unwrap_or(PAGE_DEFAULT))?;
+        Ok(self.with(|state| state.journal.page(query.appid.as_deref(), query.after, limit, |_| true)))
     }
 
     /// Sums since the start or the last reset.
     pub fn stats(&self) -> Stats {
         self.with(|state| {
             let mut stats = state.stats.clone();
+            stats.pushes.clone_from(&state.pushes.sums);
             stats.journal_last_seq = state.journal.last_seq();
             stats.journal_dropped = state.journal.dropped();
             stats
@@ -286,14 +337,41 @@ impl Sandbox {
         Ok(())
     }
 
-    /// The choices in force for what is undocumented.
+    /// The choices for what is undocumented, for apps that have none of their own.
     pub fn reality(&self) -> Reality {
-        self.with(|state| state.reality.clone())
+        self.with(|state| state.ruling.reality.clone())
     }
 
-    /// Replaces them, until the next reset.
-    pub fn set_reality(&self, reality: Reality) {
-        self.with(|state| state.reality = reality);
+    /// Replaces them, until the next reset. Errors: a value out of range.
+    pub fn set_reality(&self, reality: Reality) -> Result<(), ControlError> {
+        reality.validate()?;
+        self.with(|state| state.ruling = Ruling::new(reality, None));
+        Ok(())
+    }
+
+    /// The choices that an app lives under.
+    pub fn app_reality(&self, appid: &str) -> Result<RealityView, ControlError> {
+        self.with(|state| Ok(state.ruling(appid)?.view()))
+    }
+
+    /// Gives an app a reality of its own; `base` is the profile it was made from, for the name. Errors: a value out of
+    /// range.
+    pub fn set_app_reality(
+        &self,
+        appid: &str,
+        base: Option<Profile>,
+        reality: Reality,
+    ) -> Result<(), ControlError> {
+        reality.validate()?;
+        self.with(|state| {
+            state.app_mut(appid)?.ruling = Some(Ruling::new(reality, base));
+            Ok(())
+        })
+    }
+
+    /// Puts an app under a profile.
+    pub fn set_profile(&self, appid: &str, profile: Profile) -> Result<(), ControlError> {
+        self.set_app_reality(appid, Some(profile), profile.reality())
     }
 
     /// Moves the clock forward and gives the new time. Errors: negative, or more than
@@ -309,6 +387,7 @@ impl Sandbox {
                 return Err(ControlError::invalid("seconds", "the clock is a hundred years ahead already"));
             }
             state.advanced = advanced;
+            state.pushes.nudge();
             Ok(state.timestamp())
         })
     }
@@ -318,7 +397,7 @@ impl Sandbox {
         self.with(|state| state.timestamp())
     }
 
-    /// Forgets everything, the advance of the clock included; `seq` and `msgid` go on counting.
+    /// Forgets everything, the advance of the clock included; every `seq` and `msgid` goes on counting.
     pub fn reset(&self) {
         self.with(|state| state.reset(&self.inner.config));
     }

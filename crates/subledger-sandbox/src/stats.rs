@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::push::PushSums;
+
 /// Token calls of one app that gave a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TokenCalls {
@@ -30,6 +32,8 @@ pub struct Stats {
     pub gettemplate: BTreeMap<i64, u64>,
     /// Calls of `jscode2session` by errcode.
     pub jscode2session: BTreeMap<i64, u64>,
+    /// Pushes by event.
+    pub pushes: BTreeMap<String, PushSums>,
     /// Greatest journal `seq` so far.
     pub journal_last_seq: u64,
     /// Journal entries dropped because the journal was full.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::config::Reality;
 use crate::error::ControlError;
+use crate::reality::Reality;
 use crate::template::Template;
 use crate::user::Choice;
 
@@ -32,6 +32,31 @@ pub struct TapSpec {
     /// Templates left out of the result object although they were booked: a client that loses part of its report.
     #[serde(default)]
     pub omit: Vec<String>,
+    /// Name of the tap in the journal, so that a test can report the same tap elsewhere. Not checked to be unique; made up
+    /// when left out.
+    #[serde(default)]
+    pub id: Option<String>,
+}
+
+/// What became of one template of a tap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TapAnswer {
+    /// The template.
+    pub template_id: String,
+    /// The client's word.
+    pub choice: Choice,
+    /// It was not asked for: a kept answer applied.
+    pub silent: bool,
+    /// It added a count.
+    pub added: bool,
+}
+
+/// A tap after it was booked.
+#[derive(Debug)]
+pub(crate) struct Tapped {
+    /// The client's result object.
+    pub(crate) result: Value,
+    pub(crate) answers: Vec<TapAnswer>,
 }
 
 impl TapSpec {
@@ -48,17 +73,18 @@ impl TapSpec {
 
 /// Books the tap and gives the client's result object. Failures of the call are results too; an error means that the tap
 /// itself could not have happened (no such user, no answer given and none kept).
-pub(crate) fn tap(app: &mut App, spec: &TapSpec, reality: &Reality) -> Result<Value, ControlError> {
+pub(crate) fn tap(app: &mut App, spec: &TapSpec, reality: &Reality) -> Result<Tapped, ControlError> {
+    let failed = |result| Ok(Tapped { result, answers: Vec::new() });
     if !app.users.contains_key(&spec.openid) {
         return Err(ControlError::NotFound { what: "user" });
     }
     let templates = match wanted(app, spec) {
         Ok(templates) => templates,
-        Err(failure) => return Ok(failure),
+        Err(failure) => return failed(failure),
     };
     let user = app.user_mut(&spec.openid)?;
     if !user.main_switch {
-        return Ok(fail(20004, "The main switch is switched off"));
+        return failed(fail(20004, "The main switch is switched off"));
     }
     let mut answers = Vec::new();
     let mut titles = BTreeSet::new();
@@ -75,17 +101,20 @@ pub(crate) fn tap(app: &mut App, spec: &TapSpec, reality: &Reality) -> Result<Va
             Some(given) => (given, Some(spec.keep)),
             None => (choice, None),
         };
-        answers.push((template, choice, keep));
+        answers.push((template, choice, keep, given.is_none()));
     }
     let mut result = Map::new();
     result.insert("errMsg".to_owned(), json!("requestSubscribeMessage:ok"));
-    for (template, choice, keep) in answers {
-        user.answer(&template, choice, keep, reality);
-        if !spec.omit.contains(&template.pri_tmpl_id) {
-            result.insert(template.pri_tmpl_id, json!(choice.as_str()));
+    let mut booked = Vec::new();
+    for (template, choice, keep, silent) in answers {
+        let added = user.answer(&template, choice, keep, reality);
+        let template_id = template.pri_tmpl_id;
+        if !spec.omit.contains(&template_id) {
+            result.insert(template_id.clone(), json!(choice.as_str()));
         }
+        booked.push(TapAnswer { template_id, choice, silent, added });
     }
-    Ok(Value::Object(result))
+    Ok(Tapped { result: Value::Object(result), answers: booked })
 }
 
 /// The templates of the call, each once, or the failure that the client gets instead of a popup.

@@ -1,7 +1,8 @@
 //! The true subscription state of one user in one app: the counts nobody outside WeChat can see.
 //!
-//! This is the oracle that a ledger is compared with, so it keeps the sums it is made of too: for a one-time template
-//! `count = accept_taps − accepted_sends` unless a [`crate::Reality`] says that something else takes counts.
+//! This is the oracle that a ledger is compared with, so it keeps the sums it is made of too. For a one-time template
+//! `remaining = accept_taps − capped − accepted_sends − forfeited − cleared + returned` always; all but the first and third are
+//! 0 unless a [`crate::Reality`] says that something else gives or takes counts.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::Window;
-use crate::config::Reality;
 use crate::error::ControlError;
+use crate::reality::Reality;
 use crate::template::{LONG_TERM, Template};
 
 /// What a user answers in the popup (wechat-api §6.1). Every `accept…` is a grant.
@@ -85,6 +86,17 @@ pub struct TemplateCount {
     pub accept_taps: u64,
     /// Sends that WeChat accepted so far.
     pub accepted_sends: u64,
+    /// Accepting taps that added nothing because the most had piled up ([`Reality::most_counts`]).
+    pub capped: u64,
+    /// Counts taken by refused sends ([`Reality::refusal_takes_count`]).
+    pub forfeited: u64,
+    /// Counts erased by switching off or by deleting the template ([`Reality::off_clears_counts`],
+    /// [`Reality::deleting_clears_counts`]).
+    pub cleared: u64,
+    /// Accepted sends that failed later ([`Reality::failed_deliveries`]).
+    pub failed_sends: u64,
+    /// Counts that such failures gave back ([`Reality::failure_returns_count`]).
+    pub returned: u64,
 }
 
 /// The true state of one user.
@@ -129,12 +141,32 @@ impl User {
 
     /// Takes a count without a message ([`Reality::refusal_takes_count`]).
     pub(crate) fn forfeit(&mut self, template_id: &str) {
-        if let Some(count) = self.counts.get_mut(template_id) {
-            count.remaining = count.remaining.saturating_sub(1);
+        if let Some(count) = self.counts.get_mut(template_id)
+            && count.remaining > 0
+        {
+            count.remaining -= 1;
+            count.forfeited += 1;
         }
     }
 
-    /// Books one answer of the popup.
+    /// Books that an accepted send failed later.
+    pub(crate) fn fail_later(&mut self, template: &Template, reality: &Reality) {
+        let count = self.counts.entry(template.pri_tmpl_id.clone()).or_default();
+        count.failed_sends += 1;
+        if template.kind != LONG_TERM && reality.failure_returns_count {
+            count.remaining += 1;
+            count.returned += 1;
+        }
+    }
+
+    /// Erases the counts of a template ([`Reality::deleting_clears_counts`]).
+    pub(crate) fn clear(&mut self, template_id: &str) {
+        if let Some(count) = self.counts.get_mut(template_id) {
+            clear(count);
+        }
+    }
+
+    /// Books one answer of the popup; true if it added a count.
     ///
     /// "Keep" with a refusal is the same switch as in the settings page, so it also stops messages already allowed;
     /// WeChat's documents do not say (§14.3).
@@ -144,7 +176,7 @@ impl User {
         choice: Choice,
         keep: Option<bool>,
         reality: &Reality,
-    ) {
+    ) -> bool {
         let count = self.counts.entry(template.pri_tmpl_id.clone()).or_default();
         match keep {
             Some(true) => count.kept = Some(choice),
@@ -158,10 +190,14 @@ impl User {
                 count.consent = true;
             } else if reality.most_counts.is_none_or(|most| count.remaining < most) {
                 count.remaining += 1;
+                return true;
+            } else {
+                count.capped += 1;
             }
         } else if choice == Choice::Reject && count.kept == Some(Choice::Reject) {
             switch_off(count, reality);
         }
+        false
     }
 
     /// Books a change in the settings page.
@@ -176,7 +212,7 @@ impl User {
             SettingState::MainSwitchOff => {
                 self.main_switch = false;
                 if reality.off_clears_counts {
-                    self.counts.values_mut().for_each(|c| c.remaining = 0);
+                    self.counts.values_mut().for_each(clear);
                 }
             }
             SettingState::Reject | SettingState::Accept => {
@@ -209,6 +245,11 @@ impl User {
 fn switch_off(count: &mut TemplateCount, reality: &Reality) {
     count.off = true;
     if reality.off_clears_counts {
-        count.remaining = 0;
+        clear(count);
     }
+}
+
+fn clear(count: &mut TemplateCount) {
+    count.cleared += count.remaining;
+    count.remaining = 0;
 }

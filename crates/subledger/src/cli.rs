@@ -48,7 +48,13 @@ pub(crate) enum Command {
     Serve(Serve),
     /// The simulated WeChat alone, for your own tests
     #[command(
-        after_help = "Example:\n  subledger sandbox --listen 127.0.0.1:9090 &\n  SUBLEDGER_WECHAT_BASE_URL=http://127.0.0.1:9090 subledger serve"
+        after_help = "Example:\n  subledger sandbox --listen 127.0.0.1:9090 &\n  SUBLEDGER_WECHAT_BASE_URL=http://127.0.0.1:9090 subledger serve\n\n\
+                      A Mini Program whose events are pushed to your service, as WeChat's console would set it up:\n  \
+                      curl http://127.0.0.1:9090/sandbox/apps -d '{\"appid\":\"wx1\",\"secret\":\"s1\"}'\n  \
+                      curl -X PUT http://127.0.0.1:9090/sandbox/apps/wx1/push \\\n    \
+                      -d '{\"url\":\"http://127.0.0.1:8080/callbacks/wechat/wechatmp123\",\"token\":\"demoToken01\",\n         \
+                      \"mode\":\"secure\",\"format\":\"json\"}'\n\n\
+                      The answer has the EncodingAESKey, and says whether the URL passed its check. Every route: GET /sandbox"
     )]
     Sandbox(Sandbox),
     /// Bring the database's schema up to date (serve does it by itself)
@@ -109,6 +115,12 @@ pub(crate) struct Sandbox {
     /// Where it listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub(crate) listen: String,
+    /// What it makes of the points WeChat leaves open: documented, observed or hostile; each app can have its own
+    #[arg(long, value_name = "NAME", default_value = "observed")]
+    pub(crate) profile: subledger_sandbox::Profile,
+    /// Seed of everything it makes up: ids, keys, and what a profile leaves to chance
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::input::{Body, Path};
 use crate::app::{AppSettings, AppSpec, AppView};
+use crate::books::Books;
 use crate::error::ControlError;
+use crate::push::PushSpec;
+use crate::reality::{Profile, Reality, RealityView};
 use crate::sandbox::Sandbox;
 use crate::template::Template;
 
@@ -19,15 +22,75 @@ pub(super) async fn list(State(sandbox): State<Sandbox>) -> Json<Value> {
     Json(json!({ "apps": sandbox.apps() }))
 }
 
+/// Everything is read before the app is made, so that a bad part leaves no app behind. A push URL that does not pass its
+/// check does not: the answer says so, and it can be set up later.
 pub(super) async fn create(
     State(sandbox): State<Sandbox>,
-    Body(body): Body<Map<String, Value>>,
+    Body(mut body): Body<Map<String, Value>>,
 ) -> Result<Created, ControlError> {
+    let (push, reality) = (body.remove("push"), body.remove("reality"));
     let (mut spec, switches) = credentials(body)?;
     spec.settings = merged(&AppSettings::default(), switches)?;
+    let bad = |e: serde_json::Error| ControlError::invalid("push", e.to_string());
+    let push: Option<PushSpec> = push.map(serde_json::from_value).transpose().map_err(bad)?;
+    if let Some(push) = &push {
+        push.validate()?;
+    }
+    let reality = match reality {
+        Some(Value::Object(given)) => Some(chosen(&sandbox, given)?),
+        Some(_) => return Err(ControlError::invalid("reality", "must be an object")),
+        None => None,
+    };
     let appid = spec.appid.clone();
     sandbox.create_app(spec)?;
-    Ok((StatusCode::CREATED, Json(json!({ "appid": appid }))))
+    if let Some((base, reality)) = reality {
+        sandbox.set_app_reality(&appid, base, reality)?;
+    }
+    let setup = match &push {
+        Some(push) => Some(sandbox.configure_push(&appid, push).await?),
+        None => None,
+    };
+    let mut answer = json!({ "appid": appid });
+    if let Some(setup) = setup {
+        answer["push"] = json!(setup);
+    }
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Reads `{profile?, any switch}`: the switches are laid over the profile, or over the sandbox's own reality.
+fn chosen(
+    sandbox: &Sandbox,
+    mut given: Map<String, Value>,
+) -> Result<(Option<Profile>, Reality), ControlError> {
+    let bad = |e: serde_json::Error| ControlError::invalid("profile", e.to_string());
+    let base: Option<Profile> =
+        given.remove("profile").map(serde_json::from_value).transpose().map_err(bad)?;
+    let ground = base.map_or_else(|| sandbox.reality(), Profile::reality);
+    Ok((base, ground.with(given)?))
+}
+
+pub(super) async fn reality(
+    State(sandbox): State<Sandbox>,
+    Path(appid): Path<String>,
+) -> Result<Json<RealityView>, ControlError> {
+    sandbox.app_reality(&appid).map(Json)
+}
+
+pub(super) async fn set_reality(
+    State(sandbox): State<Sandbox>,
+    Path(appid): Path<String>,
+    Body(given): Body<Map<String, Value>>,
+) -> Result<Json<RealityView>, ControlError> {
+    let (base, reality) = chosen(&sandbox, given)?;
+    sandbox.set_app_reality(&appid, base, reality)?;
+    sandbox.app_reality(&appid).map(Json)
+}
+
+pub(super) async fn books(
+    State(sandbox): State<Sandbox>,
+    Path(appid): Path<String>,
+) -> Result<Json<Books>, ControlError> {
+    sandbox.books(&appid).map(Json)
 }
 
 fn credentials(mut body: Map<String, Value>) -> Result<(AppSpec, Map<String, Value>), ControlError> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::apps::Created;
 use super::input::{Body, Path};
+use crate::act::SettingPlace;
 use crate::error::ControlError;
 use crate::sandbox::Sandbox;
 use crate::tap::TapSpec;
@@ -58,6 +59,8 @@ pub(super) struct SettingChange {
     template_id: Option<String>,
     state: Option<SettingState>,
     main_switch: Option<bool>,
+    #[serde(default)]
+    place: SettingPlace,
 }
 
 pub(super) async fn change_setting(
@@ -72,7 +75,8 @@ pub(super) async fn change_setting(
         return Err(ControlError::invalid("state", "or main_switch is required"));
     }
     for state in switch.into_iter().chain(change.state) {
-        sandbox.change_setting(&appid, &change.openid, change.template_id.as_deref(), state)?;
+        let template_id = change.template_id.as_deref();
+        sandbox.change_setting_at(change.place, &appid, &change.openid, template_id, state)?;
     }
     sandbox.counts(&appid, &change.openid).map(Json)
 }

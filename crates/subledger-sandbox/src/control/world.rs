@@ -1,4 +1,4 @@
-//! Faults, journal, sums, order of checks, clock, reset.
+//! Faults, journals, sums, order of checks, clock, reset.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::apps::Created;
 use super::input::{Body, Path, Query};
+use crate::act::ActEntry;
 use crate::check::SendCheck;
-use crate::config::Reality;
 use crate::error::ControlError;
 use crate::fault::FaultSpec;
-use crate::journal::{JournalPage, JournalQuery};
+use crate::journal::{JournalPage, JournalQuery, Page};
+use crate::reality::Reality;
 use crate::sandbox::Sandbox;
 use crate::stats::Stats;
 
@@ -47,6 +48,13 @@ pub(super) async fn journal(
     sandbox.journal_page(&query).map(Json)
 }
 
+pub(super) async fn acts(
+    State(sandbox): State<Sandbox>,
+    Query(query): Query<JournalQuery>,
+) -> Result<Json<Page<ActEntry>>, ControlError> {
+    sandbox.act_page(&query).map(Json)
+}
+
 pub(super) async fn stats(State(sandbox): State<Sandbox>) -> Json<Stats> {
     Json(sandbox.stats())
 }
@@ -76,9 +84,9 @@ pub(super) async fn reality(State(sandbox): State<Sandbox>) -> Json<Reality> {
 pub(super) async fn set_reality(
     State(sandbox): State<Sandbox>,
     Body(reality): Body<Reality>,
-) -> Json<Reality> {
-    sandbox.set_reality(reality);
-    Json(sandbox.reality())
+) -> Result<Json<Reality>, ControlError> {
+    sandbox.set_reality(reality)?;
+    Ok(Json(sandbox.reality()))
 }
 
 #[derive(Deserialize)]

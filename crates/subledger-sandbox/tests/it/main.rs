@@ -3,8 +3,13 @@
 
 mod conservation;
 mod control;
+mod day;
 mod faults;
 mod orders;
+mod profiles;
+mod push_faults;
+mod pushes;
+mod receiver;
 mod sends;
 mod support;
 mod tokens;

@@ -193,6 +193,14 @@ async fn what_the_documents_leave_open_can_be_chosen() {
         assert_eq!(world.remaining(&openid), left);
     }
 
+    for (clears, left) in [(true, 0), (false, 2)] {
+        let world = under(Reality { deleting_clears_counts: clears, ..Reality::default() }).await;
+        let openid = world.user_with(2);
+        world.wechat.delete_template(APP, ORDER).unwrap();
+        world.wechat.create_template(APP, crate::support::order_template()).unwrap();
+        assert_eq!(world.remaining(&openid), left);
+    }
+
     let world = under(Reality { answer_msgid: false, ..Reality::default() }).await;
     let (openid, token) = (world.user_with(1), world.token().await);
     let answer = world.send(&token, &order(&openid)).await;

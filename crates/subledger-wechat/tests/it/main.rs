@@ -1,4 +1,4 @@
-//! The adapter against a scripted WeChat on the loopback interface.
+//! The adapter against a scripted WeChat on the loopback interface, and pushes as bytes.
 //!
 //! The server is raw TCP, because most of what matters here is what no well-behaved server does: closing, resetting,
 //! hanging, cutting off.
@@ -7,6 +7,7 @@
 mod calls;
 mod capture;
 mod never_twice;
+mod push;
 mod secrets;
 mod send_outcomes;
 mod server;

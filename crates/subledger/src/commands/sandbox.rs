@@ -17,6 +17,8 @@ pub(super) async fn run(sandbox: Sandbox) -> anyhow::Result<ExitCode> {
     println!("Simulated WeChat at http://{address}");
     println!("Control API: curl http://{address}/sandbox");
     println!("Point the service at it: SUBLEDGER_WECHAT_BASE_URL=http://{address} subledger serve");
-    subledger_sandbox::Sandbox::new(SandboxConfig::default()).serve(listener, interrupted()).await?;
+    let reality = sandbox.profile.reality();
+    let config = SandboxConfig { seed: sandbox.seed, reality, ..SandboxConfig::default() };
+    subledger_sandbox::Sandbox::new(config).serve(listener, interrupted()).await?;
     Ok(ExitCode::SUCCESS)
 }
