@@ -6,6 +6,7 @@
 
 mod commands;
 mod degraded;
+mod direct;
 mod kill;
 mod main_job;
 mod nodes;

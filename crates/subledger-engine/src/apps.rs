@@ -58,9 +58,16 @@ fn refusal(error: &AppError) -> EngineError {
     }
 }
 
+/// Whether a bearer credential is an API key, good or not: it begins like one.
+pub fn looks_like_key(credential: &SecretString) -> bool {
+    credential.expose_secret().split_once('_').is_some_and(|(prefix, _)| prefix == KEY_PREFIX)
+}
+
 /// What a key allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRights {
+    /// The public part of the key.
+    pub key: String,
     /// Whose key it is.
     pub app: AppId,
     /// What it may do.
@@ -99,7 +106,7 @@ impl KnownKey {
         hex::decode_to_slice(&found.key.hash, &mut hash)
             .map_err(|error| EngineError::internal(format!("the hash of key {}: {error}", found.key.key)))?;
         let AppRow { id, rights, channels, .. } = found.app;
-        Ok(Self { hash, rights: Arc::new(KeyRights { app: id, rights, channels }) })
+        Ok(Self { hash, rights: Arc::new(KeyRights { key: found.key.key, app: id, rights, channels }) })
     }
 }
 
@@ -194,6 +201,11 @@ impl Engine {
         let known = self.known_key(public).await?.ok_or_else(refused)?;
         let same: bool = hash(whole).ct_eq(&known.hash).into();
         if same { Ok(known.rights) } else { Err(refused()) }
+    }
+
+    /// What a key allows that is named by its public part and not proved; none if it is not known or was revoked.
+    pub(crate) async fn key_named(&self, public: &str) -> Result<Option<Arc<KeyRights>>, EngineError> {
+        Ok(self.known_key(public).await?.map(|known| known.rights))
     }
 
     async fn known_key(&self, public: &str) -> Result<Option<KnownKey>, EngineError> {

@@ -3,13 +3,24 @@
 use subledger_domain::AppId;
 use subledger_store::Cause;
 
+/// How somebody came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallerKind {
+    /// A sender app with its API key.
+    App,
+    /// A person at the command line.
+    Operator,
+    /// A user's own device, with a token that a sender app asked for.
+    UserToken,
+}
+
 /// The authenticated caller of a use case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The sender app, or the operator's own name for commands of the command line.
     pub app: AppId,
-    /// Whether a person at the command line asks, rather than an app through the API.
-    pub operator: bool,
+    /// How the caller came in.
+    pub kind: CallerKind,
     /// The HTTP request id, where there was one.
     pub request: Option<String>,
 }
@@ -17,17 +28,32 @@ pub struct Caller {
 impl Caller {
     /// A sender app.
     pub fn app(app: AppId, request: Option<String>) -> Self {
-        Self { app, operator: false, request }
+        Self { app, kind: CallerKind::App, request }
     }
 
     /// A person at the command line.
     pub fn operator(name: AppId) -> Self {
-        Self { app: name, operator: true, request: None }
+        Self { app: name, kind: CallerKind::Operator, request: None }
     }
 
-    /// What events say about who asked: `app:<id>` or `operator:<name>`.
+    /// A user with a token; `app` asked for it.
+    pub fn user_token(app: AppId, request: Option<String>) -> Self {
+        Self { app, kind: CallerKind::UserToken, request }
+    }
+
+    /// Whether a person at the command line asks.
+    pub fn is_operator(&self) -> bool {
+        self.kind == CallerKind::Operator
+    }
+
+    /// What events say about who asked: `app:<id>`, `operator:<name>`, or `user-token:<id of the app>`.
     pub fn who(&self) -> String {
-        format!("{}:{}", if self.operator { "operator" } else { "app" }, self.app)
+        let kind = match self.kind {
+            CallerKind::App => "app",
+            CallerKind::Operator => "operator",
+            CallerKind::UserToken => "user-token",
+        };
+        format!("{kind}:{}", self.app)
     }
 
     pub(crate) fn cause(&self, command: &str) -> Cause {

@@ -268,7 +268,7 @@ impl Engine {
         if streams.is_empty() {
             return Err(unknown_person());
         }
-        let source = if caller.operator { EvidenceSource::Operator } else { EvidenceSource::Integrator };
+        let source = if caller.is_operator() { EvidenceSource::Operator } else { EvidenceSource::Integrator };
         let evidence = Evidence {
             reason: Some(erasure.reason.clone()),
             ..Evidence::new(source, caller.who(), self.now())

@@ -18,11 +18,12 @@ use subledger_domain::{
     channel::Channel,
     ledger::{Choice, Ledger, LedgerCommand, LedgerEvent},
 };
-use subledger_store::{Done, Effect, Known, ReceiptKey, Stage, Stop, StreamRef, Work};
+use subledger_store::{Done, Effect, Known, ReceiptKey, Stage, Stop, StoredReceipt, StreamRef, Work};
 
 use crate::{
-    Caller, Engine, EngineError, FieldError, limits, metric_definitions,
+    Caller, CallerKind, Engine, EngineError, FieldError, limits, metric_definitions,
     submit::{fingerprint, pointer_step},
+    user_tokens::Holder,
     users::{require_channel, unknown_user},
 };
 
@@ -33,6 +34,8 @@ pub enum Tapper {
     Userid(UserId),
     /// An openid.
     Openid(Openid),
+    /// Whoever holds a user token.
+    Holder(Holder),
 }
 
 /// A report of one call of `wx.requestSubscribeMessage`.
@@ -75,11 +78,13 @@ pub struct ReportAnswer {
 }
 
 struct RecordChoices {
-    report: ReportId,
+    /// What the evidence refers to, and with `report:` before it the receipt's id: the audit finds one by the other.
+    report: String,
     /// The stream of the channel, and of the user's binding if the tapper was named by userid: asked for again and again.
     channel: StreamName,
     binding: Option<StreamName>,
-    openid: Option<(SubjectId, Openid)>,
+    subject: Option<SubjectId>,
+    openid: Option<Openid>,
     tapped_at: Option<Timestamp>,
     words: Words,
     popup_error: Option<i64>,
@@ -87,10 +92,7 @@ struct RecordChoices {
 
 impl RecordChoices {
     fn subject(&self, binding: Option<&Binding>) -> Option<SubjectId> {
-        match &self.openid {
-            Some((subject, _)) => Some(*subject),
-            None => binding?.subject(),
-        }
+        self.subject.or_else(|| binding?.subject())
     }
 }
 
@@ -119,8 +121,8 @@ impl Work for RecordChoices {
         for (template, (choice, word)) in &self.words {
             choices.push(self.record(stage, subject, template, *choice, word, at)?);
         }
-        if let Some((subject, openid)) = &self.openid {
-            stage.effect(Effect::KeepOpenid { subject: *subject, openid: openid.clone() });
+        if let Some(openid) = &self.openid {
+            stage.effect(Effect::KeepOpenid { subject, openid: openid.clone() });
         }
         Ok(ReportAnswer { choices, popup_error: self.popup_error })
     }
@@ -237,24 +239,38 @@ impl Engine {
         report: ClientReport,
     ) -> Result<Done<ReportAnswer>, EngineError> {
         let (words, popup_error) = parse_result(&report.result)?;
-        let (user, openid) = match report.who {
-            Tapper::Userid(userid) => (Some(self.store().user_ref_of(&userid)), None),
-            Tapper::Openid(openid) => (None, Some((self.store().subject_of(channel, &openid), openid))),
+        let log = LogName::channel(channel);
+        let (holder, openid) = match report.who {
+            Tapper::Userid(userid) => (Holder::User(self.store().user_ref_of(&userid)), None),
+            Tapper::Openid(openid) => {
+                (Holder::Subject(self.store().subject_of(channel, &openid)), Some(openid))
+            }
+            Tapper::Holder(holder) => (holder, None),
         };
-        let body =
-            (user, openid.as_ref().map(|(subject, _)| subject), &report.tapped_at, &words, popup_error);
-        let receipt = ReceiptKey { id: format!("report:{}", report.id), fingerprint: fingerprint(&body)? };
+        let (user, subject) = (holder.user(), holder.subject());
+        let fingerprint = fingerprint(&(user, subject, &report.tapped_at, &words, popup_error))?;
+        let receipt = |report: &str| ReceiptKey { id: format!("report:{report}"), fingerprint };
+        let mut reference = report.id.to_string();
+        if caller.kind == CallerKind::UserToken {
+            // The same report may have come through the back end before, its answer lost.
+            if let StoredReceipt::Same(done) = self.store().receipt(&log, &receipt(&reference)).await? {
+                return Ok(done);
+            }
+            // Users choose these ids: each user has ids of its own, or one could use up another's. No report id has a space.
+            reference = format!("{} {reference}", holder.hash());
+        }
+        let receipt = receipt(&reference);
         let work = RecordChoices {
-            report: report.id,
+            report: reference,
             channel: StreamName::channel(),
             binding: user.map(StreamName::binding),
+            subject,
             openid,
             tapped_at: report.tapped_at,
             words,
             popup_error,
         };
-        let done =
-            self.submit(LogName::channel(channel), caller, "record_choices", Some(receipt), work).await?;
+        let done = self.submit(log, caller, "record_choices", Some(receipt), work).await?;
         if !done.replayed {
             let grants = done.answer.choices.iter().filter(|choice| choice.lot.is_some()).count() as u64;
             self.grants().count(channel, grants);

@@ -22,9 +22,10 @@ pub mod retention;
 pub mod send;
 mod submit;
 mod text;
+pub mod user_tokens;
 pub mod users;
 
-pub use caller::Caller;
+pub use caller::{Caller, CallerKind};
 pub use contents::{Language, ProgramState, Values};
 pub use engine::{Engine, EngineSettings, PauseReason, PausedModel, Readiness, Undone};
 pub use error::{EngineError, ErrorKind, FieldError};

@@ -18,6 +18,12 @@ pub const MAX_NAME_CHARS: usize = 100;
 pub const MAX_REASON_CHARS: usize = 500;
 /// Characters of an idempotency key.
 pub const MAX_IDEMPOTENCY_KEY_CHARS: usize = 128;
+/// How long a user token lives when the request does not say.
+pub const DEFAULT_USER_TOKEN_TTL: Duration = Duration::from_secs(2 * 3600);
+/// The shortest life of a user token.
+pub const MIN_USER_TOKEN_TTL: Duration = Duration::from_secs(60);
+/// The longest life of a user token.
+pub const MAX_USER_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How long a delivery waits at most when the request does not say.
 pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 /// How far ahead `expires_at` may lie.

@@ -20,6 +20,7 @@ struct Shared {
     settings: HttpSettings,
     metrics: PrometheusHandle,
     limiter: Option<RateLimiter>,
+    report_limiter: Option<RateLimiter>,
     meters: Arc<Meters>,
     slots: Semaphore,
     streams: Streams,
@@ -29,10 +30,13 @@ impl Context {
     pub(crate) fn new(engine: Engine, settings: HttpSettings, metrics: PrometheusHandle) -> Self {
         let limiter = (settings.requests_per_second > 0)
             .then(|| RateLimiter::new(settings.requests_per_second, settings.burst));
+        let per_minute = settings.user_reports_per_minute;
+        let report_limiter = (per_minute > 0).then(|| RateLimiter::per_minute(per_minute));
         let slots = Semaphore::new(settings.max_in_flight);
         let meters = Arc::new(Meters::new());
         let streams = Streams::new(settings.max_streams_per_key, settings.max_streams);
-        Self { shared: Arc::new(Shared { engine, settings, metrics, limiter, meters, slots, streams }) }
+        let shared = Shared { engine, settings, metrics, limiter, report_limiter, meters, slots, streams };
+        Self { shared: Arc::new(shared) }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -49,6 +53,11 @@ impl Context {
 
     pub(crate) fn limiter(&self) -> Option<&RateLimiter> {
         self.shared.limiter.as_ref()
+    }
+
+    /// By channel and person, for who has a user token.
+    pub(crate) fn report_limiter(&self) -> Option<&RateLimiter> {
+        self.shared.report_limiter.as_ref()
     }
 
     /// What is counted for each request.

@@ -6,8 +6,8 @@
 //! neither can drift from the other.
 //!
 //! Every request passes, from outside to inside: `middleware::request` (id, span, metrics, problem rendering, security
-//! headers, a catch for panics); where a key is needed `middleware::limits` (load shedding, time limit) and
-//! `middleware::auth` (key, rate); and then a handler in `routes`, whose first argument names the right that it needs.
+//! headers, a catch for panics); where a key or a user token is needed `middleware::limits` (load shedding, time limit) and
+//! `middleware::auth` (key or token, rate); and then a handler in `routes`, whose first argument names the right that it needs.
 
 mod context;
 mod cursor;

@@ -47,13 +47,13 @@ pub(crate) const PREFIX: &str = "/api/v1";
         (name = "service", description = "Health and metrics. 服务健康与指标。"),
     ),
     components(schemas(Problem)),
-    modifiers(&ApiKey)
+    modifiers(&Credentials)
 )]
 pub(crate) struct Document;
 
-struct ApiKey;
+struct Credentials;
 
-impl Modify for ApiKey {
+impl Modify for Credentials {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("slk_…").description(Some(
             "An API key of a sender app: `Authorization: Bearer slk_…`. The roles named by an operation are the rights the \
@@ -61,6 +61,11 @@ impl Modify for ApiKey {
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(scheme.build()));
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(
+            "A short-lived token for one user of one channel, from `POST /api/v1/channels/{code}/user-tokens`. It is for the \
+             user's own device and good for reporting that user's taps, nothing else.",
+        ));
+        components.add_security_scheme("UserToken", SecurityScheme::Http(scheme.build()));
     }
 }
 
@@ -93,6 +98,13 @@ const WITH_WECHAT: (&str, &str) = ("502", "WeChat was not reached or gave no usa
 /// Operations that ask WeChat while the caller waits.
 const ASK_WECHAT: &[&str] = &["create_channel", "replace_credentials", "refresh_templates", "bind_user"];
 
+/// Operations whose answer rests on no position of a channel's log.
+const WITHOUT_POSITION: &[&str] = &["whoami", "list_channels", "issue_user_token", OWN_REPORT];
+/// Operations with a body that change nothing that a repetition could change again.
+const NEVER_REPLAYED: &[&str] = &["lint_values", "issue_user_token"];
+/// The one operation for user tokens: it says itself what it answers without a good one.
+const OWN_REPORT: &str = "report_own_tap";
+
 /// Adds the refusals and headers that follow from what an operation is.
 pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
     for (path, item) in &mut document.paths.paths {
@@ -115,7 +127,10 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
     let id = operation.operation_id.clone().unwrap_or_default();
     let mut list = COMMON.to_vec();
     if id != "whoami" {
-        list.extend([WITH_RIGHT, WITH_INPUT]);
+        list.push(WITH_INPUT);
+    }
+    if id != "whoami" && id != OWN_REPORT {
+        list.push(WITH_RIGHT);
     }
     // A person to be erased may be unknown, or looked for in a channel that does not exist.
     if has_channel || matches!(id.as_str(), "read_events" | "erase_user") {
@@ -130,11 +145,11 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
     if ASK_WECHAT.contains(&id.as_str()) {
         list.push(WITH_WECHAT);
     }
-    if id != "whoami" && id != "list_channels" {
+    if !WITHOUT_POSITION.contains(&id.as_str()) {
         let position = (Type::Integer, "The position of the channel's log that the answer rests on");
         header(operation, "Subledger-Position", position);
     }
-    if write && id != "lint_values" {
+    if write && !NEVER_REPLAYED.contains(&id.as_str()) {
         let replayed =
             (Type::Boolean, "`true` if this is the stored answer of an earlier, identical request");
         header(operation, "Idempotent-Replayed", replayed);

@@ -137,6 +137,12 @@ impl ApiError {
         Self { challenge: Some(""), ..Self::new(StatusCode::UNAUTHORIZED, "missing_key", detail) }
     }
 
+    /// A request without a user token, where one is needed.
+    pub(crate) fn missing_token() -> Self {
+        let detail = "send a user token: Authorization: Bearer …";
+        Self { challenge: Some(""), ..Self::new(StatusCode::UNAUTHORIZED, "missing_token", detail) }
+    }
+
     /// A defect of ours; `what` goes to the log.
     pub(crate) fn internal(what: impl Into<String>) -> Self {
         EngineError::internal(what).into()

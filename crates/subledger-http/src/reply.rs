@@ -96,11 +96,15 @@ impl<T: ToSchema + Serialize> IntoResponse for At<T> {
 
 impl<T: ToSchema + Serialize> IntoResponse for Written<T> {
     fn into_response(self) -> Response {
-        let replayed = self.replayed;
-        let mut response = ([(POSITION, HeaderValue::from(self.position))], Json(self)).into_response();
-        if replayed {
-            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-        }
-        response
+        let stored = self.replayed;
+        replayed(stored, ([(POSITION, HeaderValue::from(self.position))], Json(self)).into_response())
     }
+}
+
+/// Says in the header, too, that an answer was stored.
+pub(crate) fn replayed(stored: bool, mut response: Response) -> Response {
+    if stored {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
 }

@@ -23,7 +23,7 @@ use crate::{
     problem::ApiError,
     routes::{
         channels, client_reports, deliveries, erasures, events, health, ledgers, messages, reports,
-        templates, users, whoami,
+        templates, user_tokens, users, whoami,
     },
 };
 
@@ -48,6 +48,7 @@ fn api() -> OpenApiRouter<Context> {
         routes!(users::list_user_ledgers),
         routes!(erasures::erase_user),
         routes!(client_reports::report_tap),
+        routes!(user_tokens::issue_user_token),
         routes!(ledgers::list_ledgers),
         routes!(ledgers::show_ledger),
         routes!(ledgers::explain_ledger),
@@ -66,6 +67,15 @@ fn api() -> OpenApiRouter<Context> {
         routes!(reports::report_reach),
         routes!(reports::report_loss),
     ];
+    under_prefix(routes)
+}
+
+/// What needs a user token and takes no key.
+fn direct() -> OpenApiRouter<Context> {
+    under_prefix([routes!(user_tokens::report_own_tap)])
+}
+
+fn under_prefix(routes: impl IntoIterator<Item = UtoipaMethodRouter<Context>>) -> OpenApiRouter<Context> {
     routes.into_iter().fold(OpenApiRouter::new(), |router, route| router.routes(prefixed(route)))
 }
 
@@ -75,7 +85,7 @@ fn prefixed((schemas, paths, methods): UtoipaMethodRouter<Context>) -> UtoipaMet
     (schemas, under, methods)
 }
 
-/// What needs no key.
+/// What needs neither.
 fn service() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(health::healthz))
@@ -85,7 +95,8 @@ fn service() -> OpenApiRouter<Context> {
 
 /// The OpenAPI document of everything [`router`] serves, generated from its routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let described = OpenApiRouter::with_openapi(Document::openapi()).merge(service()).merge(api());
+    let described =
+        OpenApiRouter::with_openapi(Document::openapi()).merge(service()).merge(api()).merge(direct());
     let mut document = described.into_openapi();
     openapi::complete(&mut document);
     document
@@ -121,7 +132,10 @@ fn assemble(context: Context, api: Router<Context>) -> Router {
         .layer(Wrap::new(Arc::clone(context.meters()), Door::Open));
     let keyed = Wrap::new(Arc::clone(context.meters()), Door::Keyed(context.clone()));
     let api = api.method_not_allowed_fallback(wrong_method).route_layer(keyed);
-    open.merge(api).with_state(context)
+    let (direct, _) = direct().split_for_parts();
+    let token = Wrap::new(Arc::clone(context.meters()), Door::Token(context.clone()));
+    let direct = direct.method_not_allowed_fallback(wrong_method).route_layer(token);
+    open.merge(api).merge(direct).with_state(context)
 }
 
 async fn unknown_route() -> ApiError {

@@ -17,5 +17,6 @@ mod person;
 pub(crate) mod reports;
 mod shown;
 pub(crate) mod templates;
+pub(crate) mod user_tokens;
 pub(crate) mod users;
 pub(crate) mod whoami;

@@ -16,6 +16,9 @@ pub struct HttpSettings {
     pub requests_per_second: u32,
     /// Requests of one API key at once after a pause, from 1. Default 2,000.
     pub burst: u32,
+    /// Reports of one person with a user token per minute, on this node; 0 switches the limit off. Nobody taps so often, and a
+    /// device that comes back with a pile of unsent reports only takes longer to be rid of it. Default 30.
+    pub user_reports_per_minute: u32,
     /// Event streams of one API key at once. Default 8.
     pub max_streams_per_key: usize,
     /// Event streams of all keys at once. Default 1,024.
@@ -32,6 +35,7 @@ impl Default for HttpSettings {
             max_in_flight: 1_024,
             requests_per_second: 1_000,
             burst: 2_000,
+            user_reports_per_minute: 30,
             max_streams_per_key: 8,
             max_streams: 1_024,
             heartbeat: Duration::from_secs(15),

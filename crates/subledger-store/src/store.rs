@@ -13,6 +13,7 @@ mod reads;
 mod relay;
 mod retention;
 pub(crate) mod scan;
+mod user_tokens;
 mod vaults;
 
 use std::{sync::Arc, time::SystemTime};

@@ -9,7 +9,7 @@ use chacha20poly1305::{
     Key, XChaCha20Poly1305, XNonce,
     aead::{Aead, KeyInit, Payload},
 };
-use ring::signature::Ed25519KeyPair;
+use ring::{hmac, signature::Ed25519KeyPair};
 use subledger_domain::{ChannelCode, Openid, SubjectId, UserId, UserRef};
 
 use crate::{MasterKey, StoreError};
@@ -24,6 +24,7 @@ pub(crate) struct Vault {
     seal: XChaCha20Poly1305,
     hash: [u8; 32],
     sign: [u8; 32],
+    user_tokens: hmac::Key,
 }
 
 /// A deployment's secret as it is stored.
@@ -66,7 +67,9 @@ impl Vault {
         let seal = blake3::derive_key("subledger 2026 vault sealing key", secret);
         let hash = blake3::derive_key("subledger 2026 identity hash key", secret);
         let sign = blake3::derive_key("subledger 2026 head signing seed", secret);
-        Self { seal: XChaCha20Poly1305::new(&Key::from(seal)), hash, sign }
+        let tokens = blake3::derive_key("subledger 2026 user token key", secret);
+        let user_tokens = hmac::Key::new(hmac::HMAC_SHA256, &tokens);
+        Self { seal: XChaCha20Poly1305::new(&Key::from(seal)), hash, sign, user_tokens }
     }
 
     /// Seals a value for the row that `place` names: the table, then the parts of the key.
@@ -100,6 +103,11 @@ impl Vault {
     pub(crate) fn signer(&self) -> Result<Ed25519KeyPair, StoreError> {
         Ed25519KeyPair::from_seed_unchecked(&self.sign)
             .map_err(|_| StoreError::Corrupt("the signing seed is not one".to_owned()))
+    }
+
+    /// The key of user tokens: for HMAC-SHA256, and for nothing else.
+    pub(crate) fn user_tokens(&self) -> &hmac::Key {
+        &self.user_tokens
     }
 
     fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {
@@ -160,6 +168,22 @@ mod tests {
     fn another_master_key_does_not_unlock() {
         let stored = Vault::create(&MasterKey::from_bytes([7; 32])).unwrap();
         assert!(vault(&MasterKey::from_bytes([8; 32]), &stored).is_none());
+    }
+
+    #[test]
+    fn user_tokens_hold_over_restarts_and_in_no_other_deployment() {
+        let master = MasterKey::from_bytes([7; 32]);
+        let stored = Vault::create(&master).unwrap();
+        let (one, again) = (vault(&master, &stored).unwrap(), vault(&master, &stored).unwrap());
+        let other = vault(&master, &Vault::create(&master).unwrap()).unwrap();
+        let signature = hmac::sign(one.user_tokens(), b"a token");
+        let holds = |vault: &Vault, token: &[u8], signature: &[u8]| {
+            hmac::verify(vault.user_tokens(), token, signature).is_ok()
+        };
+        assert!(holds(&again, b"a token", signature.as_ref()));
+        assert!(!holds(&other, b"a token", signature.as_ref()));
+        assert!(!holds(&one, b"another token", signature.as_ref()));
+        assert!(!holds(&one, b"a token", &signature.as_ref()[..31]));
     }
 
     #[test]

@@ -37,6 +37,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DISPATCH_MAX_UNDONE_AGE_SECONDS", "dispatch.max_undone_age_seconds"),
     ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
+    ("SUBLEDGER_HTTP_USER_REPORTS_PER_MINUTE", "http.user_reports_per_minute"),
     ("SUBLEDGER_RETENTION_CONTENTS_DAYS", "retention.contents_days"),
     ("SUBLEDGER_RETENTION_RECEIPTS_DAYS", "retention.receipts_days"),
     ("SUBLEDGER_RETENTION_PUSHES_DAYS", "retention.pushes_days"),
@@ -94,6 +95,7 @@ pub(crate) struct Dispatch {
 pub(crate) struct Http {
     pub(crate) requests_per_second: u32,
     pub(crate) burst: u32,
+    pub(crate) user_reports_per_minute: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -178,7 +180,9 @@ impl Settings {
         )?;
         rule("retention.pushes_days", (1..=MAX_KEPT_DAYS).contains(&kept.pushes_days), "must be 1 to 36500")?;
         rule("http.requests_per_second", self.http.requests_per_second > 0, "must be above 0")?;
-        rule("http.burst", self.http.burst > 0, "must be above 0")
+        rule("http.burst", self.http.burst > 0, "must be above 0")?;
+        let reports = self.http.user_reports_per_minute;
+        rule("http.user_reports_per_minute", reports > 0, "must be above 0")
     }
 
     /// How to reach and unlock the database, with the master key of the environment.

@@ -30,7 +30,7 @@ pub(super) struct Forgotten {
 
 impl Forget {
     pub(super) fn new(caller: &Caller, erasure: &Erasure, found: Found) -> Self {
-        let source = if caller.operator { EvidenceSource::Operator } else { EvidenceSource::Integrator };
+        let source = if caller.is_operator() { EvidenceSource::Operator } else { EvidenceSource::Integrator };
         let evidence = Evidence {
             reason: Some(erasure.reason.clone()),
             ..Evidence::new(source, caller.who(), subledger_domain::Timestamp::default())

@@ -33,6 +33,19 @@ impl<T: DeserializeOwned> FromRequest<Context> for Json<T> {
     }
 }
 
+/// The same of at most `MAX` bytes, for callers who are trusted less.
+pub(crate) struct SmallJson<T, const MAX: usize>(pub(crate) T);
+
+impl<T: DeserializeOwned, const MAX: usize> FromRequest<Context> for SmallJson<T, MAX> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, context: &Context) -> Result<Self, ApiError> {
+        require_json(request.headers())?;
+        let body = read(request.into_body(), context.settings().max_body_bytes.min(MAX)).await?;
+        Ok(Self(parse(&body)?))
+    }
+}
+
 /// No body, or an empty object: what an action without arguments takes.
 pub(crate) struct NoBody;
 

@@ -11,10 +11,14 @@ use axum::{
     http::{HeaderMap, StatusCode, request::Parts},
 };
 use subledger_domain::{ChannelCode, IdError, LogName, app::Right};
-use subledger_engine::{Caller, Engine, EngineError, apps::KeyRights};
+use subledger_engine::{Caller, Engine, EngineError, apps::KeyRights, user_tokens::TokenHolder};
 use subledger_store::Position;
 
-use crate::{context::Context, middleware::auth::Admitted, problem::ApiError};
+use crate::{
+    context::Context,
+    middleware::auth::{Admitted, Held},
+    problem::ApiError,
+};
 
 /// A right, as a type.
 pub(crate) trait Needs {
@@ -98,6 +102,25 @@ fn caller(parts: &Parts) -> Result<(Arc<KeyRights>, Caller), ApiError> {
     let admitted = parts.extensions.get::<Admitted>().ok_or_else(ApiError::missing_key)?;
     let caller = Caller::app(admitted.rights.app.clone(), Some(admitted.request.as_str().to_owned()));
     Ok((Arc::clone(&admitted.rights), caller))
+}
+
+/// A user who reports taps of their own, and nothing else.
+pub(crate) struct Own {
+    /// The person and the channel.
+    pub(crate) holder: TokenHolder,
+    /// Who asks: the user, with a token of this app.
+    pub(crate) caller: Caller,
+}
+
+impl FromRequestParts<Context> for Own {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, ApiError> {
+        let Held { holder, request } =
+            parts.extensions.get::<Held>().cloned().ok_or_else(ApiError::missing_token)?;
+        let caller = Caller::user_token(holder.app.clone(), Some(request.as_str().to_owned()));
+        Ok(Self { holder, caller })
+    }
 }
 
 /// An identifier, or the refusal that names it.

@@ -69,6 +69,8 @@ pub(crate) enum Door {
     Open,
     /// Who has a key, within the limits.
     Keyed(Context),
+    /// Who has a user token, within the limits.
+    Token(Context),
 }
 
 /// The layer.
@@ -145,16 +147,23 @@ async fn ask<S>(door: &Door, mut request: Request, id: RequestId, mut inner: S) 
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
-    let Door::Keyed(context) = door else {
-        return inner.call(request).await.unwrap_or_else(|never| match never {});
+    let context = match door {
+        Door::Open => return inner.call(request).await.unwrap_or_else(|never| match never {}),
+        Door::Keyed(context) | Door::Token(context) => context,
     };
     let within = async {
-        match auth::admit(context, request.headers()).await {
-            Ok(rights) => {
+        let admitted = match door {
+            Door::Token(_) => auth::admit_holder(context, request.headers()).await.map(|holder| {
+                Span::current().record("app.id", holder.app.as_str());
+                drop(request.extensions_mut().insert(auth::Held { holder, request: id }));
+            }),
+            _ => auth::admit(context, request.headers()).await.map(|rights| {
                 Span::current().record("app.id", rights.app.as_str());
-                request.extensions_mut().insert(auth::Admitted { rights, request: id });
-                inner.call(request).await.unwrap_or_else(|never| match never {})
-            }
+                drop(request.extensions_mut().insert(auth::Admitted { rights, request: id }));
+            }),
+        };
+        match admitted {
+            Ok(()) => inner.call(request).await.unwrap_or_else(|never| match never {}),
             Err(error) => error.into_response(),
         }
     };

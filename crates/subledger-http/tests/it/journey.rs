@@ -120,6 +120,10 @@ async fn tap(app: &TestApp, openid: &str) {
     } });
     let answer = app.post(&channel("/client-reports"), &failed).await.ok(200);
     assert_eq!((&answer["popup_error"], &answer["choices"]), (&json!(20004), &json!([])));
+    let token = app.post(&channel("/user-tokens"), &json!({ "userid": "zhangsan" })).await.ok(200);
+    let own =
+        json!({ "report_id": "r-2", "tapped_at": "2026-03-01T16:00:01+08:00", "result": failed["result"] });
+    assert_eq!(app.own(token["token"].as_str().unwrap(), &own).await.ok(200)["popup_error"], 20004);
     let refused = json!({ "report_id": "r-3", "userid": "zhangsan", "result": { (LONG): "reject" } });
     assert_eq!(
         app.post(&channel("/client-reports"), &refused).await.ok(200)["choices"][0]["choice"],

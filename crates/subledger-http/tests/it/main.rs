@@ -15,3 +15,4 @@ mod reader;
 mod reports;
 mod rights;
 mod support;
+mod user_tokens;

@@ -22,6 +22,10 @@ async fn operations(app: &TestApp) -> Vec<(String, String, Option<Right>)> {
             .replace("{index}", "0");
         assert!(!concrete.contains('{'), "{concrete}");
         for (method, operation) in item.as_object().unwrap() {
+            if operation["security"][0].get("UserToken").is_some() {
+                assert_eq!(path, "/api/v1/client-reports", "one route takes user tokens, and no key");
+                continue;
+            }
             let right = operation["security"][0]["api_key"][0].as_str();
             let right = right.map(|name| Right::from_name(name).unwrap());
             operations.push((method.to_uppercase(), concrete.clone(), right));

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, Once, OnceLock},
+    sync::{
+        Arc, Mutex, Once, OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -32,12 +35,23 @@ pub(crate) const LONG: &str = "TPL_demo_long_term_00000000000000000000_003";
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct SystemClock;
+/// The machine's clock, which a test may put forward.
+#[derive(Default)]
+pub(crate) struct TestClock {
+    ahead_s: AtomicI64,
+}
 
-impl Clock for SystemClock {
+impl TestClock {
+    pub(crate) fn pass_seconds(&self, seconds: i64) {
+        self.ahead_s.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap())
+        let now = Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap());
+        now.plus_seconds(self.ahead_s.load(Ordering::SeqCst))
     }
 }
 
@@ -100,6 +114,7 @@ pub(crate) fn fault(problem: &Value, pointer: &str, rule: &str) {
 pub(crate) struct TestApp {
     pub(crate) engine: Engine,
     pub(crate) wechat: Sandbox,
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) url: String,
     /// A key with every right for every channel.
     pub(crate) key: String,
@@ -137,7 +152,8 @@ impl TestApp {
             master_key: MasterKey::from_bytes([7; 32]),
             max_connections: 4,
         };
-        let store = Store::open(&config, Arc::new(SystemClock)).await.unwrap();
+        let clock = Arc::new(TestClock::default());
+        let store = Store::open(&config, Arc::<TestClock>::clone(&clock)).await.unwrap();
         let executor = Executor::start(store.clone(), ExecutorConfig::default());
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
         let wechat_config = WeChatConfig { base_url, ..WeChatConfig::default() };
@@ -152,6 +168,7 @@ impl TestApp {
         let mut app = Self {
             engine,
             wechat,
+            clock,
             url,
             key: String::new(),
             http,
@@ -224,6 +241,11 @@ impl TestApp {
     pub(crate) async fn post_with_key(&self, path: &str, idempotency_key: &str, body: &Value) -> Answer {
         let request = self.request("POST", path).bearer_auth(&self.key);
         self.raw(request.header("Idempotency-Key", idempotency_key).json(body)).await
+    }
+
+    /// A report of a user's own device.
+    pub(crate) async fn own(&self, token: &str, report: &Value) -> Answer {
+        self.raw(self.request("POST", "/client-reports").bearer_auth(token).json(report)).await
     }
 
     pub(crate) async fn send_method(&self, method: &str, path: &str, body: &Value) -> Answer {
