@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use jiff::{fmt::temporal::DateTimePrinter, tz::TimeZone};
 use subledger_domain::{
-    DecodeError, Evidence, MessageId, SubjectId, Timestamp,
+    DecodeError, Evidence, EvidenceSource, MessageId, SubjectId, Timestamp,
     app::AppEvent,
     binding::BindingEvent,
     channel::ChannelEvent,
@@ -19,7 +19,7 @@ use subledger_store::Recorded;
 
 use super::{
     Point,
-    explain::{Explanation, Listed, Stamp, Step, Tap},
+    explain::{Explanation, Listed, Stamp, Step, Tap, Voided},
     states::{PastMessage, PastTemplates},
     words::{Language, Phrase, Told},
 };
@@ -355,15 +355,19 @@ impl Speaker {
             position: tap.changed.position.0,
             at: &self.time(tap.changed.recorded_at),
         });
-        let name = self.say(&Phrase::Tap { lot: tap.lot, word: tap.word.as_deref() });
+        let by_hand = tap.evidence.source == EvidenceSource::Operator;
+        let name = self.say(&Phrase::Tap { lot: tap.lot, word: tap.word.as_deref(), by_hand });
         let mut line = format!("{name}  [{}; {}]  {went}", self.tapped(&tap.evidence), self.stamp(tap.event));
-        if let Some(voided) = &tap.voided {
+        if let Some(Voided { found_by: Some(found_by), answer: Some(answer), event, .. }) = &tap.voided {
             let because = Phrase::VoidBecause {
-                found_by: &voided.found_by.to_string(),
-                position: voided.event.position.0,
-                answer: &self.answered(&voided.answer),
+                found_by: &found_by.to_string(),
+                position: event.position.0,
+                answer: &self.answered(answer),
             };
             let _ = write!(line, "; {}", self.say(&because));
+        }
+        if let Some(evidence) = tap.voided.as_ref().and_then(|voided| voided.evidence.as_ref()) {
+            let _ = write!(line, "; {}", self.say(&Phrase::TakenAway(evidence)));
         }
         if let Some(doubt) = tap.doubted_by {
             let _ = write!(line, "; {}", self.say(&Phrase::MaybeSpentBy(&doubt.to_string())));

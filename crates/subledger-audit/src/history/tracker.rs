@@ -63,7 +63,7 @@ impl Tracker {
     /// The lots that the ledger knows, where an event may spend one without naming it.
     fn live(&self, event: &LedgerEvent) -> BTreeSet<LotId> {
         match event {
-            LedgerEvent::Consumed(_) | LedgerEvent::SettledLate(_)
+            LedgerEvent::Consumed(_) | LedgerEvent::SettledLate(_) | LedgerEvent::Forfeited(_)
                 if event.delivery().and_then(|id| self.held_by(id)).is_none() =>
             {
                 self.lots()
@@ -84,12 +84,20 @@ impl Tracker {
     fn follow(&mut self, stamp: Stamp, event: &LedgerEvent, before: &BTreeSet<LotId>, changes: &mut Changes) {
         match event {
             LedgerEvent::Granted(e) => self.grant(stamp, e.lot, Some(&e.word), &e.evidence, changes),
-            LedgerEvent::Opened(e) => {
-                self.opened += u64::from(e.count);
-                for lot in e.first_lot..e.first_lot.saturating_add(u64::from(e.count)) {
-                    self.grant(stamp, lot, None, &e.evidence, changes);
+            LedgerEvent::Opened(e) => self.open(stamp, e.first_lot, e.count, &e.evidence, changes),
+            LedgerEvent::Adjusted(e) => {
+                if let Some(added) = e.added {
+                    self.open(stamp, added.first_lot, added.count, &e.evidence, changes);
                 }
+                self.void(&e.removed, &taken_away(stamp, &e.evidence), changes);
             }
+            LedgerEvent::Cleared(e) => self.void(&e.lots, &taken_away(stamp, &e.evidence), changes),
+            LedgerEvent::Forfeited(e) => {
+                self.spend(stamp, e.delivery, DeliveryState::Refused, before, changes);
+            }
+            LedgerEvent::Confirmed(e) => self.touch(stamp, e.delivery),
+            LedgerEvent::Undelivered(e) => self.touch(stamp, e.delivery),
+            LedgerEvent::Corroborated(_) | LedgerEvent::TapNoted(_) | LedgerEvent::StrangerReported(_) => {}
             LedgerEvent::Rejected(_) => *changes.entry(NumberName::Rejected).or_default() += 1,
             LedgerEvent::Consented(_) | LedgerEvent::Suspended(_) => {}
             LedgerEvent::Reserved(e) => {
@@ -116,22 +124,30 @@ impl Tracker {
             }
             LedgerEvent::Postponed(e) => self.wait(stamp, e.delivery, DeliveryState::Queued, changes),
             LedgerEvent::Doubted(e) => self.wait(stamp, e.delivery, DeliveryState::InDoubt, changes),
-            LedgerEvent::Consumed(e) => self.spend(stamp, e.delivery, before, changes),
+            LedgerEvent::Consumed(e) => {
+                self.spend(stamp, e.delivery, DeliveryState::Sent, before, changes);
+            }
             LedgerEvent::Released(e) => self.give_back(stamp, e.delivery, released(&e.reason), changes),
             LedgerEvent::Denied(e) => self.give_back(stamp, e.delivery, DeliveryState::Refused, changes),
             LedgerEvent::SettledLate(e) => match e.outcome {
-                LateOutcome::Sent { .. } => self.spend(stamp, e.delivery, before, changes),
+                LateOutcome::Sent { .. } => {
+                    self.spend(stamp, e.delivery, DeliveryState::Sent, before, changes);
+                }
                 LateOutcome::NotSent => self.give_back(stamp, e.delivery, DeliveryState::NotSent, changes),
             },
             LedgerEvent::DriftFound(e) => {
-                for lot in &e.lots {
-                    self.void(stamp, *lot, changes);
-                    if let Some(tap) = self.taps.get_mut(lot) {
-                        let answer = e.answer.clone();
-                        tap.voided = Some(Voided { event: stamp, found_by: e.delivery, answer });
-                    }
-                }
+                let (found_by, answer) = (Some(e.delivery), Some(e.answer.clone()));
+                let why = Voided { event: stamp, found_by, answer, evidence: None };
+                self.void(&e.lots, &why, changes);
             }
+        }
+    }
+
+    /// Grants without a tap: imported, or added by hand.
+    fn open(&mut self, stamp: Stamp, first: LotId, count: u32, evidence: &Evidence, changes: &mut Changes) {
+        self.opened += u64::from(count);
+        for lot in first..first.saturating_add(u64::from(count)) {
+            self.grant(stamp, lot, None, evidence, changes);
         }
     }
 
@@ -210,10 +226,17 @@ impl Tracker {
         }
     }
 
-    /// A delivery was sent: its own grant is spent, or the one that left the ledger in its place.
-    fn spend(&mut self, stamp: Stamp, id: DeliveryId, before: &BTreeSet<LotId>, changes: &mut Changes) {
+    /// A delivery was sent, or refused at its cost: its own grant is spent, or the one that left the ledger in its place.
+    fn spend(
+        &mut self,
+        stamp: Stamp,
+        id: DeliveryId,
+        state: DeliveryState,
+        before: &BTreeSet<LotId>,
+        changes: &mut Changes,
+    ) {
         let under_way = self.deliveries.get(&id).is_some_and(|delivery| !delivery.state.is_terminal());
-        self.reach(stamp, id, DeliveryState::Sent);
+        self.reach(stamp, id, state);
         let own = self.held_by(id).filter(|_| under_way);
         let spent = own.or_else(|| before.difference(&self.lots()).next().copied());
         let Some(lot) = spent else {
@@ -250,15 +273,27 @@ impl Tracker {
         }
     }
 
-    fn void(&mut self, stamp: Stamp, lot: LotId, changes: &mut Changes) {
-        let Some(tap) = self.taps.get(&lot).filter(|tap| tap.state.is_live()) else {
-            return self.find(stamp.position, FindingKind::Lot { lot });
-        };
-        let holder = tap.delivery;
-        if let Some(delivery) = holder.and_then(|holder| self.deliveries.get_mut(&holder)) {
-            delivery.paid = Paid::Void;
+    fn void(&mut self, lots: &[LotId], why: &Voided, changes: &mut Changes) {
+        for lot in lots {
+            let Some(tap) = self.taps.get_mut(lot).filter(|tap| tap.state.is_live()) else {
+                self.find(why.event.position, FindingKind::Lot { lot: *lot });
+                continue;
+            };
+            tap.voided = Some(why.clone());
+            let holder = tap.delivery;
+            if let Some(delivery) = holder.and_then(|holder| self.deliveries.get_mut(&holder)) {
+                delivery.paid = Paid::Void;
+            }
+            self.put(why.event, *lot, LotState::Void, holder, changes);
         }
-        self.put(stamp, lot, LotState::Void, holder, changes);
+    }
+
+    /// Something is said about a delivery that does not move it.
+    fn touch(&mut self, stamp: Stamp, id: DeliveryId) {
+        match self.deliveries.get_mut(&id) {
+            Some(delivery) => delivery.changed = stamp,
+            None => self.find(stamp.position, FindingKind::Delivery { delivery: id }),
+        }
     }
 
     /// Moves a grant, and the numbers with it.
@@ -417,6 +452,10 @@ const fn number(state: LotState) -> NumberName {
     }
 }
 
+fn taken_away(event: Stamp, evidence: &Evidence) -> Voided {
+    Voided { event, found_by: None, answer: None, evidence: Some(evidence.clone()) }
+}
+
 const fn released(reason: &ReleaseReason) -> DeliveryState {
     match reason {
         ReleaseReason::Refused { .. } => DeliveryState::Refused,
@@ -437,6 +476,14 @@ const fn grounds(event: &LedgerEvent) -> Grounds<'_> {
         LedgerEvent::Consented(e) => (Some(&e.evidence), None, None),
         LedgerEvent::Rejected(e) => (Some(&e.evidence), None, None),
         LedgerEvent::Suspended(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Corroborated(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::TapNoted(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Confirmed(e) => (Some(&e.evidence), None, e.wechat_msgid.as_ref()),
+        LedgerEvent::Undelivered(e) => (Some(&e.evidence), None, e.wechat_msgid.as_ref()),
+        LedgerEvent::StrangerReported(e) => (Some(&e.evidence), None, e.wechat_msgid.as_ref()),
+        LedgerEvent::Adjusted(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Cleared(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Forfeited(e) => (None, Some(&e.answer), None),
         LedgerEvent::SettledLate(e) => {
             let wechat_msgid = match &e.outcome {
                 LateOutcome::Sent { wechat_msgid } => wechat_msgid.as_ref(),

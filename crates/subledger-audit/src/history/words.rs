@@ -7,8 +7,8 @@ mod en;
 mod zh;
 
 use subledger_domain::{
-    EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent, ledger::LedgerEvent,
-    message::MessageEvent, person::PersonEvent,
+    Evidence, EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent,
+    ledger::LedgerEvent, message::MessageEvent, person::PersonEvent,
 };
 use subledger_projection::{DeliveryState, LedgerRow, LotState, MessageRow, TemplateRow};
 
@@ -144,6 +144,8 @@ pub(super) enum Phrase<'a> {
     Tap {
         lot: u64,
         word: Option<&'a str>,
+        /// Without a word: added by an operator rather than imported.
+        by_hand: bool,
     },
     Went {
         state: LotState,
@@ -157,6 +159,8 @@ pub(super) enum Phrase<'a> {
         /// WeChat's answer, in words.
         answer: &'a str,
     },
+    /// A grant was cleared, or taken away by hand.
+    TakenAway(&'a Evidence),
     MaybeSpentBy(&'a str),
     FindingsTitle,
     NoFindings,
