@@ -32,10 +32,18 @@ pub struct Erased {
     pub openids: u32,
     /// How many contents of messages went.
     pub contents: u32,
+    /// How many pushes of WeChat went that the person had caused.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub pushes: u32,
     /// How many deliveries still waited and were taken back for it.
     pub retracted: u32,
     /// Who asked, when, and why.
     pub evidence: Evidence,
+}
+
+/// Erasures of before pushes were kept say nothing of them, which means none.
+fn is_none(pushes: &u32) -> bool {
+    *pushes == 0
 }
 
 /// What can be asked of a person.
@@ -87,6 +95,9 @@ impl Person {
 }
 
 impl Decide for Person {
+    // 2: an erasure also counts pushes.
+    const STATE: u16 = 2;
+
     type Ask = PersonCommand;
 
     fn decide(&self, ask: PersonCommand, _now: Timestamp) -> Result<Vec<PersonEvent>, PersonError> {

@@ -1,7 +1,7 @@
 //! Erasing a person: identity and contents go, the books stay whole.
 //!
 //! The person is found in every channel asked for ([`find`]); in each, one command takes back what waits (if that is
-//! wanted), unbinds, and deletes openids and contents in the same commit ([`forget`]), so that nothing can be sent in
+//! wanted), unbinds, and deletes openids, contents and pushes in the same commit ([`forget`]), so that nothing can be sent in
 //! between and a user who is bound again a moment later is a new person. Then one command in the log `main` deletes the
 //! userid and records that it was done ([`record`]). A node that dies in between leaves a person half erased: asking again
 //! does the rest. Last, the database's files are made to forget what was deleted.
@@ -88,6 +88,9 @@ pub struct ErasureAnswer {
     pub openids: u32,
     /// Contents that went.
     pub contents: u32,
+    /// Pushes of WeChat that went, which the person had caused.
+    #[serde(default)]
+    pub pushes: u32,
     /// Deliveries that waited and were taken back.
     pub retracted: u32,
     /// Openids that stay because another user is bound to them.
@@ -112,6 +115,7 @@ struct Progress {
     subjects: BTreeSet<SubjectId>,
     shared: BTreeSet<(ChannelCode, SubjectId)>,
     contents: u32,
+    pushes: u32,
     retracted: u32,
 }
 
@@ -156,6 +160,7 @@ impl Engine {
             erasure.already = answer.already,
             erasure.openids = answer.openids,
             erasure.contents = answer.contents,
+            erasure.pushes = answer.pushes,
             erasure.retracted = answer.retracted,
             erasure.files_clean = matches!(scrubbed, Ok(true)),
             "a person was erased"
@@ -226,9 +231,11 @@ impl Engine {
                 return Ok(());
             }
             let contents = u32::try_from(found.contents.len()).unwrap_or(u32::MAX);
+            let pushes = u32::try_from(found.pushes).unwrap_or(u32::MAX);
             let work = Forget::new(caller, erasure, found);
             let done = self.submit(log.clone(), caller, "erase_user", None, work).await?;
             progress.contents = progress.contents.saturating_add(contents);
+            progress.pushes = progress.pushes.saturating_add(pushes);
             progress.retracted = progress.retracted.saturating_add(done.answer.retracted);
         }
         let detail = "there is more to erase than one request does; ask again to go on";
@@ -272,6 +279,7 @@ impl Engine {
             userid: forget_user.is_some(),
             openids: count(progress.openids.len()),
             contents: progress.contents,
+            pushes: progress.pushes,
             retracted: progress.retracted,
             evidence,
         };

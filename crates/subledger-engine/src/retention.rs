@@ -26,11 +26,13 @@ pub struct RetentionSettings {
     pub contents_days: u32,
     /// Receipts, in days; at least [`MIN_RECEIPTS_DAYS`].
     pub receipts_days: u32,
+    /// Pushes from WeChat, in days after they came.
+    pub pushes_days: u32,
 }
 
 impl Default for RetentionSettings {
     fn default() -> Self {
-        Self { contents_days: 30, receipts_days: 30 }
+        Self { contents_days: 30, receipts_days: 30, pushes_days: 30 }
     }
 }
 
@@ -39,6 +41,7 @@ impl RetentionSettings {
         match class {
             RetentionClass::Contents => self.contents_days,
             RetentionClass::Receipts => self.receipts_days.max(MIN_RECEIPTS_DAYS),
+            RetentionClass::Pushes => self.pushes_days,
         }
     }
 
@@ -73,7 +76,8 @@ pub struct ClassReport {
     pub days: u32,
     /// What went, or in a dry run would go.
     pub gone: Amount,
-    /// Rows whose time does not run yet: contents of messages that have not ended.
+    /// Rows that stay however old they are: contents of messages that have not ended, pushes that wait to be acted on or
+    /// relayed.
     pub open: u64,
     /// Since when the time of the oldest row runs that stays.
     pub oldest_left: Option<Timestamp>,

@@ -9,12 +9,13 @@ use tokio::sync::oneshot;
 
 pub use crate::sqlite::connect::SqliteDatabase;
 use crate::{
-    StoreError,
+    PushFilter, PushPage, StoreError,
     error::while_doing,
     postgres,
     rows::{
         ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
         StreamFound, StreamTail, Writes,
+        push::{PushColumns, PushCount, RelayCount, RelayEdge, RelayWrite},
     },
     sqlite::{self, receipt::Unfiled},
     store::inspect::{RawColumns, RawHead, RawQueue},
@@ -254,8 +255,10 @@ forward! {
     retention::mark_ended(keys: &[ContentKey], now: i64) -> ();
     retention::delete_contents(before: i64, limit: i64) -> (i64, i64);
     retention::delete_receipts(before: i64, limit: i64) -> (i64, i64);
+    retention::delete_pushes(before: i64, limit: i64) -> (i64, i64);
     retention::held_contents(before: i64) -> HeldRow;
     retention::held_receipts(before: i64) -> HeldRow;
+    retention::held_pushes(before: i64) -> HeldRow;
     queue::unclaim(log: &LogName, rows: &[DeliveryId], due_at: i64, now: i64) -> ();
     queue::requeue_expired(log: &LogName, now: i64) -> u64;
     queue::lost(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
@@ -264,6 +267,17 @@ forward! {
     queue::doubts(log: &LogName, after: Option<DeliveryId>, limit: i64) -> Vec<QueueColumns>;
     queue::stats(log: &LogName) -> Vec<(i64, i64)>;
     queue::next_due(log: &LogName) -> Option<i64>;
+    push::note_again(log: &LogName, key: &[u8; 16], now: i64) -> bool;
+    push::one(log: &LogName, key: &[u8; 16]) -> Option<PushColumns>;
+    push::list(log: &LogName, filter: &PushFilter, page: PushPage, limit: i64) -> Vec<PushColumns>;
+    push::pending(limit: i64) -> Vec<PushColumns>;
+    push::count_of(log: &LogName, subjects: &[[u8; 16]]) -> i64;
+    push::counts(log: &LogName) -> Vec<PushCount>;
+    push::relay_counts(log: &LogName) -> Vec<RelayCount>;
+    push::relay_edges(log: &LogName) -> Vec<RelayEdge>;
+    relay::settle(push: (i64, i64), node: &str, end: &RelayWrite, now: i64) -> bool;
+    relay::redrive(log: &LogName, filter: &PushFilter, after: i64, limit: i64, now: i64) -> Vec<i64>;
+    relay::next() -> Option<i64>;
     connect::check() -> ();
     inspect::schema_version() -> Option<i64>;
     inspect::raw_heads() -> Vec<RawHead>;

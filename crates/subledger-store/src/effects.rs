@@ -3,6 +3,8 @@
 use secrecy::SecretString;
 use subledger_domain::{DeliveryId, Openid, StreamName, SubjectId, TemplateId, Timestamp, UserId, UserRef};
 
+use crate::{PushKey, PushRow, PushState};
+
 /// A delivery waiting to be handed to WeChat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueRow {
@@ -90,6 +92,22 @@ pub enum Effect {
         reference: String,
         /// The secret.
         secret: SecretString,
+    },
+    /// Keep a push from WeChat, its body sealed. One of the same key that is kept already stays.
+    KeepPush(PushRow),
+    /// Say what became of a push. Does nothing if it is not kept.
+    SettlePush {
+        /// The push.
+        key: PushKey,
+        /// What became of it.
+        state: PushState,
+        /// What came of it: short JSON that names nobody, at most 4 KiB.
+        effect: String,
+    },
+    /// Delete the pushes that a subject of this log's channel sent.
+    ForgetPushes {
+        /// Its hash.
+        subject: SubjectId,
     },
     /// Put a delivery into the queue.
     Enqueue(QueueRow),

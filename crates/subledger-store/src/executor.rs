@@ -11,6 +11,7 @@ mod book;
 mod cache;
 mod job;
 mod locked;
+mod pushes;
 mod worker;
 
 use std::{

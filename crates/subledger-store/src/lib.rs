@@ -17,6 +17,7 @@ mod fold;
 mod json_rows;
 mod metric_definitions;
 mod postgres;
+mod push;
 mod recorded;
 mod rows;
 mod sqlite;
@@ -34,10 +35,15 @@ pub use database::{Database, SqliteDatabase};
 pub use effects::{Effect, QueueRow, QueueState};
 pub use error::{DriverError, NewerEvent, OpenError, StoreError, SubmitError};
 pub use executor::{Executor, ExecutorConfig};
+pub use push::{
+    KeptPush, MAX_PUSH_BYTES, OpenPush, PushFilter, PushFormat, PushKey, PushKeyError, PushKind, PushMode,
+    PushPage, PushRow, PushState, RelayState,
+};
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, ByStream, Chunk, Claimed, Clock, Held, Inspector, KeptContent, Lease, LogSnapshot, QueueEntry,
-    QueueStats, RawEvent, RawQueueRow, RawReceipt, RetentionClass, Scan, Scanned, Snapshot, Store,
-    StoredReceipt, StrayReceipt, Swept, SystemClock, Timestamped,
+    Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, Held, Inspector, KeptContent, KindHealth, Lease,
+    LogSnapshot, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
+    RelayHealth, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt, StrayReceipt, Swept,
+    SystemClock, Timestamped,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -3,10 +3,13 @@
 //! Numbers are the databases' own (`i64`); the conversions to and from the public types happen at the edge of this
 //! module, so no backend casts anything.
 
+pub(crate) mod push;
+
 use std::sync::Arc;
 
 use subledger_domain::{DeliveryId, LogName, MessageId, StreamName, SubjectId, TemplateId, Timestamp};
 
+use self::push::PushWrites;
 use crate::{Head, Link, Position, QueueEntry, QueueRow, QueueState, Recorded, StoreError, work::Digest};
 
 /// A head row, locked or read.
@@ -252,6 +255,7 @@ pub(crate) struct Writes {
     pub(crate) contents: Vec<SealedRow>,
     pub(crate) secrets: Vec<(String, Vec<u8>)>,
     pub(crate) queue: QueueWrites,
+    pub(crate) pushes: PushWrites,
 }
 
 impl Writes {
@@ -272,6 +276,7 @@ impl Writes {
             && queue.idle.is_empty()
             && queue.insert.is_empty()
             && queue.start.is_empty()
+            && self.pushes.is_empty()
     }
 
     /// Whether there is nothing to write.

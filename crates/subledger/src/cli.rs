@@ -559,7 +559,7 @@ pub(crate) enum Admin {
     /// Print every setting with its default, as a TOML file to start from
     #[command(after_help = "Example:\n  subledger admin settings > subledger.toml")]
     Settings,
-    /// Delete what was kept long enough (serve does it by itself, hourly): contents of ended messages, receipts
+    /// Delete what was kept long enough (serve does it by itself, hourly): contents of ended messages, receipts, pushes
     #[command(after_help = "Example:\n  subledger admin retention --dry-run")]
     Retention {
         /// Only say what would go

@@ -39,6 +39,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
     ("SUBLEDGER_RETENTION_CONTENTS_DAYS", "retention.contents_days"),
     ("SUBLEDGER_RETENTION_RECEIPTS_DAYS", "retention.receipts_days"),
+    ("SUBLEDGER_RETENTION_PUSHES_DAYS", "retention.pushes_days"),
     ("SUBLEDGER_LOG_FORMAT", "log.format"),
     ("SUBLEDGER_LOG_FILTER", "log.filter"),
 ];
@@ -100,6 +101,7 @@ pub(crate) struct Http {
 pub(crate) struct Retention {
     pub(crate) contents_days: u32,
     pub(crate) receipts_days: u32,
+    pub(crate) pushes_days: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -174,6 +176,7 @@ impl Settings {
             receipts,
             "must be 30 to 36500: a caller may repeat a request for 30 days",
         )?;
+        rule("retention.pushes_days", (1..=MAX_KEPT_DAYS).contains(&kept.pushes_days), "must be 1 to 36500")?;
         rule("http.requests_per_second", self.http.requests_per_second > 0, "must be above 0")?;
         rule("http.burst", self.http.burst > 0, "must be above 0")
     }
@@ -216,6 +219,7 @@ impl Settings {
         RetentionSettings {
             contents_days: self.retention.contents_days,
             receipts_days: self.retention.receipts_days,
+            pushes_days: self.retention.pushes_days,
         }
     }
 

@@ -13,6 +13,7 @@ fn erased(contents: u32) -> Erased {
         userid: true,
         openids: 1,
         contents,
+        pushes: 0,
         retracted: 0,
         evidence: operator(NOW),
     }

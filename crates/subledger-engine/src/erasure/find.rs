@@ -34,6 +34,8 @@ pub(super) struct Found {
     pub(super) openids: HashMap<SubjectId, Openid>,
     /// Contents to delete, at most [`MAX_CONTENTS`].
     pub(super) contents: Vec<KeptContent>,
+    /// How many pushes of WeChat are kept that the openids which are to go had caused.
+    pub(super) pushes: u64,
 }
 
 /// One openid of a person.
@@ -69,6 +71,7 @@ impl Found {
         self.bound.is_empty()
             && self.openids.is_empty()
             && self.contents.is_empty()
+            && self.pushes == 0
             && self.targets.iter().all(|target| target.open.is_empty())
     }
 }
@@ -117,8 +120,9 @@ impl Engine {
             found.targets.iter().filter(|target| !target.shared).map(|target| target.subject).collect();
         if !wanted.is_empty() {
             found.openids = self.store().openids(&log, &wanted).await?;
+            found.pushes = self.store().count_pushes_of(&log, &wanted).await?;
         }
-        found.known |= !found.openids.is_empty();
+        found.known |= !found.openids.is_empty() || found.pushes > 0;
         Ok(found)
     }
 

@@ -82,6 +82,7 @@ impl Work for Forget {
         }
         for target in self.found.targets.iter().filter(|target| !target.shared) {
             stage.effect(Effect::ForgetOpenid { subject: target.subject });
+            stage.effect(Effect::ForgetPushes { subject: target.subject });
         }
         for content in &self.found.contents {
             let delivery = DeliveryId::new(content.message, content.recipient.unwrap_or_default());

@@ -22,7 +22,11 @@ pub(super) struct Record {
 impl Record {
     fn nothing_went(&self) -> bool {
         let erased = &self.erased;
-        !erased.userid && erased.openids == 0 && erased.contents == 0 && erased.retracted == 0
+        !erased.userid
+            && erased.openids == 0
+            && erased.contents == 0
+            && erased.pushes == 0
+            && erased.retracted == 0
     }
 }
 
@@ -61,6 +65,7 @@ fn answer(erased: &Erased, already: bool, shared_openids: u32) -> ErasureAnswer 
         userid: erased.userid,
         openids: erased.openids,
         contents: erased.contents,
+        pushes: erased.pushes,
         retracted: erased.retracted,
         shared_openids,
         at: erased.evidence.at,

@@ -1,6 +1,6 @@
 //! Erasing a person: what goes, what stays, what refuses it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use subledger_domain::{LogName, StreamName, ledger::Phase};
 use subledger_engine::{
@@ -11,7 +11,10 @@ use subledger_engine::{
     users::BindResult,
 };
 use subledger_projection::{DeliveryState, ProjectionName, digest, rebuild};
-use subledger_store::{Position, RetentionClass, verify_chain};
+use subledger_store::{
+    Cause, Effect, Known, Position, PushFormat, PushKey, PushKind, PushMode, PushPage, PushRow, PushState,
+    RetentionClass, Stage, Stop, StreamRef, Submission, Work, verify_chain,
+};
 
 use crate::{
     place::{Place, on_both_databases},
@@ -49,6 +52,44 @@ async fn erase(world: &World, erasure: Erasure) -> Result<ErasureAnswer, EngineE
     Ok(world.engine.erase_user(&operator(), erasure).await?.answer)
 }
 
+/// Keeps a push, as the use case for pushes does.
+struct KeepPush(PushRow);
+
+impl Work for KeepPush {
+    type Answer = ();
+    type Refusal = ();
+
+    fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
+        Vec::new()
+    }
+
+    fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<()>> {
+        let settled = PushState::Acted;
+        stage.effect(Effect::KeepPush(self.0.clone()));
+        stage.effect(Effect::SettlePush { key: self.0.key, state: settled, effect: "{}".to_owned() });
+        Ok(())
+    }
+}
+
+/// WeChat pushes something about this openid, which stands in the body.
+async fn push(world: &World, openid: &str, number: usize, relayed: bool) {
+    let body = format!("<xml><FromUserName>{openid}</FromUserName><n>{number}</n></xml>").into_bytes();
+    let row = PushRow {
+        key: PushKey::of(&body),
+        received_at: world.engine.now(),
+        kind: PushKind::Popup,
+        event: "subscribe_msg_popup_event".to_owned(),
+        subject: Some(world.engine.store().subject_of(&world.code, &openid.parse().unwrap())),
+        mode: PushMode::Secure,
+        format: PushFormat::Xml,
+        body,
+        relay_due_at: relayed.then(|| world.engine.now()),
+    };
+    let cause = Cause { by: "wechat".into(), command: "push".into(), request: None };
+    let submission = Submission { log: world.log(), receipt: None, cause, work: KeepPush(row) };
+    world.engine.executor().submit(submission).await.unwrap();
+}
+
 /// Every log's chain is whole.
 async fn chains_hold(world: &World) {
     for head in world.engine.store().heads().await.unwrap() {
@@ -71,6 +112,7 @@ on_both_databases! {
     a_person_may_come_back_and_be_erased_again,
     an_openid_that_is_shared_stays,
     an_openid_alone_can_be_erased,
+    pushes_about_a_person_go_with_it,
     a_channel_alone_can_be_erased_from,
     what_cannot_be_is_refused_and_changes_nothing,
     a_repetition_under_one_key_is_answered_again,
@@ -257,6 +299,43 @@ async fn an_openid_alone_can_be_erased(place: Place) {
     assert_eq!((rest.already, rest.openids, rest.userid), (false, 0, true));
 }
 
+async fn pushes_about_a_person_go_with_it(place: Place) {
+    let world = World::on(&place).await;
+    let (o_zhang, o_li) = (world.user("zhangsan").await, world.user("lisi").await);
+    for number in 0..3 {
+        push(&world, &o_zhang, number, number == 0).await;
+    }
+    push(&world, &o_li, 0, false).await;
+    let answer = erase(&world, wish(user("zhangsan"))).await.unwrap();
+    assert_eq!((answer.openids, answer.pushes, answer.contents), (1, 3, 0));
+    let store = world.engine.store();
+    let left = store.pushes(&world.log(), &Default::default(), PushPage::Newest, 9).await.unwrap();
+    let li = store.subject_of(&world.code, &o_li.parse().unwrap());
+    assert_eq!(left.iter().map(|push| push.subject).collect::<Vec<_>>(), [Some(li)]);
+    assert!(store.claim_relays("node-1", Duration::from_secs(60), 9).await.unwrap().is_empty());
+    let everything = place.everything();
+    assert!(everything.contains(REASON), "the search itself must work");
+    for text in [&o_zhang, &o_li] {
+        assert!(!everything.contains(text.as_str()) && !everything.contains(&hex::encode(text)));
+    }
+    chains_hold(&world).await;
+    let stream = StreamName::user(store.user_ref_of(&"zhangsan".parse().unwrap()));
+    assert_eq!(world.engine.person(&stream).await.unwrap().erased().unwrap().pushes, 3);
+    let again = erase(&world, wish(user("zhangsan"))).await.unwrap();
+    assert_eq!((again.already, again.pushes), (true, 3));
+
+    // Nothing but pushes may be known of somebody.
+    let stranger = "oSTRANGER000000000001";
+    push(&world, stranger, 1, false).await;
+    let answer = erase(&world, wish(Whom::Openid(stranger.parse().unwrap()))).await.unwrap();
+    assert_eq!((answer.already, answer.openids, answer.pushes), (false, 0, 1));
+    // An openid that is shared keeps its pushes.
+    world.bind("mother", &o_li).await;
+    let answer = erase(&world, wish(user("mother"))).await.unwrap();
+    assert_eq!((answer.shared_openids, answer.pushes), (1, 0));
+    assert_eq!(store.count_pushes_of(&world.log(), &[li]).await.unwrap(), 1);
+}
+
 async fn a_channel_alone_can_be_erased_from(place: Place) {
     let world = World::on(&place).await;
     let second = world.second_channel().await;
@@ -374,7 +453,14 @@ async fn retention_deletes_contents_of_ended_messages_and_tells_before(place: Pl
         .await;
     let waits = world.send(vec![to_user("zhangsan")]).await.unwrap().msgid;
     world.ended(waits, 0).await;
+    for (number, relayed) in [(0, false), (1, true), (2, false)] {
+        push(&world, &openid, number, relayed).await;
+    }
+    place.execute(&format!("update push set received_at = received_at - {}", 31_i64 * 86_400_000_000)).await;
+    push(&world, &openid, 3, false).await;
     let dry = world.engine.retention_dry_run(&settings).await.unwrap();
+    let pushes = class(&dry, RetentionClass::Pushes);
+    assert_eq!((pushes.days, pushes.gone.rows, pushes.open), (30, 2, 1), "what waits to be relayed stays");
     assert_eq!(
         (class(&dry, RetentionClass::Contents).gone.rows, class(&dry, RetentionClass::Contents).open),
         (2, 1)

@@ -57,6 +57,8 @@ pub(crate) struct ErasureView {
     shared_openids: u32,
     /// Contents of messages that went.
     contents: u32,
+    /// Pushes of WeChat that went, which the person had caused.
+    pushes: u32,
     /// Deliveries that waited and were taken back.
     retracted: u32,
     /// When.
@@ -77,6 +79,7 @@ impl From<ErasureAnswer> for ErasureView {
             openids: answer.openids,
             shared_openids: answer.shared_openids,
             contents: answer.contents,
+            pushes: answer.pushes,
             retracted: answer.retracted,
             erased_at: Moment(answer.at),
             erased_by: answer.by,
@@ -87,7 +90,7 @@ impl From<ErasureAnswer> for ErasureView {
 
 /// Erase a person.
 ///
-/// Openids, userid and contents of messages to the person are deleted; events, counts and the hash chain stay and no
+/// Openids, userid, contents of messages to the person and pushes the person caused are deleted; events, counts and the hash chain stay and no
 /// longer lead to a name. Refused while deliveries to the person wait (see `force`), are under way or are in doubt. Asking
 /// again is harmless. `position` is that of the log `main`.
 #[utoipa::path(post, path = "/users/erasures", tag = "users", params(Idempotent), request_body = EraseBody,

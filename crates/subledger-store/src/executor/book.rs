@@ -6,7 +6,7 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 use subledger_domain::{DeliveryId, LogName, StreamName, Timestamp};
 
-use super::cache::Cache;
+use super::{cache::Cache, pushes::Pushes};
 use crate::{
     Effect, QueueRow, QueueState, StoreError,
     chain::{self, Record},
@@ -89,6 +89,7 @@ struct Vaults {
     users: Vec<SealedRow>,
     contents: Vec<SealedRow>,
     secrets: Vec<(String, Vec<u8>)>,
+    pushes: Pushes,
 }
 
 impl Vaults {
@@ -107,6 +108,7 @@ impl Vaults {
         self.users.append(&mut later.users);
         self.contents.append(&mut later.contents);
         self.secrets.append(&mut later.secrets);
+        self.pushes.append(later.pushes);
     }
 
     fn forget_openid(&mut self, log: i64, subject: [u8; 16]) {
@@ -209,7 +211,7 @@ impl Book {
         let mut sealed = Vaults::default();
         let mut queue = Vec::new();
         for effect in staged.effects {
-            self.seal(vault, effect, &mut sealed, &mut queue).map_err(|error| error.to_string())?;
+            self.seal(vault, effect, &mut sealed, &mut queue)?;
         }
         // From here on nothing fails.
         for draft in drafts {
@@ -284,24 +286,26 @@ impl Book {
         effect: Effect,
         sealed: &mut Vaults,
         queue: &mut Vec<Effect>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), String> {
         use secrecy::ExposeSecret;
+        let seal =
+            |place: &[&[u8]], value: &[u8]| vault.seal(place, value).map_err(|error| error.to_string());
         let (log, name) = (self.before.id, self.before.name.as_str());
         match effect {
             Effect::KeepOpenid { subject, openid } => {
                 let key = *subject.as_bytes();
-                let value = vault.seal(&place::identity(name, &key), openid.as_str().as_bytes())?;
+                let value = seal(&place::identity(name, &key), openid.as_str().as_bytes())?;
                 sealed.identities.push(SealedRow { log, key, index: 0, sealed: value });
             }
             Effect::KeepUserId { user, userid } => {
                 let key = *user.as_bytes();
-                let value = vault.seal(&place::user(&key), userid.as_str().as_bytes())?;
+                let value = seal(&place::user(&key), userid.as_str().as_bytes())?;
                 sealed.users.push(SealedRow { log, key, index: 0, sealed: value });
             }
             Effect::KeepContent { delivery, shared, contents } => {
                 let key = *delivery.message.as_bytes();
                 let index = if shared { SHARED } else { i64::from(delivery.index) };
-                let value = vault.seal(&place::content(name, &key, &index.to_le_bytes()), &contents)?;
+                let value = seal(&place::content(name, &key, &index.to_le_bytes()), &contents)?;
                 self.bytes += value.len();
                 sealed.contents.push(SealedRow { log, key, index, sealed: value });
             }
@@ -312,9 +316,12 @@ impl Book {
                 sealed.forget_content((log, *delivery.message.as_bytes(), index));
             }
             Effect::KeepSecret { reference, secret } => {
-                let value = vault.seal(&place::secret(&reference), secret.expose_secret().as_bytes())?;
+                let value = seal(&place::secret(&reference), secret.expose_secret().as_bytes())?;
                 sealed.secrets.push((reference, value));
             }
+            Effect::KeepPush(row) => self.bytes += sealed.pushes.keep(vault, (log, name), row)?,
+            Effect::SettlePush { key, state, effect } => sealed.pushes.settle(key, state, effect)?,
+            Effect::ForgetPushes { subject } => sealed.pushes.forget(subject),
             effect => queue.push(effect),
         }
         Ok(())
@@ -423,6 +430,7 @@ impl Book {
         writes.users.append(&mut self.vaults.users);
         writes.contents.append(&mut self.vaults.contents);
         writes.secrets.append(&mut self.vaults.secrets);
+        self.vaults.pushes.collect(log, &mut writes.pushes);
     }
 
     fn collect_queue(&mut self, writes: &mut Writes) {

@@ -79,9 +79,9 @@ pub(crate) async fn kept_contents(
 /// Takes deleted rows out of the tables of the vaults; with `full`, writes these tables anew, which locks them meanwhile.
 pub(crate) async fn scrub(connection: &mut PgConnection, full: bool) -> Result<bool, StoreError> {
     let statement = if full {
-        "vacuum (full) identity, user_identity, content"
+        "vacuum (full) identity, user_identity, content, push"
     } else {
-        "vacuum identity, user_identity, content"
+        "vacuum identity, user_identity, content, push"
     };
     sqlx::query(statement)
         .execute(connection)

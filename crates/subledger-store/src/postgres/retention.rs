@@ -100,6 +100,28 @@ pub(crate) async fn delete_receipts(
     .map_err(while_doing("deleting old receipts"))
 }
 
+/// Deletes up to `limit` pushes of any log that came before a moment and are done with. Answers how many, and the bytes of
+/// their bodies. Two nodes that delete at once take different rows.
+pub(crate) async fn delete_pushes(
+    connection: &mut PgConnection,
+    before: i64,
+    limit: i64,
+) -> Result<(i64, i64), StoreError> {
+    sqlx::query_as(
+        "with gone as (
+             delete from push where ctid = any (array(
+                 select ctid from push where received_at < $1 and state <> 0 and relay not in (1, 2)
+                 order by received_at limit $2 for update skip locked))
+             returning octet_length(sealed) as bytes)
+         select count(*), coalesce(sum(bytes), 0)::bigint from gone",
+    )
+    .bind(before)
+    .bind(limit)
+    .fetch_one(connection)
+    .await
+    .map_err(while_doing("deleting old pushes"))
+}
+
 /// Contents: how many are due and their bytes, how many belong to messages not known to have ended, and when the oldest
 /// message ended whose contents stay.
 pub(crate) async fn held_contents(connection: &mut PgConnection, before: i64) -> Result<HeldRow, StoreError> {
@@ -130,4 +152,23 @@ pub(crate) async fn held_receipts(connection: &mut PgConnection, before: i64) ->
     .fetch_one(connection)
     .await
     .map_err(while_doing("counting old receipts"))
+}
+
+/// Pushes: how many are due and the bytes of their bodies, how many wait to be acted on or relayed, and when the oldest came
+/// that is done with and stays.
+pub(crate) async fn held_pushes(connection: &mut PgConnection, before: i64) -> Result<HeldRow, StoreError> {
+    sqlx::query_as(
+        "select d.rows, d.bytes,
+                (select count(*) from push where state = 0 and state in (0, 3, 4))
+                    + (select count(*) from head h join push p on p.log = h.id
+                       where p.relay in (1, 2) and p.relay <> 0 and p.state <> 0),
+                (select min(received_at) from push
+                 where received_at >= $1 and state <> 0 and relay not in (1, 2))
+         from (select count(*) as rows, coalesce(sum(octet_length(sealed)), 0)::bigint as bytes from push
+               where received_at < $1 and state <> 0 and relay not in (1, 2)) d",
+    )
+    .bind(before)
+    .fetch_one(connection)
+    .await
+    .map_err(while_doing("counting old pushes"))
 }

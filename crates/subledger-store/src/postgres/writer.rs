@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{append, erasure, queue, vault};
+use super::{append, erasure, push, queue, vault};
 use crate::{
     StoreError,
     database::{NotWritten, START_LEASE_MICROS},
@@ -132,6 +132,7 @@ pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes) -> Res
     write_if_any!(writes.forget.identities, erasure::forget_identities());
     write_if_any!(writes.forget.users, erasure::forget_users());
     write_if_any!(writes.forget.contents, erasure::forget_contents());
+    write_if_any!(writes.pushes.forget, push::forget());
     write_if_any!(writes.identities, vault::keep_identities(now));
     write_if_any!(writes.users, vault::keep_users(now));
     write_if_any!(writes.contents, vault::keep_contents(now));
@@ -140,5 +141,7 @@ pub(crate) async fn write(connection: &mut PgConnection, writes: &Writes) -> Res
     write_if_any!(writes.queue.idle, queue::change(now, START_LEASE_MICROS));
     write_if_any!(writes.queue.insert, queue::insert(now, START_LEASE_MICROS));
     write_if_any!(writes.queue.start, queue::change(now, START_LEASE_MICROS));
+    write_if_any!(writes.pushes.insert, push::insert());
+    write_if_any!(writes.pushes.settle, push::settle());
     Ok(())
 }

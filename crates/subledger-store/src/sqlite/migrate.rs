@@ -6,14 +6,14 @@ use crate::OpenError;
 
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// Whether migrations are missing.
+/// Whether migrations are missing. One with a smaller number than the newest may be: two were made side by side, and the
+/// file was opened with one of them.
 pub(crate) async fn is_behind(migrations: &Migrator, connection: &mut SqliteConnection) -> bool {
-    let applied: Result<Option<i64>, _> =
-        sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
-            .fetch_one(connection)
-            .await;
+    let applied: Result<Vec<i64>, _> =
+        sqlx::query_scalar("select version from _sqlx_migrations where success").fetch_all(connection).await;
     // A file without that table is new.
-    applied.ok().flatten().is_none_or(|applied| applied < newest_of(migrations))
+    let Ok(applied) = applied else { return true };
+    migrations.iter().any(|migration| !applied.contains(&migration.version))
 }
 
 /// Runs the migrations that are missing. Two processes that open one new file at once are kept apart by the write lock
@@ -41,9 +41,5 @@ pub(crate) async fn run(migrations: &Migrator, connection: &mut SqliteConnection
 
 /// The version of the newest migration, which every open database has.
 pub(crate) fn newest() -> i64 {
-    newest_of(&MIGRATIONS)
-}
-
-fn newest_of(migrations: &Migrator) -> i64 {
-    migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }

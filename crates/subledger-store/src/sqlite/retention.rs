@@ -105,6 +105,27 @@ pub(crate) async fn delete_receipts(
     Ok((i64::try_from(sizes.len()).unwrap_or(i64::MAX), sizes.iter().sum()))
 }
 
+/// Deletes up to `limit` pushes of any log that came before a moment and are done with. Answers how many, and the bytes of
+/// their bodies.
+pub(crate) async fn delete_pushes(
+    connection: &mut SqliteConnection,
+    before: i64,
+    limit: i64,
+) -> Result<(i64, i64), StoreError> {
+    let sizes: Vec<i64> = sqlx::query_scalar(
+        "delete from push where place in
+             (select place from push indexed by push_age
+              where received_at < ?1 and state <> 0 and relay not in (1, 2) order by received_at limit ?2)
+         returning length(sealed)",
+    )
+    .bind(before)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("deleting old pushes"))?;
+    Ok((i64::try_from(sizes.len()).unwrap_or(i64::MAX), sizes.iter().sum()))
+}
+
 /// Contents: how many are due and their bytes, how many belong to messages not known to have ended, and when the oldest
 /// message ended whose contents stay.
 pub(crate) async fn held_contents(
@@ -143,4 +164,26 @@ pub(crate) async fn held_receipts(
     .fetch_one(connection)
     .await
     .map_err(while_doing("counting old receipts"))
+}
+
+/// Pushes: how many are due and the bytes of their bodies, how many wait to be acted on or relayed, and when the oldest came
+/// that is done with and stays.
+pub(crate) async fn held_pushes(
+    connection: &mut SqliteConnection,
+    before: i64,
+) -> Result<HeldRow, StoreError> {
+    sqlx::query_as(
+        "select d.rows, d.bytes,
+                (select count(*) from push indexed by push_odd where state = 0 and state in (0, 3, 4))
+                    + (select count(*) from head h cross join push p indexed by push_relay
+                       on p.log = h.id and p.relay in (1, 2) and p.relay <> 0 and p.state <> 0),
+                (select min(received_at) from push indexed by push_age
+                 where received_at >= ?1 and state <> 0 and relay not in (1, 2))
+         from (select count(*) as rows, coalesce(sum(length(sealed)), 0) as bytes from push indexed by push_age
+               where received_at < ?1 and state <> 0 and relay not in (1, 2)) d",
+    )
+    .bind(before)
+    .fetch_one(connection)
+    .await
+    .map_err(while_doing("counting old pushes"))
 }

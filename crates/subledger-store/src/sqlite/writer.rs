@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     append,
     connect::{self, Turn},
-    erasure, queue,
+    erasure, push, queue,
     receipt::{Filing, Unfiled},
     snapshot, vault,
 };
@@ -140,6 +140,7 @@ fn write(connection: &Connection, unfiled: &Unfiled, writes: &Writes) -> Result<
     erasure::forget_identities(connection, &writes.forget.identities)?;
     erasure::forget_users(connection, &writes.forget.users)?;
     erasure::forget_contents(connection, &writes.forget.contents)?;
+    push::forget(connection, &writes.pushes.forget)?;
     vault::keep_identities(connection, &writes.identities, now)?;
     vault::keep_users(connection, &writes.users, now)?;
     vault::keep_contents(connection, &writes.contents, now)?;
@@ -148,5 +149,7 @@ fn write(connection: &Connection, unfiled: &Unfiled, writes: &Writes) -> Result<
     queue::change(connection, &writes.queue.idle, now, START_LEASE_MICROS)?;
     queue::insert(connection, &writes.queue.insert, now, START_LEASE_MICROS)?;
     queue::change(connection, &writes.queue.start, now, START_LEASE_MICROS)?;
+    push::insert(connection, &writes.pushes.insert)?;
+    push::settle(connection, &writes.pushes.settle)?;
     Ok(filing)
 }

@@ -21,17 +21,20 @@ pub enum RetentionClass {
     Contents,
     /// Receipts, counted from when they were recorded. A command repeated after that is a new command.
     Receipts,
+    /// Pushes from WeChat, counted from when they came. Never while one waits to be acted on or relayed.
+    Pushes,
 }
 
 impl RetentionClass {
     /// Every class.
-    pub const ALL: [Self; 2] = [Self::Contents, Self::Receipts];
+    pub const ALL: [Self; 3] = [Self::Contents, Self::Receipts, Self::Pushes];
 
     /// The name in settings, metrics and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Contents => "contents",
             Self::Receipts => "receipts",
+            Self::Pushes => "pushes",
         }
     }
 }
@@ -50,7 +53,8 @@ pub struct Amount {
 pub struct Held {
     /// What is due: older than the moment, and not held back.
     pub due: Amount,
-    /// Rows whose time has not begun to run: contents of messages that have not ended, or were not seen to.
+    /// Rows that stay however old they are: contents of messages that have not ended, or were not seen to; pushes that wait to
+    /// be acted on or relayed.
     pub open: u64,
     /// Since when the time of the oldest row runs that is not due.
     pub oldest_left: Option<Timestamp>,
@@ -85,6 +89,7 @@ impl Store {
         let (rows, bytes, open, oldest_left) = match class {
             RetentionClass::Contents => session.held_contents(before.micros()).await?,
             RetentionClass::Receipts => session.held_receipts(before.micros()).await?,
+            RetentionClass::Pushes => session.held_pushes(before.micros()).await?,
         };
         Ok(Held {
             due: Amount { rows: unsigned(rows)?, bytes: unsigned(bytes)? },
@@ -106,6 +111,7 @@ impl Store {
         let (rows, bytes) = match class {
             RetentionClass::Contents => session.delete_contents(before.micros(), limit.into()).await?,
             RetentionClass::Receipts => session.delete_receipts(before.micros(), limit.into()).await?,
+            RetentionClass::Pushes => session.delete_pushes(before.micros(), limit.into()).await?,
         };
         Ok(Amount { rows: unsigned(rows)?, bytes: unsigned(bytes)? })
     }

@@ -25,6 +25,10 @@ pub(crate) mod place {
         [b"content", log.as_bytes(), message, index]
     }
 
+    pub(crate) fn push<'a>(log: &'a str, key: &'a [u8; 16]) -> [&'a [u8]; 3] {
+        [b"push", log.as_bytes(), key]
+    }
+
     pub(crate) fn secret(reference: &str) -> [&[u8]; 2] {
         [b"secret", reference.as_bytes()]
     }

@@ -8,17 +8,33 @@ use std::{
     process::{Command, Stdio},
 };
 
-use subledger_store::verify_chain;
+use subledger_domain::ledger::Ledger;
+use subledger_store::{Effect, PushKey, PushState, StreamRef, Work, verify_chain};
 
 use crate::{
+    conformance::pushes::row,
     fixture::{self, Db},
-    works::{GrantTwice, all, ledger, receipt, submit_with},
+    works::{Custom, GrantTwice, all, ledger, log, receipt, submit_with},
 };
 
 const CHILD_URL: &str = "SUBLEDGER_TEST_CRASH_URL";
 const CHILD_ROUND: &str = "SUBLEDGER_TEST_CRASH_ROUND";
 const ROUNDS: u32 = 6;
 const CALLERS: u32 = 16;
+
+/// In every other round each command keeps a push as well and settles it. On PostgreSQL a batch with such rows is written in
+/// several statements, one without them in one.
+fn pushes(round: &str) -> bool {
+    round.parse::<u32>().unwrap() % 2 == 1
+}
+
+fn pushed(grant: GrantTwice, key: PushKey) -> Custom<u64> {
+    Custom::new(vec![StreamRef::of::<Ledger>(grant.0.clone())], move |stage| {
+        stage.effect(Effect::KeepPush(subledger_store::PushRow { key, ..row(1, 1) }));
+        stage.effect(Effect::SettlePush { key, state: PushState::Acted, effect: "{}".to_owned() });
+        grant.decide(stage)
+    })
+}
 
 /// The child: commits until it is killed. Does nothing when run as a test by itself.
 #[test]
@@ -34,7 +50,13 @@ fn child_that_commits_until_killed() {
                 for n in 0.. {
                     let id = format!("{round}-{caller}-{n}");
                     let grant = GrantTwice(ledger(u128::from(n % 5_u32)));
-                    submit_with(&executor, "mp", Some(receipt(&id, 1)), grant).await.unwrap();
+                    let key = Some(receipt(&id, 1));
+                    if pushes(&round) {
+                        let pushed = pushed(grant, PushKey::of(id.as_bytes()));
+                        submit_with(&executor, "mp", key, pushed).await.unwrap();
+                    } else {
+                        submit_with(&executor, "mp", key, grant).await.unwrap();
+                    }
                     // One write per line, so that a kill never leaves a mixed line behind.
                     use std::io::Write;
                     std::io::stderr().write_all(format!("acknowledged {id}\n").as_bytes()).unwrap();
@@ -71,6 +93,7 @@ fn run_and_kill(url: &str, round: u32, after: usize) -> Vec<String> {
 
 async fn nothing_acknowledged_is_lost_and_no_half_batch_stays(db: Db) {
     let mut acknowledged = Vec::new();
+    let (mut receipts_before, mut kept) = (0, 0);
     for round in 0..ROUNDS {
         let url = db.url.clone();
         let after = 40 + 37 * round as usize;
@@ -79,16 +102,23 @@ async fn nothing_acknowledged_is_lost_and_no_half_batch_stays(db: Db) {
         let (store, executor) = db.node().await;
         store.check().await.unwrap();
         let events = all(&store, "mp").await;
-        let head = store.head(&crate::works::log("mp")).await.unwrap();
+        let head = store.head(&log("mp")).await.unwrap();
         assert_eq!(verify_chain(&events), Ok((head.position, head.link)));
         // Each command writes two events and one receipt: halves would show in either count.
         let receipts = db.number("select count(*) from receipt").await;
         assert_eq!(events.len() as i64, 2 * receipts);
         assert!(receipts >= acknowledged.len() as i64);
+        kept += if pushes(&round.to_string()) { receipts - receipts_before } else { 0 };
+        receipts_before = receipts;
+        assert_eq!(db.number("select count(*) from push where state = 1").await, kept);
+        assert_eq!(db.number("select count(*) from push").await, kept);
         for id in &acknowledged {
             let again =
                 submit_with(&executor, "mp", Some(receipt(id, 1)), GrantTwice(ledger(1))).await.unwrap();
             assert!(again.replayed, "{id} was acknowledged and is lost");
+            let round = id.split('-').next().unwrap();
+            let push = store.push(&log("mp"), PushKey::of(id.as_bytes())).await.unwrap();
+            assert_eq!(push.is_some(), pushes(round), "{id}");
         }
         executor.shutdown().await;
         store.close().await;

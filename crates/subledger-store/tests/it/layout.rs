@@ -1,6 +1,6 @@
 //! The layout of a SQLite file: what an older one holds is carried over, and long streams are read in pages.
 
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection, migrate::Migrator};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection, migrate::Migrator};
 use subledger_domain::{StreamName, binding::Binding, ledger::Ledger};
 use subledger_store::{Position, verify_chain};
 
@@ -10,16 +10,36 @@ use crate::{
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static ON_POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// Some of these migrations.
+fn some(migrations: &Migrator, wanted: impl Fn(i64) -> bool) -> Migrator {
+    let some: Vec<_> = migrations.iter().filter(|m| wanted(m.version)).cloned().collect();
+    Migrator { migrations: some.into(), ..Migrator::DEFAULT }
+}
 
 /// Makes a file as it was before a migration.
 async fn as_before(db: &Db, version: i64) -> SqliteConnection {
     let mut connection = SqliteConnection::connect(&format!("{}?mode=rwc", db.url)).await.unwrap();
-    let before = Migrator {
-        migrations: MIGRATIONS.iter().filter(|m| m.version < version).cloned().collect::<Vec<_>>().into(),
-        ..Migrator::DEFAULT
-    };
-    before.run(&mut connection).await.unwrap();
+    some(&MIGRATIONS, |other| other < version).run(&mut connection).await.unwrap();
     connection
+}
+
+/// Migrations are made side by side, so one may come when a later one was carried out already.
+async fn a_migration_that_comes_late_is_carried_out(db: Db) {
+    const LATE: i64 = 13;
+    if db.is_sqlite() {
+        let mut connection = SqliteConnection::connect(&format!("{}?mode=rwc", db.url)).await.unwrap();
+        some(&MIGRATIONS, |version| version != LATE).run(&mut connection).await.unwrap();
+    } else {
+        let mut connection = PgConnection::connect(&db.url).await.unwrap();
+        some(&ON_POSTGRES, |version| version != LATE).run(&mut connection).await.unwrap();
+    }
+    let late = format!("select count(*) from _sqlx_migrations where success and version = {LATE}");
+    assert_eq!(db.number(&late).await, 0);
+    db.open().await.close().await;
+    assert_eq!(db.number(&late).await, 1);
+    assert!(db.number("select max(version) from _sqlx_migrations").await > LATE);
 }
 
 async fn events_of_an_older_file_are_carried_over(db: Db) {
@@ -95,6 +115,16 @@ async fn a_long_stream_is_read_in_pages(db: Db) {
         assert_eq!(read, events, "pages of {page}");
     }
     assert!(store.read_stream(&log("mp"), &ledger(0), u64::MAX, 5).await.unwrap().is_empty());
+}
+
+#[test]
+fn a_migration_that_comes_late_is_carried_out_on_sqlite() {
+    fixture::on_sqlite(a_migration_that_comes_late_is_carried_out);
+}
+
+#[test]
+fn a_migration_that_comes_late_is_carried_out_on_postgres() {
+    fixture::on_postgres(a_migration_that_comes_late_is_carried_out);
 }
 
 #[test]

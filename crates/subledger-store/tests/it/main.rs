@@ -91,6 +91,30 @@ on_both! {
         counts_and_the_next_due_time_are_right,
         what_is_held_back_is_not_overdue_but_expires,
     };
+    pushes::{
+        a_push_its_events_and_its_receipt_are_one_commit,
+        a_command_that_leaves_nothing_leaves_no_push,
+        a_second_push_of_a_key_is_not_kept,
+        within_one_batch_a_push_may_be_kept_settled_and_forgotten,
+        what_cannot_be_kept_is_a_fault_of_its_command,
+        a_word_of_wechat_is_kept_short_and_printable,
+        bodies_are_sealed_in_their_place,
+        lists_run_from_the_newest_and_are_filtered,
+        health_tells_counts_and_the_state_of_the_relay,
+        what_was_not_acted_on_is_found_oldest_first,
+        pushes_go_by_age_unless_they_wait,
+        a_person_is_forgotten_with_every_push,
+    };
+    relays::{
+        pushes_of_one_sender_go_one_by_one_in_order,
+        those_that_name_nobody_are_one_sender_per_log,
+        a_lease_that_ran_out_is_taken_over_and_its_holder_refused,
+        what_is_tried_again_holds_its_sender_back,
+        what_was_given_up_lets_the_next_go_and_can_be_tried_again,
+        a_long_line_is_looked_at_once,
+        a_body_that_does_not_open_stops_nobody,
+        claims_and_ends_at_once_keep_the_order_and_lose_nothing,
+    };
     readers::{
         a_commit_wakes_the_tail_of_this_node_and_of_others,
         readers_by_position_miss_nothing_under_concurrent_writers,

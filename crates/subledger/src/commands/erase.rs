@@ -54,7 +54,7 @@ pub(super) async fn run(erase: EraseUser) -> anyhow::Result<ExitCode> {
         output::json(&json!({
             "already": answer.already, "channels": answer.channels, "userid_erased": answer.userid,
             "openids": answer.openids, "shared_openids": answer.shared_openids, "contents": answer.contents,
-            "retracted": answer.retracted, "erased_at": output::time(answer.at), "erased_by": answer.by,
+            "pushes": answer.pushes, "retracted": answer.retracted, "erased_at": output::time(answer.at), "erased_by": answer.by,
             "reason": answer.reason, "position": done.position,
         }))?;
         return Ok(ExitCode::SUCCESS);
@@ -71,7 +71,10 @@ pub(super) async fn run(erase: EraseUser) -> anyhow::Result<ExitCode> {
         answer.openids,
         if answer.userid { "erased" } else { "not kept, or still in use" }
     );
-    println!("contents {}   deliveries taken back {}", answer.contents, answer.retracted);
+    println!(
+        "contents {}   pushes {}   deliveries taken back {}",
+        answer.contents, answer.pushes, answer.retracted
+    );
     if answer.shared_openids > 0 {
         println!("{} openid(s) stay: another user is bound to them.", answer.shared_openids);
     }
@@ -127,7 +130,8 @@ pub(super) async fn record(
         json: json!({
             "at": output::time(erased.evidence.at), "by": erased.evidence.reference,
             "reason": erased.evidence.reason, "channels": erased.channels, "userid_erased": erased.userid,
-            "openids": erased.openids, "contents": erased.contents, "retracted": erased.retracted,
+            "openids": erased.openids, "contents": erased.contents, "pushes": erased.pushes,
+            "retracted": erased.retracted,
             "times": person.times(),
         }),
     }))

@@ -47,6 +47,6 @@ pub(super) async fn run(dry_run: bool, common: &Common, json: bool) -> anyhow::R
     };
     let gone = if dry_run { "would go" } else { "gone" };
     let rows: Vec<_> = reports.iter().map(row).collect();
-    output::table(&["class", "days", gone, "bytes", "not ended", "oldest left"], &rows, "no classes");
+    output::table(&["class", "days", gone, "bytes", "open", "oldest left"], &rows, "no classes");
     Ok(ExitCode::SUCCESS)
 }

@@ -373,8 +373,12 @@ fn person(event: &PersonEvent) -> String {
         PersonEvent::Erased(e) => {
             let channels: Vec<&str> = e.channels.iter().map(ChannelCode::as_str).collect();
             let userid = if e.userid { ", the userid" } else { "" };
+            let pushes = if e.pushes > 0 { format!(", {} pushes", e.pushes) } else { String::new() };
             let (channels, by) = (channels.join(", "), by(&e.evidence));
-            format!("erased from {channels}: {} openids, {} contents{userid} ({by})", e.openids, e.contents)
+            format!(
+                "erased from {channels}: {} openids, {} contents{pushes}{userid} ({by})",
+                e.openids, e.contents
+            )
         }
     }
 }

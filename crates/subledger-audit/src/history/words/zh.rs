@@ -341,9 +341,10 @@ fn person(event: &PersonEvent) -> String {
         PersonEvent::Erased(e) => {
             let channels: Vec<&str> = e.channels.iter().map(ChannelCode::as_str).collect();
             let userid = if e.userid { "、用户标识" } else { "" };
+            let pushes = if e.pushes > 0 { format!("、{} 条推送", e.pushes) } else { String::new() };
             let (channels, by) = (channels.join("、"), by(&e.evidence));
             format!(
-                "已从通道 {channels} 抹除：{} 个 openid、{} 份内容{userid}（{by}）",
+                "已从通道 {channels} 抹除：{} 个 openid、{} 份内容{pushes}{userid}（{by}）",
                 e.openids, e.contents
             )
         }

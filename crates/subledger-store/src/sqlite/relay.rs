@@ -1,0 +1,155 @@
+//! The relay's queue: pushes on their way to the integrator's back end.
+//!
+//! Claims and ends of leases are serialized by the one writer. Time is what the caller says: there is one process.
+
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use subledger_domain::LogName;
+
+use super::{bound, packed, push::columns};
+use crate::{
+    PushFilter, StoreError,
+    error::while_doing,
+    json_rows::JsonRows,
+    rows::push::{DueRelay, PushColumns, RelayWrite, conditions},
+};
+
+fn places(rows: &[DueRelay]) -> String {
+    JsonRows::of(rows, |row, (log, id, _)| row.int(bound(*log, *id))).into_text()
+}
+
+/// Leases what is due and first of its subject, up to `limit`, among the `look` rows that are due the longest. Rows that are
+/// not first lose their time until the one before them has ended. Answers with what was leased, and how many rows were
+/// looked at.
+pub(crate) async fn claim(
+    connection: &mut SqliteConnection,
+    node: &str,
+    (look, limit): (i64, usize),
+    lease: i64,
+    now: i64,
+) -> Result<(Vec<PushColumns>, usize), StoreError> {
+    let failed = while_doing("claiming pushes to relay");
+    let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
+    let due: Vec<DueRelay> = sqlx::query_as(
+        "select p.log, p.id,
+                p.place = (select f.place from push f indexed by push_subject
+                           where f.log = p.log and f.subject = p.subject and f.relay between 1 and 2
+                           order by f.relay desc, f.place limit 1)
+         from push p indexed by push_due
+         where p.relay_due_at <= ?1 order by p.relay_due_at, p.place limit ?2",
+    )
+    .bind(now)
+    .bind(look)
+    .fetch_all(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    let (first, behind): (Vec<DueRelay>, Vec<DueRelay>) = due.iter().copied().partition(|(.., first)| *first);
+    if !behind.is_empty() {
+        sqlx::query(
+            "update push set relay_due_at = null where place in (select value ->> 0 from json_each(?1))",
+        )
+        .bind(places(&behind))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    }
+    let mut claimed = Vec::new();
+    let first = &first[..first.len().min(limit)];
+    if !first.is_empty() {
+        sqlx::query(
+            "update push set relay = 2, relay_node = ?2, relay_attempts = relay_attempts + 1, relay_due_at = ?3
+             where place in (select value ->> 0 from json_each(?1))",
+        )
+        .bind(places(first))
+        .bind(node)
+        .bind(now.saturating_add(lease))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        claimed = sqlx::query_as(concat!(
+            "select ",
+            columns!("p.sealed"),
+            " from json_each(?1) w cross join push p on p.place = w.value ->> 0 join head h on h.id = p.log"
+        ))
+        .bind(places(first))
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok((claimed, due.len()))
+}
+
+/// Ends a lease, and gives the next push of the subject its time. Answers whether the lease still stood.
+pub(crate) async fn settle(
+    connection: &mut SqliteConnection,
+    (log, id): (i64, i64),
+    node: &str,
+    end: &RelayWrite,
+    now: i64,
+) -> Result<bool, StoreError> {
+    let failed = while_doing("settling a relayed push");
+    let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
+    let subject: Option<Vec<u8>> = sqlx::query_scalar(
+        "update push set relay = ?3, relay_due_at = ?4, relay_status = ?5, relay_node = null
+         where place = ?1 and relay = 2 and relay_node = ?2 returning subject",
+    )
+    .bind(packed(log, id)?)
+    .bind(node)
+    .bind(end.relay.number())
+    .bind(end.due_at)
+    .bind(&end.status)
+    .fetch_optional(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    let Some(subject) = subject else { return Ok(false) };
+    sqlx::query(
+        "update push set relay_due_at = ?3
+         where relay_due_at is null
+           and place = (select f.place from push f indexed by push_subject
+                        where f.log = ?1 and f.subject = ?2 and f.relay between 1 and 2
+                        order by f.relay desc, f.place limit 1)",
+    )
+    .bind(log)
+    .bind(subject)
+    .bind(now)
+    .execute(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(true)
+}
+
+/// Has up to `limit` pushes of a log wait again that were given up, after an id. Answers with their ids.
+pub(crate) async fn redrive(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    filter: &PushFilter,
+    after: i64,
+    limit: i64,
+    now: i64,
+) -> Result<Vec<i64>, StoreError> {
+    let conditions = conditions(filter);
+    let subject = if filter.subject.is_some() { " and p.subject = ?5" } else { "" };
+    let sql = format!(
+        "update push set relay = 1, relay_attempts = 0, relay_due_at = ?4
+         where place in (
+             select p.place from head h cross join push p indexed by push_relay
+                 on p.log = h.id and p.relay = 4 and p.relay <> 0 and p.place > (h.id << 40) + ?2
+             where h.name = ?1{conditions}{subject} order by p.place limit ?3)
+         returning id"
+    );
+    let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(log.as_str()).bind(after).bind(limit).bind(now);
+    let query = match &filter.subject {
+        Some(subject) => query.bind(subject.as_bytes().to_vec()),
+        None => query,
+    };
+    query.fetch_all(connection).await.map_err(while_doing("relaying pushes again"))
+}
+
+/// When the next push may be taken for relaying.
+pub(crate) async fn next(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("select min(relay_due_at) from push where relay_due_at is not null")
+        .fetch_one(connection)
+        .await
+        .map_err(while_doing("looking for the next push to relay"))
+}
