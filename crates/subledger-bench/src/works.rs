@@ -5,7 +5,7 @@ use subledger_domain::{
     AppId, DeliveryId, Evidence, EvidenceSource, LogName, MessageId, StreamName, SubjectId, TemplateId,
     TemplateKind, Timestamp, UserRef,
     binding::{Binding, BindingCommand},
-    ledger::{Answer, AttemptOutcome, Choice, Ledger, LedgerCommand, UnknownBalance},
+    ledger::{Answer, AttemptOutcome, Choice, Ledger, LedgerCommand, RefusedSend, Taps, UnknownBalance},
     message::{Accepted, Message, MessageCommand, Planned},
 };
 use subledger_store::{
@@ -105,7 +105,14 @@ impl Work for Tap {
 
 fn accept(evidence: Evidence) -> LedgerCommand {
     let kind = TemplateKind::OneTime;
-    LedgerCommand::RecordChoice { choice: Choice::Accept, word: "accept".to_owned(), kind, evidence }
+    LedgerCommand::RecordChoice {
+        choice: Choice::Accept,
+        word: "accept".to_owned(),
+        kind,
+        taps: Taps::default(),
+        window: 300,
+        evidence,
+    }
 }
 
 /// What one user brings about: bound, two taps, a message of which the first attempt is the last. Of ten users one was
@@ -193,7 +200,12 @@ impl Work for Journey {
         for ask in [
             LedgerCommand::Reserve { delivery, kind, unknown_balance, user: Some(self.user()) },
             LedgerCommand::Start { delivery, expires_at },
-            LedgerCommand::Settle { delivery, attempt: 1, outcome: self.outcome() },
+            LedgerCommand::Settle {
+                delivery,
+                attempt: 1,
+                refused_send: RefusedSend::default(),
+                outcome: self.outcome(),
+            },
         ] {
             stage.ask::<Ledger>(&ledger, ask)?.map_err(refused)?;
         }

@@ -5,13 +5,15 @@
 
 mod command;
 mod event;
+mod policy;
 mod state;
 
 pub use command::{ChannelCommand, ChannelError};
 pub use event::{
-    ChannelEvent, CredentialsReplaced, Paused, Policy, PolicyChanged, Registered, Resumed, SecretRef,
+    ChannelEvent, CredentialsReplaced, Paused, PolicyChanged, Registered, Resumed, SecretRef,
     TemplatesRefreshed, TokenMode,
 };
+pub use policy::{Policy, PolicyChange};
 pub use state::{Channel, TemplateState};
 
 /// The most templates a Mini Program may hold. WeChat's console says 50, an older error text 25; we accept more than

@@ -117,7 +117,7 @@ pub trait StoredEvent: cqrs_es::DomainEvent {
     fn decode(number: u16, schema: u16, payload: &[u8]) -> Result<Self, DecodeError>;
 }
 
-/// Every kind of event of every aggregate, in order of number.
+/// Every kind of event of every aggregate; in order of number within each.
 pub const ALL_KINDS: &[&[EventKind]] = &[
     crate::channel::ChannelEvent::KINDS,
     crate::binding::BindingEvent::KINDS,

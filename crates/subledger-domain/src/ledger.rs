@@ -15,17 +15,20 @@ mod command;
 mod decision;
 mod error;
 mod event;
+mod memory;
+mod policy;
+mod pushes;
 mod state;
 
-pub use command::{
-    Answer, AttemptOutcome, DoubtCause, LedgerCommand, ReleaseRequest, UnknownBalance, Verdict,
-};
+pub use command::{Answer, AttemptOutcome, DoubtCause, LedgerCommand, ReleaseRequest, Verdict};
 pub use error::LedgerError;
 pub use event::{
-    Admitted, Basis, Choice, Consented, Consumed, Denied, Doubted, DriftFound, Granted, LateOutcome,
-    LedgerEvent, Opened, Postponed, Rejected, ReleaseReason, Released, Reserved, SettledLate, Started,
-    Suspended,
+    Added, Adjusted, Admitted, Basis, Choice, Cleared, Confirmed, Consented, Consumed, Corroborated, Denied,
+    Doubted, DriftFound, Forfeited, Granted, LateOutcome, LedgerEvent, Opened, Postponed, Rejected,
+    ReleaseReason, Released, Reserved, SettledLate, Started, StrangerReported, Suspended, TapNoted,
+    Undelivered,
 };
+pub use policy::{DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance};
 pub use state::{Funding, Ledger, LedgerParts, Lot, Outstanding, Phase, Suspension, Totals};
 
 /// The most open grants one ledger may hold. Users tap a few times a day; ten thousand is a fault of the caller.
@@ -37,5 +40,15 @@ pub const MAX_ATTEMPTS: u16 = 50;
 /// How many ended deliveries a ledger remembers, so that a repeated request to reserve is refused. Repetitions come
 /// soon; later ones meet the receipts of the store.
 pub const MAX_REMEMBERED_ENDS: usize = 16;
+
+/// How many taps a ledger remembers that only one source has told of. What the other source says of an older one is taken
+/// for another tap.
+pub const MAX_REMEMBERED_TAPS: usize = 32;
+
+/// How many sends, and sent events that no send explains, a ledger remembers for WeChat's word on them.
+pub const MAX_REMEMBERED_SENDS: usize = 16;
+
+/// The longest `ErrorStatus` of a sent event that is kept, in characters.
+pub const MAX_STATUS_CHARS: usize = 64;
 
 crate::decide::aggregate!(Ledger, "ledger", LedgerCommand, LedgerEvent, LedgerError);

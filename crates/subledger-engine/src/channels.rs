@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, LogName, StreamName, Template, TemplateId, TemplateKey, TemplateKind, Timestamp,
     channel::{
-        Channel, ChannelCommand, ChannelError, ChannelEvent, Policy, Registered, SecretRef, TokenMode,
+        Channel, ChannelCommand, ChannelError, ChannelEvent, Policy, PolicyChange, Registered, SecretRef,
+        TokenMode,
     },
 };
 use subledger_store::{Done, Effect, Known, Stage, Stop, StreamRef, Work};
@@ -88,7 +89,14 @@ fn refusal(error: &ChannelError) -> EngineError {
         ChannelError::TooManyTemplates { .. } => EngineError::invalid("too_many_templates", text),
         ChannelError::AlreadyPaused => EngineError::conflict("already_paused", text),
         ChannelError::NotPaused => EngineError::conflict("not_paused", text),
+        ChannelError::PolicyOutOfBounds { .. } => bad_policy(error, ""),
     }
+}
+
+/// A number of a policy is out of bounds; `at` is where the policies stand in the request.
+fn bad_policy(error: &ChannelError, at: &str) -> EngineError {
+    let ChannelError::PolicyOutOfBounds { policy, .. } = error else { return refusal(error) };
+    EngineError::field("bad_policy", &format!("{at}/{policy}"), "out_of_bounds", error.to_string())
 }
 
 impl NewChannel {
@@ -102,6 +110,7 @@ impl NewChannel {
             ));
         }
         check_text("bad_name", "/name", &self.name, limits::MAX_NAME_CHARS)?;
+        self.policy.check().map_err(|error| bad_policy(&error, "/policy"))?;
         let appid_fits =
             (4..=64).contains(&self.appid.len()) && self.appid.bytes().all(|b| b.is_ascii_alphanumeric());
         if !appid_fits {
@@ -257,7 +266,17 @@ impl Engine {
         self.change(caller, code, "resume_channel", ChannelCommand::Resume { reason }).await
     }
 
-    /// Changes the policies of a channel.
+    /// Changes the named policies of a channel; the others stay.
+    pub async fn amend_policy(
+        &self,
+        caller: &Caller,
+        code: &ChannelCode,
+        change: PolicyChange,
+    ) -> Result<Done<()>, EngineError> {
+        self.change(caller, code, "amend_policy", ChannelCommand::AmendPolicy { change }).await
+    }
+
+    /// Sets all policies of a channel.
     pub async fn change_policy(
         &self,
         caller: &Caller,

@@ -72,6 +72,8 @@ pub(crate) fn queue_effects(stage: &mut Stage<'_>, events: &[LedgerEvent]) {
             LedgerEvent::Consumed(e) => Effect::Dequeue(e.delivery),
             LedgerEvent::Released(e) => Effect::Dequeue(e.delivery),
             LedgerEvent::Denied(e) => Effect::Dequeue(e.delivery),
+            LedgerEvent::Forfeited(e) => Effect::Dequeue(e.delivery),
+            // Also right after a doubt that a push had settled before it arose: the row goes, whatever it was marked with.
             LedgerEvent::SettledLate(e) => Effect::Dequeue(e.delivery),
             LedgerEvent::Granted(_)
             | LedgerEvent::Opened(_)
@@ -80,7 +82,14 @@ pub(crate) fn queue_effects(stage: &mut Stage<'_>, events: &[LedgerEvent]) {
             | LedgerEvent::Suspended(_)
             | LedgerEvent::Reserved(_)
             | LedgerEvent::Admitted(_)
-            | LedgerEvent::DriftFound(_) => continue,
+            | LedgerEvent::DriftFound(_)
+            | LedgerEvent::Corroborated(_)
+            | LedgerEvent::TapNoted(_)
+            | LedgerEvent::Confirmed(_)
+            | LedgerEvent::Undelivered(_)
+            | LedgerEvent::StrangerReported(_)
+            | LedgerEvent::Adjusted(_)
+            | LedgerEvent::Cleared(_) => continue,
         };
         stage.effect(effect);
     }

@@ -15,7 +15,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, LogName, LotId, Openid, ReportId, StreamName, SubjectId,
     TemplateId, TemplateKind, Timestamp, UserId,
     binding::Binding,
-    channel::Channel,
+    channel::{Channel, Policy},
     ledger::{Choice, Ledger, LedgerCommand, LedgerEvent},
 };
 use subledger_store::{Done, Effect, Known, ReceiptKey, Stage, Stop, StreamRef, Work};
@@ -48,6 +48,35 @@ pub struct ClientReport {
     pub result: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What the books made of a tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TapResult {
+    /// It is on the books by this report.
+    #[default]
+    Counted,
+    /// WeChat's push told of it before: one tap, one grant.
+    Corroborated,
+    /// The channel's policy counts WeChat's pushes only; it is noted.
+    Noted,
+}
+
+impl TapResult {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
+    const fn is_counted(&self) -> bool {
+        matches!(self, Self::Counted)
+    }
+
+    /// The name used in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counted => "counted",
+            Self::Corroborated => "corroborated",
+            Self::Noted => "noted",
+        }
+    }
+}
+
 /// What one template of a report came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedChoice {
@@ -55,9 +84,12 @@ pub struct RecordedChoice {
     pub template: TemplateId,
     /// What was chosen.
     pub choice: Choice,
-    /// The new lot, if it was an accept of a one-time template.
+    /// The new lot, if it was an accept of a one-time template that nobody told of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lot: Option<LotId>,
+    /// Whether it was counted.
+    #[serde(default, skip_serializing_if = "TapResult::is_counted")]
+    pub tap: TapResult,
     /// Open grants after it.
     pub balance: u64,
     /// Whether the channel's template list knows the template.
@@ -136,13 +168,16 @@ impl RecordChoices {
         word: &str,
         at: Timestamp,
     ) -> Result<RecordedChoice, Stop<EngineError>> {
-        let known = stage.state::<Channel>(&self.channel)?.template(template);
+        let channel = stage.state::<Channel>(&self.channel)?;
+        let Policy { taps, tap_window_s: window, .. } = channel.policy();
+        let known = channel.template(template);
         // A template the operator has not refreshed yet is taken as one-time: a grant must not be lost for it.
         let kind = known.map_or(TemplateKind::OneTime, |state| state.template.kind);
         let listed = known.is_some_and(|state| state.listed);
         let ledger = StreamName::ledger(subject, template);
         let evidence = Evidence::new(EvidenceSource::ClientReport, self.report.as_str(), at);
-        let command = LedgerCommand::RecordChoice { choice, word: word.to_owned(), kind, evidence };
+        let word = word.to_owned();
+        let command = LedgerCommand::RecordChoice { choice, word, kind, taps, window, evidence };
         let events = stage.ask::<Ledger>(&ledger, command)?.map_err(|error| {
             let pointer = format!("/result/{}", pointer_step(template.as_str()));
             Stop::Refuse(EngineError::field("too_many_grants", &pointer, error.code(), error.to_string()))
@@ -151,8 +186,13 @@ impl RecordChoices {
             LedgerEvent::Granted(granted) => Some(granted.lot),
             _ => None,
         });
+        let tap = match events.first() {
+            Some(LedgerEvent::Corroborated(_)) => TapResult::Corroborated,
+            Some(LedgerEvent::TapNoted(_)) => TapResult::Noted,
+            _ => TapResult::Counted,
+        };
         let balance = stage.state::<Ledger>(&ledger)?.balance();
-        Ok(RecordedChoice { template: template.clone(), choice, lot, balance, listed })
+        Ok(RecordedChoice { template: template.clone(), choice, lot, tap, balance, listed })
     }
 }
 

@@ -37,6 +37,7 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::replace_credentials),
         routes!(channels::pause_channel),
         routes!(channels::resume_channel),
+        routes!(channels::amend_policy),
         routes!(channels::change_policy),
         routes!(channels::show_queue),
         routes!(templates::refresh_templates),

@@ -10,7 +10,7 @@ mod templates;
 mod users;
 mod words;
 
-pub(crate) use channels::{ChannelView, PolicyView, QueueView};
+pub(crate) use channels::{ChannelView, PolicyChangeBody, PolicyView, QueueView};
 pub(crate) use events::EventView;
 pub(crate) use explanation::ExplanationView;
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
@@ -19,6 +19,6 @@ pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFor
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{
-    ChoiceWord, DeliveryStateWord, LanguageWord, ProgramStateWord, RightWord, SkipReasonWord, TokenModeWord,
-    VerdictWord,
+    ChoiceWord, DeliveryStateWord, LanguageWord, ProgramStateWord, RightWord, SkipReasonWord, TapResultWord,
+    TokenModeWord, VerdictWord,
 };

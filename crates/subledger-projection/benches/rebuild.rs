@@ -24,7 +24,7 @@ use subledger_domain::{
     UserRef,
     binding::BindingCommand,
     channel::{ChannelCommand, Policy, Registered, SecretRef, TokenMode},
-    ledger::{Answer, AttemptOutcome, Choice, LedgerCommand, UnknownBalance},
+    ledger::{Answer, AttemptOutcome, Choice, LedgerCommand, RefusedSend, Taps, UnknownBalance},
     message::{Accepted, MessageCommand, Planned},
 };
 use subledger_projection::{digest, rebuild, rebuild_balances};
@@ -70,6 +70,8 @@ fn tap(user: u32, template_number: u32, choice: Choice, at: Timestamp) -> Ask {
         choice,
         word: word.into(),
         kind: TemplateKind::OneTime,
+        taps: Taps::default(),
+        window: 300,
         evidence: evidence(user, at),
     };
     Ask::Ledger(SubjectId::from_bytes(hash(1, user)), template(template_number), ask)
@@ -139,7 +141,15 @@ fn campaign(number: u32, at: Timestamp) -> Vec<Script> {
                 ),
             },
         };
-        of_ledger(index, LedgerCommand::Settle { delivery: delivery(index), attempt: 1, outcome })
+        of_ledger(
+            index,
+            LedgerCommand::Settle {
+                delivery: delivery(index),
+                attempt: 1,
+                refused_send: RefusedSend::default(),
+                outcome,
+            },
+        )
     });
     vec![Script(taps), Script(plan), Script(starts.collect()), Script(settles.collect())]
 }

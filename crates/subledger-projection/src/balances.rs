@@ -36,8 +36,10 @@ pub async fn rebuild_balances(store: &Store, log: &LogName) -> Result<Balances, 
 }
 
 fn fold(log: &LogName, mut scan: Scan, head: Position) -> Result<Balances, ProjectionError> {
-    let first = LedgerEvent::KINDS.iter().map(|kind| kind.number).min().unwrap_or_default();
-    let last = LedgerEvent::KINDS.iter().map(|kind| kind.number).max().unwrap_or_default();
+    // By number, because the numbers of an aggregate have gaps: other aggregates' lie between.
+    let last = LedgerEvent::KINDS.iter().map(|kind| usize::from(kind.number)).max().unwrap_or_default();
+    let mut concerns = vec![false; last + 1];
+    LedgerEvent::KINDS.iter().for_each(|kind| concerns[usize::from(kind.number)] = true);
     // Streams are numbered densely: a table by number is the quickest map there is. Zero is "no ledger".
     let mut places: Vec<u32> = Vec::new();
     let mut ledgers: Vec<Ledger> = Vec::new();
@@ -46,7 +48,7 @@ fn fold(log: &LogName, mut scan: Scan, head: Position) -> Result<Balances, Proje
         let chunk = chunk?;
         for event in &chunk.events {
             position = event.position;
-            if !(first..=last).contains(&event.kind) {
+            if !concerns.get(usize::from(event.kind)).copied().unwrap_or_default() {
                 continue;
             }
             let decoded = LedgerEvent::decode(event.kind, event.schema, chunk.payload(event));
@@ -65,7 +67,7 @@ fn fold(log: &LogName, mut scan: Scan, head: Position) -> Result<Balances, Proje
                 places[number] = u32::try_from(ledgers.len()).unwrap_or(u32::MAX);
             }
             if let Some(ledger) = ledgers.get_mut(places[number] as usize - 1) {
-                ledger.fold(&decoded);
+                ledger.tally(&decoded);
             }
         }
     }

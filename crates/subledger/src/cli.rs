@@ -229,6 +229,21 @@ pub(crate) enum Channel {
         #[arg(long)]
         json: bool,
     },
+    /// Show the policies of a channel, or change those that are named
+    #[command(
+        after_help = "Example:\n  subledger channel policy wechatmp123 --taps push_only --tap-window-s 120"
+    )]
+    Policy {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        change: Box<PolicyFlags>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Stop sending; what waits keeps waiting
     #[command(
         after_help = "Example:\n  subledger channel pause wechatmp123 --reason \"wrong prices in the template\""
@@ -255,6 +270,32 @@ pub(crate) enum Channel {
         #[command(flatten)]
         common: Common,
     },
+}
+
+/// Policies to change; see docs/ledger.md.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyFlags {
+    /// Sends to users without a grant on the books
+    #[arg(long, value_parser = ["refuse", "attempt"])]
+    pub(crate) unknown_balance: Option<String>,
+    /// Whose word for a tap is a grant
+    #[arg(long, value_parser = ["both", "client_only", "push_only"])]
+    pub(crate) taps: Option<String>,
+    /// How far apart in seconds a report and a push of one tap may be: 1 to 86400
+    #[arg(long)]
+    pub(crate) tap_window_s: Option<u32>,
+    /// How long in seconds a doubt stays open that nobody settles: 60 to 2592000
+    #[arg(long)]
+    pub(crate) doubt_deadline_s: Option<u32>,
+    /// How it is closed then
+    #[arg(long, value_parser = ["assume_sent", "release"])]
+    pub(crate) doubt_verdict: Option<String>,
+    /// Whether a refused send uses up a grant
+    #[arg(long, value_parser = ["release", "consume"])]
+    pub(crate) refused_send: Option<String>,
+    /// What becomes of the grants of a user who switches messages off
+    #[arg(long, value_parser = ["keep", "clear"])]
+    pub(crate) settings_off: Option<String>,
 }
 
 /// Who is to be erased, and from where.

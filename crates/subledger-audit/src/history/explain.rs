@@ -257,7 +257,7 @@ pub struct Tap {
 pub struct Sum {
     /// Grants from taps.
     pub taps: u64,
-    /// Grants from imports.
+    /// Grants from imports and corrections.
     pub opened: u64,
     /// Grants spent.
     pub consumed: u64,

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use jiff::{fmt::temporal::DateTimePrinter, tz::TimeZone};
 use subledger_domain::{
-    DecodeError, Evidence, MessageId, SubjectId, Timestamp,
+    DecodeError, Evidence, EvidenceSource, MessageId, SubjectId, Timestamp,
     app::AppEvent,
     binding::BindingEvent,
     channel::ChannelEvent,
@@ -355,7 +355,8 @@ impl Speaker {
             position: tap.changed.position.0,
             at: &self.time(tap.changed.recorded_at),
         });
-        let name = self.say(&Phrase::Tap { lot: tap.lot, word: tap.word.as_deref() });
+        let by_hand = tap.evidence.source == EvidenceSource::Operator;
+        let name = self.say(&Phrase::Tap { lot: tap.lot, word: tap.word.as_deref(), by_hand });
         let mut line = format!("{name}  [{}; {}]  {went}", self.tapped(&tap.evidence), self.stamp(tap.event));
         if let Some(voided) = &tap.voided {
             let because = Phrase::VoidBecause {

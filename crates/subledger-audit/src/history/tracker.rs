@@ -63,7 +63,7 @@ impl Tracker {
     /// The lots that the ledger knows, where an event may spend one without naming it.
     fn live(&self, event: &LedgerEvent) -> BTreeSet<LotId> {
         match event {
-            LedgerEvent::Consumed(_) | LedgerEvent::SettledLate(_)
+            LedgerEvent::Consumed(_) | LedgerEvent::SettledLate(_) | LedgerEvent::Forfeited(_)
                 if event.delivery().and_then(|id| self.held_by(id)).is_none() =>
             {
                 self.lots()
@@ -84,12 +84,22 @@ impl Tracker {
     fn follow(&mut self, stamp: Stamp, event: &LedgerEvent, before: &BTreeSet<LotId>, changes: &mut Changes) {
         match event {
             LedgerEvent::Granted(e) => self.grant(stamp, e.lot, Some(&e.word), &e.evidence, changes),
-            LedgerEvent::Opened(e) => {
-                self.opened += u64::from(e.count);
-                for lot in e.first_lot..e.first_lot.saturating_add(u64::from(e.count)) {
-                    self.grant(stamp, lot, None, &e.evidence, changes);
+            LedgerEvent::Opened(e) => self.open(stamp, e.first_lot, e.count, &e.evidence, changes),
+            LedgerEvent::Adjusted(e) => {
+                if let Some(added) = e.added {
+                    self.open(stamp, added.first_lot, added.count, &e.evidence, changes);
                 }
+                e.removed.iter().for_each(|lot| self.void(stamp, *lot, changes));
             }
+            LedgerEvent::Cleared(e) => e.lots.iter().for_each(|lot| self.void(stamp, *lot, changes)),
+            LedgerEvent::Forfeited(e) => {
+                self.spend(stamp, e.delivery, DeliveryState::Refused, before, changes);
+            }
+            LedgerEvent::Corroborated(_)
+            | LedgerEvent::TapNoted(_)
+            | LedgerEvent::Confirmed(_)
+            | LedgerEvent::Undelivered(_)
+            | LedgerEvent::StrangerReported(_) => {}
             LedgerEvent::Rejected(_) => *changes.entry(NumberName::Rejected).or_default() += 1,
             LedgerEvent::Consented(_) | LedgerEvent::Suspended(_) => {}
             LedgerEvent::Reserved(e) => {
@@ -116,11 +126,15 @@ impl Tracker {
             }
             LedgerEvent::Postponed(e) => self.wait(stamp, e.delivery, DeliveryState::Queued, changes),
             LedgerEvent::Doubted(e) => self.wait(stamp, e.delivery, DeliveryState::InDoubt, changes),
-            LedgerEvent::Consumed(e) => self.spend(stamp, e.delivery, before, changes),
+            LedgerEvent::Consumed(e) => {
+                self.spend(stamp, e.delivery, DeliveryState::Sent, before, changes);
+            }
             LedgerEvent::Released(e) => self.give_back(stamp, e.delivery, released(&e.reason), changes),
             LedgerEvent::Denied(e) => self.give_back(stamp, e.delivery, DeliveryState::Refused, changes),
             LedgerEvent::SettledLate(e) => match e.outcome {
-                LateOutcome::Sent { .. } => self.spend(stamp, e.delivery, before, changes),
+                LateOutcome::Sent { .. } => {
+                    self.spend(stamp, e.delivery, DeliveryState::Sent, before, changes);
+                }
                 LateOutcome::NotSent => self.give_back(stamp, e.delivery, DeliveryState::NotSent, changes),
             },
             LedgerEvent::DriftFound(e) => {
@@ -132,6 +146,14 @@ impl Tracker {
                     }
                 }
             }
+        }
+    }
+
+    /// Grants without a tap: imported, or added by hand.
+    fn open(&mut self, stamp: Stamp, first: LotId, count: u32, evidence: &Evidence, changes: &mut Changes) {
+        self.opened += u64::from(count);
+        for lot in first..first.saturating_add(u64::from(count)) {
+            self.grant(stamp, lot, None, evidence, changes);
         }
     }
 
@@ -210,10 +232,17 @@ impl Tracker {
         }
     }
 
-    /// A delivery was sent: its own grant is spent, or the one that left the ledger in its place.
-    fn spend(&mut self, stamp: Stamp, id: DeliveryId, before: &BTreeSet<LotId>, changes: &mut Changes) {
+    /// A delivery was sent, or refused at its cost: its own grant is spent, or the one that left the ledger in its place.
+    fn spend(
+        &mut self,
+        stamp: Stamp,
+        id: DeliveryId,
+        state: DeliveryState,
+        before: &BTreeSet<LotId>,
+        changes: &mut Changes,
+    ) {
         let under_way = self.deliveries.get(&id).is_some_and(|delivery| !delivery.state.is_terminal());
-        self.reach(stamp, id, DeliveryState::Sent);
+        self.reach(stamp, id, state);
         let own = self.held_by(id).filter(|_| under_way);
         let spent = own.or_else(|| before.difference(&self.lots()).next().copied());
         let Some(lot) = spent else {
@@ -437,6 +466,14 @@ const fn grounds(event: &LedgerEvent) -> Grounds<'_> {
         LedgerEvent::Consented(e) => (Some(&e.evidence), None, None),
         LedgerEvent::Rejected(e) => (Some(&e.evidence), None, None),
         LedgerEvent::Suspended(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Corroborated(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::TapNoted(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Confirmed(e) => (Some(&e.evidence), None, e.wechat_msgid.as_ref()),
+        LedgerEvent::Undelivered(e) => (Some(&e.evidence), None, e.wechat_msgid.as_ref()),
+        LedgerEvent::StrangerReported(e) => (Some(&e.evidence), None, e.wechat_msgid.as_ref()),
+        LedgerEvent::Adjusted(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Cleared(e) => (Some(&e.evidence), None, None),
+        LedgerEvent::Forfeited(e) => (None, Some(&e.answer), None),
         LedgerEvent::SettledLate(e) => {
             let wechat_msgid = match &e.outcome {
                 LateOutcome::Sent { wechat_msgid } => wechat_msgid.as_ref(),

@@ -144,6 +144,8 @@ pub(super) enum Phrase<'a> {
     Tap {
         lot: u64,
         word: Option<&'a str>,
+        /// Without a word: added by an operator rather than imported.
+        by_hand: bool,
     },
     Went {
         state: LotState,

@@ -158,18 +158,53 @@ pub(super) fn ledger(state: &Ledger, event: &LedgerEvent) -> Verdict {
             if corrects { Ok(()) } else { under_way(state, e.delivery, &[Phase::InDoubt]) }
         }
         LedgerEvent::Denied(e) => under_way(state, e.delivery, &[Phase::Started, Phase::InDoubt]),
+        LedgerEvent::Forfeited(e) => under_way(state, e.delivery, &[Phase::Started, Phase::InDoubt]),
         LedgerEvent::DriftFound(e) => {
             under_way(state, e.delivery, &[Phase::Started, Phase::InDoubt])?;
-            let believed = |id: u64| {
-                let held = state
-                    .outstanding()
-                    .values()
-                    .any(|o| matches!(o.funding, Funding::Lot(lot) if lot.id == id));
-                held || state.lots().iter().any(|lot| lot.id == id)
-            };
-            let gone = e.lots.iter().find(|id| !believed(**id));
-            ensure(gone.is_none(), || "only lots that were open or held to become void".to_owned())
+            believed(state, &e.lots)
         }
+        LedgerEvent::Cleared(e) => believed(state, &e.lots),
+        LedgerEvent::Adjusted(e) => {
+            ensure(e.evidence.reason.is_some(), || "a correction with a reason".to_owned())?;
+            ensure(e.added.is_some() || !e.removed.is_empty(), || "a correction of something".to_owned())?;
+            let open = |id: &u64| state.lots().iter().any(|lot| lot.id == *id);
+            ensure(e.removed.iter().all(open), || "only open lots to be taken away".to_owned())?;
+            e.added.map_or(Ok(()), |added| {
+                ensure(added.count > 0, || "at least one lot".to_owned())?;
+                next_lot(state, added.first_lot)
+            })
+        }
+        LedgerEvent::Corroborated(e) => {
+            let granted = state.totals().granted;
+            ensure(e.lot.is_none_or(|lot| (1..=granted).contains(&lot)), || {
+                "a lot that was granted".to_owned()
+            })
+        }
+        // A sent event is quicker than the answer, or comes after the end.
+        LedgerEvent::Confirmed(e) => answered_or_started(state, e.delivery),
+        LedgerEvent::Undelivered(e) => {
+            ensure(e.code != 0, || "a code that is no success".to_owned())?;
+            answered_or_started(state, e.delivery)
+        }
+        LedgerEvent::TapNoted(_) | LedgerEvent::StrangerReported(_) => Ok(()),
+    }
+}
+
+/// Whether all these lots are open or held.
+fn believed(state: &Ledger, lots: &[u64]) -> Verdict {
+    let believed = |id: u64| {
+        let held =
+            state.outstanding().values().any(|o| matches!(o.funding, Funding::Lot(lot) if lot.id == id));
+        held || state.lots().iter().any(|lot| lot.id == id)
+    };
+    let gone = lots.iter().find(|id| !believed(**id));
+    ensure(gone.is_none(), || "only lots that were open or held to become void".to_owned())
+}
+
+fn answered_or_started(state: &Ledger, delivery: DeliveryId) -> Verdict {
+    match state.outstanding().get(&delivery) {
+        Some(_) => under_way(state, delivery, &[Phase::Started]),
+        None => Ok(()),
     }
 }
 

@@ -102,10 +102,11 @@ fn contradiction(receipt: &RawReceipt, told: &Told) -> Option<String> {
     let Ok(answer) = serde_json::from_slice::<Answer>(&receipt.outcome) else {
         return Some("an answer that cannot be read".to_owned());
     };
-    // It names the last event of its command. Each choice was one of them, and all of them were recorded at once.
+    // It names the last event of its command. Each choice was one of them or two (a second source had told of the tap before),
+    // and all of them were recorded at once.
     let position = i64::try_from(told.position.0).unwrap_or(i64::MAX);
-    let choices = i64::try_from(answer.choices.len()).unwrap_or(i64::MAX);
-    let of_command = (position..position.saturating_add(choices)).contains(&receipt.position);
+    let events = i64::try_from(answer.choices.len()).unwrap_or(i64::MAX).saturating_mul(2);
+    let of_command = (position..position.saturating_add(events)).contains(&receipt.position);
     if !of_command || receipt.recorded_at != told.recorded_at.micros() {
         return Some(format!(
             "one of position {}, recorded at {} (microseconds)",

@@ -337,7 +337,7 @@ impl Book {
     fn count(&self, event: &LedgerEvent, sums: &mut Deliveries) {
         match event {
             LedgerEvent::Consumed(_) => sums.sent += 1,
-            LedgerEvent::Denied(_) => sums.refused += 1,
+            LedgerEvent::Denied(_) | LedgerEvent::Forfeited(_) => sums.refused += 1,
             LedgerEvent::Released(e) => match e.reason {
                 ReleaseReason::Refused { .. } => sums.refused += 1,
                 ReleaseReason::RetriesExhausted { .. } => sums.failed += 1,
@@ -364,7 +364,14 @@ impl Book {
             | LedgerEvent::Started(_)
             | LedgerEvent::Postponed(_)
             | LedgerEvent::Doubted(_)
-            | LedgerEvent::DriftFound(_) => {}
+            | LedgerEvent::DriftFound(_)
+            | LedgerEvent::Corroborated(_)
+            | LedgerEvent::TapNoted(_)
+            | LedgerEvent::Confirmed(_)
+            | LedgerEvent::Undelivered(_)
+            | LedgerEvent::StrangerReported(_)
+            | LedgerEvent::Adjusted(_)
+            | LedgerEvent::Cleared(_) => {}
         }
     }
 }

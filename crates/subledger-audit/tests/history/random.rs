@@ -9,8 +9,8 @@ use subledger_domain::{
     Evidence, EvidenceSource, StreamName,
     binding::BindingCommand,
     ledger::{
-        AttemptOutcome, Choice, DoubtCause, Ledger, LedgerCommand, Phase, ReleaseRequest, UnknownBalance,
-        Verdict,
+        AttemptOutcome, Choice, DoubtCause, Ledger, LedgerCommand, Phase, ReleaseRequest, SettingsOff, Taps,
+        UnknownBalance, Verdict,
     },
     message::{Skip, SkipReason},
 };
@@ -239,7 +239,7 @@ impl Script {
             node.ask(&log(), vec![registered()]).await.unwrap();
             return;
         }
-        match rng.random_range(0..12) {
+        match rng.random_range(0..15) {
             0 => bind(node, rng).await,
             1 => refresh(node, rng).await,
             2..4 => {
@@ -253,10 +253,19 @@ impl Script {
             }
             5 if rng.random_bool(0.3) => {
                 let evidence = Evidence::new(EvidenceSource::Operator, "cli", node.now());
-                let ask = LedgerCommand::Suspend { evidence };
+                let ask = LedgerCommand::Suspend { settings_off: SettingsOff::default(), evidence };
                 node.ask(&log(), vec![about(rng.random_range(0..4), ask)]).await.unwrap();
             }
             4..7 => self.send(node, rng).await,
+            12 => {
+                let ask = if rng.random_bool(0.6) { told_again(node, rng) } else { adjusted(node, rng) };
+                // More than is open cannot be taken away.
+                let _ = node.ask(&log(), vec![about(rng.random_range(0..4), ask)]).await;
+            }
+            13 => {
+                let ask = sent_event(node, rng);
+                node.ask(&log(), vec![about(rng.random_range(0..4), ask)]).await.unwrap();
+            }
             _ => move_one(node, rng).await,
         }
     }
@@ -311,6 +320,41 @@ impl Script {
         }
         commit.push(plan(m, reserved, skipped));
         node.ask(&log(), commit).await.unwrap();
+    }
+}
+
+/// WeChat pushes a tap, perhaps one that the Mini Program reported, or that messages were switched off.
+fn told_again(node: &Node, rng: &mut StdRng) -> LedgerCommand {
+    let evidence = Evidence::new(EvidenceSource::WechatPush, "push-1", node.now());
+    if rng.random_bool(0.2) {
+        let settings_off = if rng.random() { SettingsOff::Keep } else { SettingsOff::Clear };
+        return LedgerCommand::Suspend { settings_off, evidence };
+    }
+    let taps = [Taps::Both, Taps::ClientOnly, Taps::PushOnly][rng.random_range(0..3)];
+    LedgerCommand::RecordChoice {
+        choice: Choice::Accept,
+        word: "accept".into(),
+        kind: subledger_domain::TemplateKind::OneTime,
+        taps,
+        window: 60,
+        evidence,
+    }
+}
+
+fn adjusted(node: &Node, rng: &mut StdRng) -> LedgerCommand {
+    let by = Evidence::new(EvidenceSource::Operator, "cli", node.now());
+    let evidence = Evidence { reason: Some("counted anew".into()), ..by };
+    LedgerCommand::Adjust { by: rng.random_range(-2..4), evidence }
+}
+
+/// Of a send of ours, or of a stranger's.
+fn sent_event(node: &Node, rng: &mut StdRng) -> LedgerCommand {
+    LedgerCommand::RecordSent {
+        wechat_msgid: Some(["1", "late", "77"][rng.random_range(0..3)].into()),
+        code: if rng.random_bool(0.8) { 0 } else { 5 },
+        status: "success".into(),
+        began: None,
+        evidence: Evidence::new(EvidenceSource::WechatPush, "push-2", node.now()),
     }
 }
 

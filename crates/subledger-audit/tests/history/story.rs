@@ -5,7 +5,10 @@ use expect_test::{ExpectFile, expect_file};
 use subledger_audit::history::{Explanation, History, Language, Person, Speaker, default_zone};
 use subledger_domain::{
     Evidence, EvidenceSource, LogName, StoredEvent, StreamName, TemplateKind,
-    ledger::{AttemptOutcome, Choice, LedgerCommand, LedgerEvent, UnknownBalance, Verdict},
+    ledger::{
+        AttemptOutcome, Choice, LedgerCommand, LedgerEvent, RefusedSend, SettingsOff, Taps, UnknownBalance,
+        Verdict,
+    },
 };
 use subledger_projection::DeliveryRow;
 
@@ -43,6 +46,8 @@ async fn play(node: &Node) {
         choice: Choice::Accept,
         word: "accept".into(),
         kind: TemplateKind::LongTerm,
+        taps: Taps::default(),
+        window: 300,
         evidence: Evidence::new(EvidenceSource::WechatPush, "push-9", node.now().plus_seconds(3_600)),
     };
     let admit = LedgerCommand::Reserve {
@@ -72,6 +77,58 @@ async fn play(node: &Node) {
         tap(node, WHO, Choice::Reject),
         about(WHO, consent),
         about(WHO, admit),
+    ];
+    for step in steps {
+        node.ask(&log(), vec![step]).await.unwrap();
+    }
+    play_pushes(node).await;
+}
+
+/// What is told from outside: WeChat's pushes, and an operator.
+async fn play_pushes(node: &Node) {
+    let push = |reference: &str| Evidence::new(EvidenceSource::WechatPush, reference, node.now());
+    let tell = |choice, taps, evidence| LedgerCommand::RecordChoice {
+        choice,
+        word: if choice == Choice::Accept { "accept" } else { "reject" }.into(),
+        kind: TemplateKind::OneTime,
+        taps,
+        window: 300,
+        evidence,
+    };
+    let sent = |msgid: &str, code| LedgerCommand::RecordSent {
+        wechat_msgid: Some(msgid.to_owned()),
+        code,
+        status: if code == 0 { "success" } else { "system failed" }.into(),
+        began: None,
+        evidence: push("push-13"),
+    };
+    let adjust = |by| LedgerCommand::Adjust {
+        by,
+        evidence: Evidence {
+            reason: Some("counted by phone".into()),
+            ..Evidence::new(EvidenceSource::Operator, "li", node.now())
+        },
+    };
+    let refuse = |m| LedgerCommand::Settle {
+        delivery: delivery(m, 0),
+        attempt: 1,
+        refused_send: RefusedSend::Consume,
+        outcome: AttemptOutcome::Refused { answer: answer(47003, "argument") },
+    };
+    let off = LedgerCommand::Suspend { settings_off: SettingsOff::Clear, evidence: push("push-14") };
+    let steps = [
+        tap(node, WHO, Choice::Accept),
+        about(WHO, tell(Choice::Accept, Taps::Both, push("push-10"))),
+        about(WHO, tell(Choice::Accept, Taps::ClientOnly, push("push-11"))),
+        about(WHO, sent("3300000000000000001", 0)),
+        about(WHO, sent("3300000000000000001", 5)),
+        about(WHO, sent("3300000000000000099", 0)),
+        about(WHO, adjust(3)),
+        about(WHO, adjust(-1)),
+        reserve(6, 0, WHO),
+        start(node, 6, 0, WHO),
+        about(WHO, refuse(6)),
+        about(WHO, off),
     ];
     for step in steps {
         node.ask(&log(), vec![step]).await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use subledger_audit::proof::{Check, Options, Report};
 use subledger_domain::{
     Evidence, EvidenceSource, StreamName, SubjectId, TemplateKind, Timestamp,
-    ledger::{Choice, Ledger, LedgerCommand},
+    ledger::{Choice, Ledger, LedgerCommand, Taps},
 };
 use subledger_store::{
     Cause, Clock, Executor, ExecutorConfig, Known, ReceiptKey, Stage, Stop, StreamRef, Submission, Work,
@@ -40,6 +40,8 @@ impl Work for Tap {
             choice: self.choice,
             word: "accept".to_owned(),
             kind: TemplateKind::OneTime,
+            taps: Taps::default(),
+            window: 300,
             evidence: self.evidence.clone(),
         };
         stage.ask::<Ledger>(&Self::ledger(), command)?.map_err(|error| Stop::Refuse(error.to_string()))?;

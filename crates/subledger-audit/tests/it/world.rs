@@ -7,8 +7,8 @@ use subledger_domain::{
     binding::{Binding, BindingCommand},
     channel::{Channel, ChannelCommand, Policy, Registered, SecretRef, TokenMode},
     ledger::{
-        Answer, AttemptOutcome, Choice, DoubtCause, Ledger, LedgerCommand, LedgerEvent, ReleaseRequest,
-        UnknownBalance, Verdict,
+        Answer, AttemptOutcome, Choice, DoubtCause, Ledger, LedgerCommand, LedgerEvent, RefusedSend,
+        ReleaseRequest, Taps, UnknownBalance, Verdict,
     },
     message::{Accepted, Message, MessageCommand, Planned, Skip, SkipReason},
 };
@@ -113,6 +113,7 @@ fn queue(stage: &mut Stage<'_>, who: u8, event: &LedgerEvent) {
         LedgerEvent::Consumed(e) => Effect::Dequeue(e.delivery),
         LedgerEvent::Released(e) => Effect::Dequeue(e.delivery),
         LedgerEvent::Denied(e) => Effect::Dequeue(e.delivery),
+        LedgerEvent::Forfeited(e) => Effect::Dequeue(e.delivery),
         LedgerEvent::SettledLate(e) => Effect::Dequeue(e.delivery),
         _ => return,
     };
@@ -160,7 +161,10 @@ impl Node {
     pub(crate) fn tap(&self, who: u8) -> Ask {
         let evidence = self.evidence(EvidenceSource::ClientReport);
         let (choice, word, kind) = (Choice::Accept, "acceptWithAlert".to_owned(), TemplateKind::OneTime);
-        Ask::Ledger(who, LedgerCommand::RecordChoice { choice, word, kind, evidence })
+        Ask::Ledger(
+            who,
+            LedgerCommand::RecordChoice { choice, word, kind, taps: Taps::default(), window: 300, evidence },
+        )
     }
 
     pub(crate) fn accept(&self, message: u8, targeted: u32) -> Ask {
@@ -200,7 +204,15 @@ pub(crate) fn plan(message: u8, reserved: u32, skipped: Vec<Skip>) -> Ask {
 }
 
 fn settle(message: u8, who: u8, attempt: u16, outcome: AttemptOutcome) -> Ask {
-    Ask::Ledger(who, LedgerCommand::Settle { delivery: delivery(message, u32::from(who)), attempt, outcome })
+    Ask::Ledger(
+        who,
+        LedgerCommand::Settle {
+            delivery: delivery(message, u32::from(who)),
+            attempt,
+            refused_send: RefusedSend::default(),
+            outcome,
+        },
+    )
 }
 
 /// What was told, to tamper with: the events of the channel's log.

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::event::{Policy, Registered, SecretRef};
+use super::{
+    event::{Registered, SecretRef},
+    policy::{Policy, PolicyChange},
+};
 use crate::Template;
 
 /// What can be asked of a channel.
@@ -30,10 +33,15 @@ pub enum ChannelCommand {
         /// Why.
         reason: String,
     },
-    /// Change policies.
+    /// Set all policies.
     ChangePolicy {
         /// The policies from now on.
         policy: Policy,
+    },
+    /// Change some policies.
+    AmendPolicy {
+        /// Which, and to what.
+        change: PolicyChange,
     },
 }
 
@@ -60,4 +68,16 @@ pub enum ChannelError {
     /// It is not paused.
     #[error("the channel is not paused")]
     NotPaused,
+    /// A number of a policy is out of its bounds.
+    #[error("policy {policy} must be {least} to {most}; found {found}")]
+    PolicyOutOfBounds {
+        /// Which policy.
+        policy: &'static str,
+        /// What was asked for.
+        found: u32,
+        /// The least allowed.
+        least: u32,
+        /// The most allowed.
+        most: u32,
+    },
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Template, TemplateId, event::stored_events, ledger::UnknownBalance};
+use super::policy::Policy;
+use crate::{Template, TemplateId, event::stored_events};
 
 stored_events! {
     /// Events of the channel stream.
@@ -36,14 +37,6 @@ pub enum TokenMode {
     Stable,
     /// `cgi-bin/token`: every call retires the previous token. Only where this is the sole user of the AppSecret.
     Normal,
-}
-
-/// How a channel treats what WeChat leaves open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Policy {
-    /// Sends to users without a grant on the books.
-    #[serde(default)]
-    pub unknown_balance: UnknownBalance,
 }
 
 /// Payload of [`ChannelEvent::Registered`].

@@ -8,9 +8,10 @@ use super::{
     MAX_TEMPLATES,
     command::{ChannelCommand, ChannelError},
     event::{
-        ChannelEvent, CredentialsReplaced, Paused, Policy, PolicyChanged, Registered, Resumed, SecretRef,
+        ChannelEvent, CredentialsReplaced, Paused, PolicyChanged, Registered, Resumed, SecretRef,
         TemplatesRefreshed,
     },
+    policy::Policy,
 };
 use crate::{Decide, Template, TemplateId, Timestamp};
 
@@ -127,7 +128,10 @@ impl Decide for Channel {
         let registered = self.registered.as_ref();
         let event = match (ask, registered) {
             (ChannelCommand::Register(_), Some(_)) => return Err(ChannelError::AlreadyRegistered),
-            (ChannelCommand::Register(registration), None) => ChannelEvent::Registered(registration),
+            (ChannelCommand::Register(registration), None) => {
+                registration.policy.check()?;
+                ChannelEvent::Registered(registration)
+            }
             (_, None) => return Err(ChannelError::NotRegistered),
             (ChannelCommand::ReplaceCredentials { secret }, Some(_)) => {
                 ChannelEvent::CredentialsReplaced(CredentialsReplaced { secret })
@@ -142,12 +146,20 @@ impl Decide for Channel {
             (ChannelCommand::Resume { .. }, Some(_)) if !self.paused => return Err(ChannelError::NotPaused),
             (ChannelCommand::Resume { reason }, Some(_)) => ChannelEvent::Resumed(Resumed { reason }),
             (ChannelCommand::ChangePolicy { policy }, Some(current)) => {
-                if current.policy == policy {
-                    return Ok(Vec::new());
-                }
-                ChannelEvent::PolicyChanged(PolicyChanged { policy })
+                return change_policy(current, policy);
+            }
+            (ChannelCommand::AmendPolicy { change }, Some(current)) => {
+                return change_policy(current, change.of(current.policy));
             }
         };
         Ok(vec![event])
     }
+}
+
+fn change_policy(current: &Registered, policy: Policy) -> Result<Vec<ChannelEvent>, ChannelError> {
+    policy.check()?;
+    if current.policy == policy {
+        return Ok(Vec::new());
+    }
+    Ok(vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })])
 }

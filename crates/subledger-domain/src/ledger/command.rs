@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Choice;
+use super::{
+    event::Choice,
+    policy::{RefusedSend, SettingsOff, Taps, UnknownBalance},
+};
 use crate::{DeliveryId, Evidence, TemplateKind, Timestamp, UserRef};
 
 /// WeChat's answer to a call, reduced to what an auditor needs. Never the verbatim text: it may quote values.
@@ -16,17 +19,6 @@ pub struct Answer {
     pub rid: Option<String>,
     /// A stable word of ours: the class of the code, or what kept us from reaching WeChat.
     pub class: String,
-}
-
-/// Policy for users whose earlier grants nobody counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownBalance {
-    /// No grant on the books, no send.
-    #[default]
-    Refuse,
-    /// Send once and learn from the answer.
-    Attempt,
 }
 
 /// What hid WeChat's answer.
@@ -109,7 +101,11 @@ pub enum LedgerCommand {
         word: String,
         /// One-time templates count; long-term ones only consent.
         kind: TemplateKind,
-        /// The tap.
+        /// The channel's policy: whose word for a tap is a grant.
+        taps: Taps,
+        /// How far apart in seconds two sources may date one tap.
+        window: u32,
+        /// The tap. Its source says which side tells of it.
         evidence: Evidence,
     },
     /// Load a balance counted elsewhere.
@@ -119,8 +115,17 @@ pub enum LedgerCommand {
         /// The import.
         evidence: Evidence,
     },
+    /// Correct the number of open grants by hand.
+    Adjust {
+        /// How many grants more (or, below zero, fewer), not 0. No more can be taken than are open.
+        by: i64,
+        /// Who, and why.
+        evidence: Evidence,
+    },
     /// Refuse sends until a newer accept.
     Suspend {
+        /// The channel's policy: what a user's switching off does to the grants.
+        settings_off: SettingsOff,
         /// Why.
         evidence: Evidence,
     },
@@ -149,8 +154,24 @@ pub enum LedgerCommand {
         /// Which of its attempts, as [`super::Started`] numbered it. An outcome that is recorded twice must not end the
         /// next attempt, or the delivery would be handed over a third time while the second is in flight.
         attempt: u16,
+        /// The channel's policy: whether a refused send uses up a grant.
+        refused_send: RefusedSend,
         /// How it ended.
         outcome: AttemptOutcome,
+    },
+    /// WeChat pushed the final result of a send (`subscribe_msg_sent_event`).
+    RecordSent {
+        /// WeChat's message id, where the event names one.
+        wechat_msgid: Option<String>,
+        /// Its `ErrorCode`; 0 is success.
+        code: i64,
+        /// Its `ErrorStatus`.
+        status: String,
+        /// The attempt that is started now and when it began, if the caller knows: it cannot be meant by an event that is
+        /// older. Of a delivery in doubt the time is not asked for.
+        began: Option<(DeliveryId, Timestamp)>,
+        /// The push; its time is WeChat's `CreateTime`.
+        evidence: Evidence,
     },
     /// Close a doubt.
     Resolve {

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use super::{
     MAX_ATTEMPTS, MAX_OPEN_LOTS,
-    command::{Answer, AttemptOutcome, LedgerCommand, ReleaseRequest, UnknownBalance, Verdict},
+    command::{Answer, AttemptOutcome, LedgerCommand, ReleaseRequest, Verdict},
     error::LedgerError,
     event::{
-        Admitted, Basis, Choice, Consented, Consumed, Denied, Doubted, DriftFound, Granted, LateOutcome,
-        LedgerEvent, Opened, Postponed, Rejected, ReleaseReason, Released, Reserved, SettledLate, Started,
+        Added, Adjusted, Admitted, Basis, Cleared, Consumed, Denied, Doubted, DriftFound, Forfeited,
+        LateOutcome, LedgerEvent, Opened, Postponed, ReleaseReason, Released, Reserved, SettledLate, Started,
         Suspended,
     },
+    policy::{RefusedSend, SettingsOff, UnknownBalance},
+    pushes::{SentEvent, Told},
     state::{Funding, Ledger, Lot, Outstanding, Phase},
 };
 use crate::{Decide, DeliveryId, Evidence, EvidenceSource, TemplateKind, Timestamp, UserRef};
@@ -28,21 +30,28 @@ fn late_answer(delivery: DeliveryId, wechat_msgid: Option<String>, now: Timestam
 }
 
 impl Decide for Ledger {
+    // 2: remembers taps, sends and the last change of settings.
+    const STATE: u16 = 2;
+
     type Ask = LedgerCommand;
 
     fn decide(&self, ask: LedgerCommand, now: Timestamp) -> Decision {
         match ask {
-            LedgerCommand::RecordChoice { choice, word, kind, evidence } => {
-                self.record_choice(choice, word, kind, evidence)
+            LedgerCommand::RecordChoice { choice, word, kind, taps, window, evidence } => {
+                self.record_choice(Told { choice, word, kind, taps, window, evidence })
             }
             LedgerCommand::RecordOpeningBalance { count, evidence } => self.open(count, evidence),
-            LedgerCommand::Suspend { evidence } => self.suspend(evidence),
+            LedgerCommand::Adjust { by, evidence } => self.adjusted(by, evidence),
+            LedgerCommand::Suspend { settings_off, evidence } => Ok(self.suspend(settings_off, evidence)),
             LedgerCommand::Reserve { delivery, kind, unknown_balance, user } => {
                 self.reserve(delivery, kind, unknown_balance, user)
             }
             LedgerCommand::Start { delivery, expires_at } => self.start(delivery, expires_at, now),
-            LedgerCommand::Settle { delivery, attempt, outcome } => {
-                self.settle(delivery, attempt, outcome, now)
+            LedgerCommand::Settle { delivery, attempt, refused_send, outcome } => {
+                self.settle(delivery, attempt, refused_send, outcome, now)
+            }
+            LedgerCommand::RecordSent { wechat_msgid, code, status, began, evidence } => {
+                Ok(self.record_sent(SentEvent { wechat_msgid, code, status, began, evidence }))
             }
             LedgerCommand::Resolve { delivery, verdict, evidence } => {
                 self.resolve(delivery, verdict, evidence)
@@ -53,23 +62,6 @@ impl Decide for Ledger {
 }
 
 impl Ledger {
-    fn record_choice(
-        &self,
-        choice: Choice,
-        word: String,
-        kind: TemplateKind,
-        evidence: Evidence,
-    ) -> Decision {
-        if choice != Choice::Accept {
-            return Ok(vec![LedgerEvent::Rejected(Rejected { choice, evidence })]);
-        }
-        if kind == TemplateKind::LongTerm {
-            return Ok(vec![LedgerEvent::Consented(Consented { word, evidence })]);
-        }
-        self.has_room_for(1)?;
-        Ok(vec![LedgerEvent::Granted(Granted { lot: self.granted + 1, word, evidence })])
-    }
-
     fn open(&self, count: u32, evidence: Evidence) -> Decision {
         if count == 0 {
             return Err(LedgerError::EmptyOpening);
@@ -78,7 +70,35 @@ impl Ledger {
         Ok(vec![LedgerEvent::Opened(Opened { first_lot: self.granted + 1, count, evidence })])
     }
 
-    fn has_room_for(&self, count: usize) -> Result<(), LedgerError> {
+    /// Takes the newest open lots: those are the ones a correction usually means (taps told of twice, of late), and the older
+    /// ones, next to be spent, keep the taps that stand behind them.
+    fn adjusted(&self, by: i64, evidence: Evidence) -> Decision {
+        if evidence.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
+            return Err(LedgerError::NoReason);
+        }
+        let (mut added, mut removed) = (None, Vec::new());
+        let asked = by.unsigned_abs();
+        if by > 0 {
+            let too_many = LedgerError::TooManyLots { limit: MAX_OPEN_LOTS };
+            let count = u32::try_from(asked).map_err(|_| too_many)?;
+            self.has_room_for(count as usize)?;
+            added = Some(Added { first_lot: self.granted + 1, count });
+        } else if by < 0 {
+            let kept = self.balance().checked_sub(asked);
+            let kept = kept.ok_or(LedgerError::NotEnoughOpen { open: self.balance(), asked })?;
+            removed = self
+                .lots
+                .iter()
+                .skip(usize::try_from(kept).unwrap_or(usize::MAX))
+                .map(|lot| lot.id)
+                .collect();
+        } else {
+            return Err(LedgerError::EmptyAdjustment);
+        }
+        Ok(vec![LedgerEvent::Adjusted(Adjusted { added, removed, evidence })])
+    }
+
+    pub(super) fn has_room_for(&self, count: usize) -> Result<(), LedgerError> {
         let held = self.lots.len() + self.outstanding.len();
         if held.saturating_add(count) > MAX_OPEN_LOTS {
             return Err(LedgerError::TooManyLots { limit: MAX_OPEN_LOTS });
@@ -86,12 +106,28 @@ impl Ledger {
         Ok(())
     }
 
-    fn suspend(&self, evidence: Evidence) -> Decision {
-        // An accept that is newer than this refusal has already lifted it.
-        if self.last_accept_at.is_some_and(|accepted| accepted > evidence.at) {
-            return Ok(Vec::new());
+    /// A change of settings is recorded even when a newer accept has lifted it already: it explains later drift. It clears
+    /// nothing then, because which grants are the newer ones is not known.
+    fn suspend(&self, settings_off: SettingsOff, evidence: Evidence) -> Vec<LedgerEvent> {
+        let outweighed = self.last_accept_at.is_some_and(|accepted| accepted > evidence.at);
+        if outweighed && evidence.source != EvidenceSource::WechatPush {
+            return Vec::new();
         }
-        Ok(vec![LedgerEvent::Suspended(Suspended { evidence })])
+        let mut events = Vec::new();
+        if settings_off == SettingsOff::Clear && !outweighed {
+            let waiting = self.outstanding.values().filter(|one| one.phase == Phase::Reserved);
+            let held = waiting.filter_map(|one| match one.funding {
+                Funding::Lot(lot) => Some(lot.id),
+                _ => None,
+            });
+            let mut lots: Vec<_> = self.lots.iter().map(|lot| lot.id).chain(held).collect();
+            lots.sort_unstable();
+            if !lots.is_empty() {
+                events.push(LedgerEvent::Cleared(Cleared { lots, evidence: evidence.clone() }));
+            }
+        }
+        events.push(LedgerEvent::Suspended(Suspended { evidence }));
+        events
     }
 
     fn reserve(
@@ -169,6 +205,7 @@ impl Ledger {
         &self,
         delivery: DeliveryId,
         attempt: u16,
+        refused_send: RefusedSend,
         outcome: AttemptOutcome,
         now: Timestamp,
     ) -> Decision {
@@ -183,15 +220,55 @@ impl Ledger {
         match outstanding.phase {
             Phase::Reserved => Err(LedgerError::NotStarted(delivery)),
             _ if outstanding.attempts != attempt => Err(LedgerError::StaleAttempt { delivery, attempt }),
-            Phase::Started => Ok(self.settle_started(delivery, outstanding, outcome, now)),
-            Phase::InDoubt => Ok(self.settle_doubt(delivery, outstanding, outcome, now)),
+            Phase::Started => Ok(self.settle_started(delivery, outstanding, refused_send, outcome, now)),
+            Phase::InDoubt => Ok(self.settle_doubt(delivery, outstanding, refused_send, outcome, now)),
         }
     }
 
+    /// The answer of an attempt, given what WeChat may have pushed about it before.
     fn settle_started(
         &self,
         delivery: DeliveryId,
         outstanding: &Outstanding,
+        refused_send: RefusedSend,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) -> Vec<LedgerEvent> {
+        let pushed = self.send_of(delivery).and_then(|send| Some((send, send.early.as_deref()?)));
+        let Some((send, early)) = pushed else {
+            return self.answered(delivery, outstanding, refused_send, outcome, now);
+        };
+        match outcome {
+            // What the push named is what was sent, or nothing contradicts it.
+            AttemptOutcome::Accepted { wechat_msgid }
+                if wechat_msgid.is_none()
+                    || send.wechat_msgid.is_none()
+                    || send.wechat_msgid.as_deref() == wechat_msgid.as_deref() =>
+            {
+                vec![LedgerEvent::Consumed(Consumed { delivery, wechat_msgid })]
+            }
+            // The answer is lost, and it is known all the same: the doubt ends as it begins.
+            AttemptOutcome::Unknown { cause } => {
+                let wechat_msgid = send.wechat_msgid.as_deref().map(str::to_owned);
+                let (outcome, evidence) = (LateOutcome::Sent { wechat_msgid }, early.evidence.clone());
+                vec![
+                    LedgerEvent::Doubted(Doubted { delivery, cause }),
+                    LedgerEvent::SettledLate(SettledLate { delivery, outcome, evidence }),
+                ]
+            }
+            // The answer of the call is the better witness of what became of it.
+            outcome => {
+                let answered = self.answered(delivery, outstanding, refused_send, outcome, now);
+                self.and_retold(delivery, answered)
+            }
+        }
+    }
+
+    fn answered(
+        &self,
+        delivery: DeliveryId,
+        outstanding: &Outstanding,
+        refused_send: RefusedSend,
         outcome: AttemptOutcome,
         now: Timestamp,
     ) -> Vec<LedgerEvent> {
@@ -201,6 +278,14 @@ impl Ledger {
                 vec![LedgerEvent::Consumed(Consumed { delivery, wechat_msgid })]
             }
             AttemptOutcome::NoPermission { answer } => self.deny(delivery, outstanding, answer, now),
+            // What never reached WeChat has no code, and what is paid for by no grant forfeits none.
+            AttemptOutcome::Refused { answer }
+                if refused_send == RefusedSend::Consume
+                    && answer.code.is_some()
+                    && !matches!(outstanding.funding, Funding::Without(_)) =>
+            {
+                vec![LedgerEvent::Forfeited(Forfeited { delivery, answer })]
+            }
             AttemptOutcome::Refused { answer } => released(ReleaseReason::Refused { answer }),
             AttemptOutcome::Postponed { answer, until, max_attempts } => {
                 if outstanding.attempts >= max_attempts.min(MAX_ATTEMPTS) {
@@ -217,6 +302,7 @@ impl Ledger {
         &self,
         delivery: DeliveryId,
         outstanding: &Outstanding,
+        refused_send: RefusedSend,
         outcome: AttemptOutcome,
         now: Timestamp,
     ) -> Vec<LedgerEvent> {
@@ -224,7 +310,7 @@ impl Ledger {
             AttemptOutcome::Unknown { .. } => Vec::new(),
             AttemptOutcome::Accepted { wechat_msgid } => vec![late_answer(delivery, wechat_msgid, now)],
             // The doubt ends as any other attempt would: WeChat's answer is as good late as in time.
-            other => self.settle_started(delivery, outstanding, other, now),
+            other => self.answered(delivery, outstanding, refused_send, other, now),
         }
     }
 
@@ -246,19 +332,20 @@ impl Ledger {
         let mut events = Vec::new();
         let mut lots: Vec<_> = drift.iter().map(|lot| lot.id).collect();
         lots.sort_unstable();
+        let doubts: BTreeSet<_> = spent.iter().filter_map(|lot| lot.doubted_by).collect();
         if !lots.is_empty() {
-            let last_grant_at = self.last_grant_at;
             events.push(LedgerEvent::DriftFound(DriftFound {
                 delivery,
                 lots,
-                last_grant_at,
+                last_grant_at: self.last_grant_at,
+                last_settings_at: self.last_settings_at,
+                doubts: doubts.iter().copied().collect(),
                 answer: answer.clone(),
             }));
         }
         let reference = answer.rid.clone().unwrap_or_else(|| answer.class.clone());
         let evidence = Evidence::new(EvidenceSource::WechatAnswer, reference, now);
         events.push(LedgerEvent::Denied(Denied { delivery, answer }));
-        let doubts: BTreeSet<_> = spent.iter().filter_map(|lot| lot.doubted_by).collect();
         events.extend(doubts.into_iter().map(|doubt| {
             LedgerEvent::SettledLate(SettledLate {
                 delivery: doubt,

@@ -65,6 +65,20 @@ pub enum LedgerError {
     /// A count of zero.
     #[error("an opening balance is at least 1")]
     EmptyOpening,
+    /// A correction by 0.
+    #[error("a correction adds or takes at least 1")]
+    EmptyAdjustment,
+    /// A correction that nobody explains.
+    #[error("a correction needs a reason")]
+    NoReason,
+    /// A correction that takes more than there is.
+    #[error("{asked} grants cannot be taken: {open} are open")]
+    NotEnoughOpen {
+        /// Open grants.
+        open: u64,
+        /// How many were to be taken.
+        asked: u64,
+    },
 }
 
 impl LedgerError {
@@ -83,6 +97,9 @@ impl LedgerError {
             Self::NotInDoubt(_) => "not_in_doubt",
             Self::Busy(_) => "unresolved_attempt",
             Self::EmptyOpening => "empty_opening",
+            Self::EmptyAdjustment => "empty_adjustment",
+            Self::NoReason => "no_reason",
+            Self::NotEnoughOpen { .. } => "not_enough_open",
         }
     }
 }

@@ -38,6 +38,22 @@ stored_events! {
         Denied = 43, "ledger.denied", 1;
         /// Lots that we believed in and WeChat did not; they are void.
         DriftFound = 44, "ledger.drift_found", 1;
+        /// A second source told of a tap that is on the books. No credit.
+        Corroborated = 45, "ledger.corroborated", 1;
+        /// A tap told of by a source that the channel's policy does not count. No credit.
+        TapNoted = 46, "ledger.tap_noted", 1;
+        /// WeChat's sent event: the send succeeded.
+        Confirmed = 47, "ledger.confirmed", 1;
+        /// WeChat's sent event: it accepted the send and failed later. The grant stays spent.
+        Undelivered = 48, "ledger.undelivered", 1;
+        /// A sent event that no delivery of ours explains.
+        StrangerReported = 49, "ledger.stranger_reported", 1;
+        /// An operator corrected the number of open grants.
+        Adjusted = 80, "ledger.adjusted", 1;
+        /// The user switched messages off and WeChat, so the channel's policy says, forgot the grants.
+        Cleared = 81, "ledger.cleared", 1;
+        /// WeChat refused the send for good and the channel's policy counts its lot as spent.
+        Forfeited = 82, "ledger.forfeited", 1;
     }
 }
 
@@ -267,6 +283,117 @@ pub struct DriftFound {
     /// When the newest grant was recorded, if any ever was: the age that a report on drift groups by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_grant_at: Option<Timestamp>,
+    /// When WeChat last told of a change in the user's settings, if it ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_settings_at: Option<Timestamp>,
+    /// Deliveries settled as "not sent" whose doubt a lot still carried: this answer proves that they were sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<DeliveryId>,
+    /// WeChat's answer.
+    pub answer: Answer,
+}
+
+/// Payload of [`LedgerEvent::Corroborated`]. One tap of one source goes with one tap of the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corroborated {
+    /// The lot of the tap; none where the choice makes no lot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lot: Option<LotId>,
+    /// What was chosen.
+    pub choice: Choice,
+    /// When the tap was according to the source it is on the books by.
+    pub tapped_at: Timestamp,
+    /// The other source.
+    pub evidence: Evidence,
+}
+
+/// Payload of [`LedgerEvent::TapNoted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapNoted {
+    /// What was chosen.
+    pub choice: Choice,
+    /// WeChat's own word for the choice.
+    pub word: String,
+    /// The tap.
+    pub evidence: Evidence,
+}
+
+/// Payload of [`LedgerEvent::Confirmed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// WeChat's message id, where the event names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wechat_msgid: Option<String>,
+    /// The push.
+    pub evidence: Evidence,
+}
+
+/// Payload of [`LedgerEvent::Undelivered`]. Whether WeChat gives the grant back is undocumented; the books do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// WeChat's message id, where the event names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wechat_msgid: Option<String>,
+    /// WeChat's `ErrorCode`, not 0.
+    pub code: i64,
+    /// WeChat's `ErrorStatus`: at most [`super::MAX_STATUS_CHARS`] of its letters, digits and `_ : . -` and blanks.
+    pub status: String,
+    /// The push.
+    pub evidence: Evidence,
+}
+
+/// Payload of [`LedgerEvent::StrangerReported`]: another system sends with this Mini Program, or the event came very late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrangerReported {
+    /// WeChat's message id, where the event names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wechat_msgid: Option<String>,
+    /// WeChat's `ErrorCode`; 0 is success.
+    pub code: i64,
+    /// The push.
+    pub evidence: Evidence,
+}
+
+/// Lots that a correction adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// The first of the new lots.
+    pub first_lot: LotId,
+    /// How many.
+    pub count: u32,
+}
+
+/// Payload of [`LedgerEvent::Adjusted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjusted {
+    /// The new lots, if any: granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Added>,
+    /// The open lots that are void now, if any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<LotId>,
+    /// Who, and why.
+    pub evidence: Evidence,
+}
+
+/// Payload of [`LedgerEvent::Cleared`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleared {
+    /// The lots that are void now.
+    pub lots: Vec<LotId>,
+    /// The change in settings.
+    pub evidence: Evidence,
+}
+
+/// Payload of [`LedgerEvent::Forfeited`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forfeited {
+    /// The delivery; it ends as refused.
+    pub delivery: DeliveryId,
     /// WeChat's answer.
     pub answer: Answer,
 }
@@ -279,7 +406,12 @@ impl LedgerEvent {
             | Self::Opened(_)
             | Self::Consented(_)
             | Self::Rejected(_)
-            | Self::Suspended(_) => None,
+            | Self::Suspended(_)
+            | Self::Corroborated(_)
+            | Self::TapNoted(_)
+            | Self::StrangerReported(_)
+            | Self::Adjusted(_)
+            | Self::Cleared(_) => None,
             Self::Reserved(e) => Some(e.delivery),
             Self::Admitted(e) => Some(e.delivery),
             Self::Started(e) => Some(e.delivery),
@@ -290,6 +422,9 @@ impl LedgerEvent {
             Self::SettledLate(e) => Some(e.delivery),
             Self::Denied(e) => Some(e.delivery),
             Self::DriftFound(e) => Some(e.delivery),
+            Self::Confirmed(e) => Some(e.delivery),
+            Self::Undelivered(e) => Some(e.delivery),
+            Self::Forfeited(e) => Some(e.delivery),
         }
     }
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     MAX_REMEMBERED_ENDS,
-    event::{Basis, Choice, LateOutcome, LedgerEvent},
+    event::{Adjusted, Basis, Choice, LateOutcome, LedgerEvent},
+    memory::{Send, Tap},
 };
-use crate::{DeliveryId, LotId, Timestamp};
+use crate::{DeliveryId, EvidenceSource, LotId, Timestamp};
 
 /// An open grant, or one set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,10 +123,19 @@ pub struct Ledger {
     /// Bounded by [`MAX_REMEMBERED_ENDS`]; older repetitions are caught by receipts and by the plan of the message.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub(super) ended: VecDeque<DeliveryId>,
+    /// Taps that only one source has told of, in order of recording; at most [`super::MAX_REMEMBERED_TAPS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) taps: Vec<Tap>,
+    /// Sends that WeChat may have a word on, in order of recording; at most [`super::MAX_REMEMBERED_SENDS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) sends: Vec<Send>,
+    /// When WeChat last told of a change in the user's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_settings_at: Option<Timestamp>,
 }
 
-/// A ledger taken apart, for whoever keeps it in columns of its own: everything that later events are folded into. The
-/// deliveries that ended last are left out, because only decisions look at them.
+/// A ledger taken apart, for whoever keeps it in columns of its own: everything that later events are folded into by
+/// [`Ledger::tally`]. The memory of taps, sends and ended deliveries is left out, because only decisions look at it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct LedgerParts {
     /// Open lots, ascending by id.
@@ -163,7 +173,7 @@ impl From<LedgerParts> for Ledger {
             last_accept_at: parts.last_accept_at,
             last_choice: parts.last_choice,
             earlier_known: parts.earlier_known,
-            ended: VecDeque::new(),
+            ..Self::default()
         }
     }
 }
@@ -216,6 +226,11 @@ impl Ledger {
         self.suspended
     }
 
+    /// When WeChat last told of a change in the user's settings.
+    pub fn last_settings_at(&self) -> Option<Timestamp> {
+        self.last_settings_at
+    }
+
     /// When the newest grant was made, according to its evidence.
     pub fn last_grant_at(&self) -> Option<Timestamp> {
         self.last_grant_at
@@ -257,6 +272,12 @@ impl Ledger {
 
     fn accepted(&mut self, at: Timestamp) {
         self.last_choice = Some(Choice::Accept);
+        self.confirm_accept(at);
+    }
+
+    /// A tap on "allow" that is on the books is dated. The two sources of one tap differ by a little; the later one counts,
+    /// whichever came first.
+    fn confirm_accept(&mut self, at: Timestamp) {
         self.last_grant_at = self.last_grant_at.max(Some(at));
         self.last_accept_at = self.last_accept_at.max(Some(at));
         if self.suspended.is_some_and(|suspension| at >= suspension.since) {
@@ -408,8 +429,25 @@ impl Ledger {
         }
     }
 
+    fn adjust(&mut self, event: &Adjusted) {
+        if let Some(added) = event.added {
+            self.grant(u64::from(added.count), event.evidence.at);
+        }
+        let removed = self.lots.iter().filter(|lot| event.removed.contains(&lot.id));
+        let doubts: Vec<_> = removed.filter_map(|lot| lot.doubted_by).collect();
+        self.void(&event.removed);
+        doubts.into_iter().for_each(|doubt| self.pass_on(doubt));
+    }
+
     /// Applies one event. Total: an event that does not fit the state changes what it can and never panics.
     pub fn fold(&mut self, event: &LedgerEvent) {
+        self.tally(event);
+        self.remember(event);
+    }
+
+    /// The part of [`Self::fold`] that moves grants and deliveries, for whoever only counts: it comes to the same
+    /// [`LedgerParts`] and leaves the memory of decisions alone.
+    pub fn tally(&mut self, event: &LedgerEvent) {
         match event {
             LedgerEvent::Granted(e) => {
                 self.grant(1, e.evidence.at);
@@ -421,7 +459,14 @@ impl Ledger {
             }
             LedgerEvent::Consented(e) => self.accepted(e.evidence.at),
             LedgerEvent::Rejected(e) => self.last_choice = Some(e.choice),
-            LedgerEvent::Suspended(e) => self.suspend_since(e.evidence.at),
+            LedgerEvent::Suspended(e) => {
+                // WeChat's word of a change is recorded also when it comes after a newer accept, and changes nothing then.
+                let outweighed = e.evidence.source == EvidenceSource::WechatPush
+                    && self.last_accept_at.is_some_and(|accepted| accepted > e.evidence.at);
+                if !outweighed {
+                    self.suspend_since(e.evidence.at);
+                }
+            }
             LedgerEvent::Reserved(e) => {
                 if let Some(at) = self.lots.iter().position(|lot| lot.id == e.lot) {
                     let lot = self.lots.remove(at);
@@ -443,6 +488,18 @@ impl Ledger {
                 self.earlier_known = true;
             }
             LedgerEvent::DriftFound(e) => self.void(&e.lots),
+            LedgerEvent::Corroborated(e) => {
+                if e.choice == Choice::Accept {
+                    self.confirm_accept(e.evidence.at);
+                }
+            }
+            LedgerEvent::Adjusted(e) => self.adjust(e),
+            LedgerEvent::Cleared(e) => self.void(&e.lots),
+            LedgerEvent::Forfeited(e) => self.spend(e.delivery),
+            LedgerEvent::TapNoted(_)
+            | LedgerEvent::Confirmed(_)
+            | LedgerEvent::Undelivered(_)
+            | LedgerEvent::StrangerReported(_) => {}
         }
     }
 }

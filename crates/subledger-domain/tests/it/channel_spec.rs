@@ -1,7 +1,7 @@
 //! A channel is set up once, follows WeChat's template list, and can be stopped.
 
 use subledger_domain::channel::*;
-use subledger_domain::ledger::UnknownBalance;
+use subledger_domain::ledger::{DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance};
 use subledger_domain::{ChannelCode, Template, TemplateId, TemplateKey, TemplateKind};
 
 use crate::support::*;
@@ -151,10 +151,74 @@ fn a_channel_pauses_and_resumes_in_turn() {
 
 #[test]
 fn a_policy_is_recorded_when_it_changes() {
-    let policy = Policy { unknown_balance: UnknownBalance::Attempt };
+    let policy = Policy { unknown_balance: UnknownBalance::Attempt, ..Policy::default() };
     let changed = ChannelEvent::PolicyChanged(PolicyChanged { policy });
     spec::<Channel>(set_up(), ChannelCommand::ChangePolicy { policy: Policy::default() }, vec![]);
     spec::<Channel>(set_up(), ChannelCommand::ChangePolicy { policy }, vec![changed.clone()]);
     let history = [set_up(), vec![changed]].concat();
     spec::<Channel>(history, ChannelCommand::ChangePolicy { policy }, vec![]);
+}
+
+#[test]
+fn a_change_of_policy_touches_what_it_names_only() {
+    let policy = Policy { taps: Taps::PushOnly, ..Policy::default() };
+    let history = [set_up(), vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })]].concat();
+    let amend = |change| ChannelCommand::AmendPolicy { change };
+    let change = PolicyChange { tap_window_s: Some(30), ..PolicyChange::default() };
+    let changed = Policy { taps: Taps::PushOnly, tap_window_s: 30, ..Policy::default() };
+    let event = ChannelEvent::PolicyChanged(PolicyChanged { policy: changed });
+    spec::<Channel>(history.clone(), amend(change), vec![event]);
+    spec::<Channel>(history.clone(), amend(PolicyChange::default()), vec![]);
+    let all = PolicyChange {
+        unknown_balance: Some(UnknownBalance::Attempt),
+        taps: Some(Taps::ClientOnly),
+        tap_window_s: Some(1),
+        doubt_deadline_s: Some(60),
+        doubt_verdict: Some(DoubtVerdict::Release),
+        refused_send: Some(RefusedSend::Consume),
+        settings_off: Some(SettingsOff::Clear),
+    };
+    let policy = Policy {
+        unknown_balance: UnknownBalance::Attempt,
+        taps: Taps::ClientOnly,
+        tap_window_s: 1,
+        doubt_deadline_s: 60,
+        doubt_verdict: DoubtVerdict::Release,
+        refused_send: RefusedSend::Consume,
+        settings_off: SettingsOff::Clear,
+    };
+    spec::<Channel>(history, amend(all), vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })]);
+}
+
+#[test]
+fn the_numbers_of_a_policy_have_bounds() {
+    let window = |tap_window_s| Policy { tap_window_s, ..Policy::default() };
+    let deadline = |doubt_deadline_s| Policy { doubt_deadline_s, ..Policy::default() };
+    for policy in [window(1), window(86_400), deadline(60), deadline(2_592_000)] {
+        let event = ChannelEvent::PolicyChanged(PolicyChanged { policy });
+        spec::<Channel>(set_up(), ChannelCommand::ChangePolicy { policy }, vec![event]);
+    }
+    let bad = |policy, found, least, most| ChannelError::PolicyOutOfBounds { policy, found, least, most };
+    for (policy, error) in [
+        (window(0), bad("tap_window_s", 0, 1, 86_400)),
+        (window(86_401), bad("tap_window_s", 86_401, 1, 86_400)),
+        (deadline(59), bad("doubt_deadline_s", 59, 60, 2_592_000)),
+        (deadline(2_592_001), bad("doubt_deadline_s", 2_592_001, 60, 2_592_000)),
+    ] {
+        refused::<Channel>(set_up(), ChannelCommand::ChangePolicy { policy }, error.clone());
+        let registration = Registered { policy, ..registered() };
+        refused::<Channel>(vec![], ChannelCommand::Register(registration), error.clone());
+        let change = PolicyChange {
+            tap_window_s: Some(policy.tap_window_s),
+            doubt_deadline_s: Some(policy.doubt_deadline_s),
+            ..PolicyChange::default()
+        };
+        refused::<Channel>(set_up(), ChannelCommand::AmendPolicy { change }, error);
+    }
+}
+
+#[test]
+fn policies_that_are_as_by_default_are_not_stored() {
+    assert_eq!(serde_json::to_string(&Policy::default()).unwrap(), r#"{"unknown_balance":"refuse"}"#);
+    assert_eq!(serde_json::from_str::<Policy>("{}").unwrap(), Policy::default());
 }

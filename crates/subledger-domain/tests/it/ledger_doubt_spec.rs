@@ -78,8 +78,9 @@ fn a_43101_after_a_doubt_settled_as_not_sent_is_explained_and_no_drift() {
 #[test]
 fn a_doubt_explains_one_lot_and_the_others_are_drift() {
     let history = [in_doubt(), vec![not_sent(1), granted(2), reserved(2, 1), started(2, 1)]].concat();
-    let events =
-        vec![drift(2, vec![2], 2), denied_now(2), sent(1, None, by_answer("rid-1")), stopped_by_wechat()];
+    let LedgerEvent::DriftFound(found) = drift(2, vec![2], 2) else { unreachable!() };
+    let found = LedgerEvent::DriftFound(DriftFound { doubts: vec![delivery(1)], ..found });
+    let events = vec![found, denied_now(2), sent(1, None, by_answer("rid-1")), stopped_by_wechat()];
     spec::<Ledger>(history.clone(), settle(2, denied()), events.clone());
     let totals = fold(&[history, events].concat()).totals();
     assert_eq!((totals.consumed, totals.voided, totals.open), (1, 1, 0));

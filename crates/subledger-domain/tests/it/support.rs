@@ -24,6 +24,11 @@ pub fn tap(seconds: i64) -> Evidence {
     Evidence::new(EvidenceSource::ClientReport, "report-1", at(seconds))
 }
 
+/// What WeChat pushed about the same.
+pub fn push(seconds: i64) -> Evidence {
+    Evidence::new(EvidenceSource::WechatPush, "push-1", at(seconds))
+}
+
 pub fn operator(seconds: i64) -> Evidence {
     Evidence {
         reason: Some("asked by phone".to_owned()),

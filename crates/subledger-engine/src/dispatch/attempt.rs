@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
-    Timestamp,
-    ledger::{Answer, AttemptOutcome, Ledger, LedgerCommand, LedgerError, LedgerEvent},
+    StreamName, Timestamp,
+    channel::Channel,
+    ledger::{Answer, AttemptOutcome, Ledger, LedgerCommand, LedgerError, LedgerEvent, RefusedSend},
 };
 use subledger_store::{Known, QueueRow, Stage, Stop, StreamRef, SubmitError, Work};
 use subledger_wechat::{ChannelClient, SendRequest};
@@ -77,15 +78,31 @@ impl Work for Settle {
     type Refusal = LedgerError;
 
     fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
-        vec![StreamRef::of::<Ledger>(self.row.ledger())]
+        let mut streams = vec![StreamRef::of::<Ledger>(self.row.ledger())];
+        // Only a refusal asks for the channel's policy.
+        if self.is_refused() {
+            streams.push(StreamRef::of::<Channel>(StreamName::channel()));
+        }
+        streams
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<LedgerError>> {
         let (delivery, outcome) = (self.row.delivery, self.outcome.clone());
-        let command = LedgerCommand::Settle { delivery, attempt: self.attempt, outcome };
+        let refused_send = if self.is_refused() {
+            stage.state::<Channel>(&StreamName::channel())?.policy().refused_send
+        } else {
+            RefusedSend::default()
+        };
+        let command = LedgerCommand::Settle { delivery, attempt: self.attempt, refused_send, outcome };
         let events = stage.ask::<Ledger>(&self.row.ledger(), command)?.map_err(Stop::Refuse)?;
         queue_effects(stage, &events);
         Ok(())
+    }
+}
+
+impl Settle {
+    fn is_refused(&self) -> bool {
+        matches!(self.outcome, AttemptOutcome::Refused { .. })
     }
 }
 

@@ -126,7 +126,8 @@ async fn a_long_term_template_needs_consent_and_no_count() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_balance_is_attempted_once_where_the_policy_says_so() {
-    let world = World::with_policy(Policy { unknown_balance: UnknownBalance::Attempt }).await;
+    let world =
+        World::with_policy(Policy { unknown_balance: UnknownBalance::Attempt, ..Policy::default() }).await;
     let openid = world.user("legacy").await;
     // A tap from before our books: WeChat knows of it, nobody reported it.
     let tap = subledger_sandbox::TapSpec::new(&openid, &[TEMPLATE], subledger_sandbox::Choice::Accept);

@@ -25,7 +25,7 @@ use crate::{
     },
     problem::ApiError,
     reply::{Acknowledged, At, Written, acknowledged},
-    views::{ChannelView, PolicyView, QueueView, TokenModeWord},
+    views::{ChannelView, PolicyChangeBody, PolicyView, QueueView, TokenModeWord},
 };
 
 /// A Mini Program to set up.
@@ -199,7 +199,21 @@ pub(crate) async fn resume_channel(
     Ok(acknowledged(engine.resume_channel(&scope.caller, &scope.code, body.reason).await?))
 }
 
-/// Change the policies of a channel.
+/// Change some policies of a channel.
+///
+/// The body names what changes; everything else stays.
+#[utoipa::path(patch, path = "/channels/{code}/policy", tag = "channels", params(ChannelPath),
+    request_body = PolicyChangeBody, security(("api_key" = ["manage"])),
+    responses((status = 200, body = Written<Acknowledged>)))]
+pub(crate) async fn amend_policy(
+    scope: Scope<Manage>,
+    State(engine): State<Engine>,
+    Json(body): Json<PolicyChangeBody>,
+) -> Result<Written<Acknowledged>, ApiError> {
+    Ok(acknowledged(engine.amend_policy(&scope.caller, &scope.code, body.into()).await?))
+}
+
+/// Set the policies of a channel.
 ///
 /// The body is the whole policy; what is left out takes its default.
 #[utoipa::path(put, path = "/channels/{code}/policy", tag = "channels", params(ChannelPath),

@@ -19,7 +19,7 @@ use crate::{
     moment::Moment,
     problem::ApiError,
     reply::Written,
-    views::ChoiceWord,
+    views::{ChoiceWord, TapResultWord},
 };
 
 /// A report of one call of `wx.requestSubscribeMessage`.
@@ -58,6 +58,8 @@ pub(crate) struct ChoiceView {
     choice: ChoiceWord,
     /// The new grant's number in its ledger, if this was an accept of a one-time template.
     lot: Option<u64>,
+    /// Whether it was counted.
+    tap: TapResultWord,
     /// Open grants after it.
     balance: u64,
     /// Whether the channel's template list knows the template; refresh it if not.
@@ -79,6 +81,7 @@ impl From<RecordedChoice> for ChoiceView {
             template_id: choice.template.to_string(),
             choice: choice.choice.into(),
             lot: choice.lot,
+            tap: choice.tap.into(),
             balance: choice.balance,
             listed: choice.listed,
         }
@@ -121,6 +124,7 @@ pub(crate) async fn report_tap_noop(
         template_id,
         choice: subledger_domain::ledger::Choice::Accept.into(),
         lot: Some(1),
+        tap: TapResultWord::Counted,
         balance: 1,
         listed: true,
     };

@@ -1,32 +1,105 @@
 //! Channels.
 
 use serde::{Deserialize, Serialize};
-use subledger_domain::channel::Policy;
+use subledger_domain::channel::{Policy, PolicyChange};
 use subledger_projection::ChannelRow;
 use subledger_store::QueueStats;
 use utoipa::ToSchema;
 
-use super::words::{TokenModeWord, UnknownBalanceWord};
+use super::words::{
+    DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord, TokenModeWord, UnknownBalanceWord,
+};
 use crate::moment::Moment;
 
 /// How a channel treats what WeChat leaves open.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct PolicyView {
     /// Sends to users without a grant on the books.
-    #[serde(default)]
     pub(crate) unknown_balance: UnknownBalanceWord,
+    /// Whose word for a tap is a grant.
+    pub(crate) taps: TapsWord,
+    /// How far apart in seconds a report and a push of one tap may be.
+    #[schema(minimum = 1, maximum = 86_400, default = 300)]
+    pub(crate) tap_window_s: u32,
+    /// How long in seconds a doubt stays open that nobody settles.
+    #[schema(minimum = 60, maximum = 2_592_000, default = 259_200)]
+    pub(crate) doubt_deadline_s: u32,
+    /// How it is closed then.
+    pub(crate) doubt_verdict: DoubtVerdictWord,
+    /// Whether a refused send uses up a grant.
+    pub(crate) refused_send: RefusedSendWord,
+    /// What becomes of the grants of a user who switches messages off.
+    pub(crate) settings_off: SettingsOffWord,
+}
+
+impl Default for PolicyView {
+    fn default() -> Self {
+        Policy::default().into()
+    }
 }
 
 impl From<Policy> for PolicyView {
     fn from(policy: Policy) -> Self {
-        Self { unknown_balance: policy.unknown_balance.into() }
+        Self {
+            unknown_balance: policy.unknown_balance.into(),
+            taps: policy.taps.into(),
+            tap_window_s: policy.tap_window_s,
+            doubt_deadline_s: policy.doubt_deadline_s,
+            doubt_verdict: policy.doubt_verdict.into(),
+            refused_send: policy.refused_send.into(),
+            settings_off: policy.settings_off.into(),
+        }
     }
 }
 
 impl From<PolicyView> for Policy {
     fn from(view: PolicyView) -> Self {
-        Self { unknown_balance: view.unknown_balance.into() }
+        Self {
+            unknown_balance: view.unknown_balance.into(),
+            taps: view.taps.into(),
+            tap_window_s: view.tap_window_s,
+            doubt_deadline_s: view.doubt_deadline_s,
+            doubt_verdict: view.doubt_verdict.into(),
+            refused_send: view.refused_send.into(),
+            settings_off: view.settings_off.into(),
+        }
+    }
+}
+
+/// Policies to change; what is not named stays.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PolicyChangeBody {
+    /// Sends to users without a grant on the books.
+    unknown_balance: Option<UnknownBalanceWord>,
+    /// Whose word for a tap is a grant.
+    taps: Option<TapsWord>,
+    /// How far apart in seconds a report and a push of one tap may be.
+    #[schema(minimum = 1, maximum = 86_400)]
+    tap_window_s: Option<u32>,
+    /// How long in seconds a doubt stays open that nobody settles.
+    #[schema(minimum = 60, maximum = 2_592_000)]
+    doubt_deadline_s: Option<u32>,
+    /// How it is closed then.
+    doubt_verdict: Option<DoubtVerdictWord>,
+    /// Whether a refused send uses up a grant.
+    refused_send: Option<RefusedSendWord>,
+    /// What becomes of the grants of a user who switches messages off.
+    settings_off: Option<SettingsOffWord>,
+}
+
+impl From<PolicyChangeBody> for PolicyChange {
+    fn from(body: PolicyChangeBody) -> Self {
+        Self {
+            unknown_balance: body.unknown_balance.map(Into::into),
+            taps: body.taps.map(Into::into),
+            tap_window_s: body.tap_window_s,
+            doubt_deadline_s: body.doubt_deadline_s,
+            doubt_verdict: body.doubt_verdict.map(Into::into),
+            refused_send: body.refused_send.map(Into::into),
+            settings_off: body.settings_off.map(Into::into),
+        }
     }
 }
 

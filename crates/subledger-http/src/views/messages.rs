@@ -121,6 +121,10 @@ pub(crate) struct DeliveryView {
     basis: Option<BasisWord>,
     /// How a doubt was settled: by an operator, a policy, or a push of WeChat.
     settled_by: Option<String>,
+    /// When WeChat pushed its sent event about it, by WeChat's clock. Not every send has one.
+    sent_event_at: Option<Moment>,
+    /// The event's code: 0 confirms the send, any other is a failure after WeChat had accepted it.
+    sent_event_code: Option<i64>,
     /// Attempts made.
     attempts: u16,
     /// While it waits for another attempt: not before this moment.
@@ -155,6 +159,8 @@ impl DeliveryView {
             lot: row.lot,
             basis: row.basis.map(BasisWord::from),
             settled_by: row.settled_by,
+            sent_event_at: row.sent_event_at.map(Moment),
+            sent_event_code: row.sent_event_code,
             attempts: row.attempts,
             not_before: row.not_before.map(Moment),
             accepted_at: Moment(row.accepted_at),

@@ -6,11 +6,11 @@ use subledger_domain::{
     TemplateKind,
     app::Right,
     channel::TokenMode,
-    ledger::{Basis, Choice, UnknownBalance},
+    ledger::{Basis, Choice, DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance},
     message::SkipReason,
     template_values::Severity,
 };
-use subledger_engine::{doubts::ManualVerdict, users::BindResult};
+use subledger_engine::{doubts::ManualVerdict, grants::TapResult, users::BindResult};
 use subledger_projection::{DeliveryState, LotState};
 use utoipa::ToSchema;
 
@@ -46,6 +46,27 @@ words! {
     /// Sends to users without a grant on the books: `refuse` them, or `attempt` once and learn from the answer.
     #[derive(Default)]
     UnknownBalanceWord is UnknownBalance { #[default] Refuse, Attempt }
+
+    /// Whose word for a tap is a grant: `both` (told by both it is one), `client_only` (reports) or `push_only` (WeChat's
+    /// pushes); the other source then only corroborates.
+    #[derive(Default)]
+    TapsWord is Taps { #[default] Both, ClientOnly, PushOnly }
+
+    /// How a doubt is closed that nobody settled in time: `assume_sent`, or `release` the grant.
+    #[derive(Default)]
+    DoubtVerdictWord is DoubtVerdict { #[default] AssumeSent, Release }
+
+    /// Whether a send that WeChat refuses uses up a grant: `release` (no) or `consume` (yes).
+    #[derive(Default)]
+    RefusedSendWord is RefusedSend { #[default] Release, Consume }
+
+    /// What becomes of the grants of a user who switches messages off: `keep` or `clear`.
+    #[derive(Default)]
+    SettingsOffWord is SettingsOff { #[default] Keep, Clear }
+
+    /// What the books made of a tap: `counted`, `corroborated` (WeChat's push told of it before: one tap, one grant) or
+    /// `noted` (the channel counts WeChat's pushes only).
+    TapResultWord is TapResult { Counted, Corroborated, Noted }
 
     /// `one_time`: one accepted tap buys one message. `long_term`: one consent, many messages.
     TemplateKindWord is TemplateKind { OneTime, LongTerm }

@@ -132,6 +132,26 @@ pub(super) fn counted(ledger: &Ledger, event: &LedgerEvent) -> [Option<Counted>;
             one(measure, e.evidence.source.as_str())
         }
         LedgerEvent::DriftFound(_) => one(Measure::Drifted, ""),
+        LedgerEvent::Corroborated(e) => one(Measure::Corroborated, e.evidence.source.as_str()),
+        LedgerEvent::TapNoted(e) => one(Measure::Noted, e.evidence.source.as_str()),
+        LedgerEvent::Confirmed(_) => one(Measure::Confirmed, ""),
+        LedgerEvent::Undelivered(e) => {
+            [Some((Measure::Undelivered, Cow::Owned(e.code.to_string()), 1)), None]
+        }
+        LedgerEvent::StrangerReported(e) => {
+            one(Measure::Strangers, if e.code == 0 { "success" } else { "failure" })
+        }
+        LedgerEvent::Adjusted(e) => {
+            let source = e.evidence.source.as_str();
+            let told = |measure, amount| Some((measure, Cow::Borrowed(source), amount));
+            let up = e.added.and_then(|added| told(Measure::AdjustedUp, added.count.into()));
+            let down = told(Measure::AdjustedDown, e.removed.len() as u64);
+            [up, down.filter(|(.., amount)| *amount > 0)]
+        }
+        LedgerEvent::Cleared(e) => one(Measure::Cleared, e.evidence.source.as_str()),
+        LedgerEvent::Forfeited(e) => {
+            late(ledger, e.delivery, "forfeited", told(Measure::Forfeited, &e.answer.class))
+        }
     }
 }
 

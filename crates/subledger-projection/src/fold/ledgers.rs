@@ -128,7 +128,7 @@ impl Ledgers {
             let was = moves_lots(&event).then(|| book.places.take().unwrap_or_else(|| places(&book.state)));
             let before = Holdings::from(book.state.totals());
             let counted = counting::counted(&book.state, &event);
-            book.state.fold(&event);
+            book.state.tally(&event);
             describe(&mut book.row, &book.state, stamp, &event);
             let after = Holdings::from(book.row.totals());
             self.counters.count(stamp, &key.0, counted.into_iter().flatten());
@@ -210,6 +210,11 @@ const fn moves_lots(event: &LedgerEvent) -> bool {
             | LedgerEvent::Rejected(_)
             | LedgerEvent::Suspended(_)
             | LedgerEvent::Started(_)
+            | LedgerEvent::Corroborated(_)
+            | LedgerEvent::TapNoted(_)
+            | LedgerEvent::Confirmed(_)
+            | LedgerEvent::Undelivered(_)
+            | LedgerEvent::StrangerReported(_)
     )
 }
 
@@ -234,6 +239,7 @@ fn places(state: &Ledger) -> Places {
 fn left(event: &LedgerEvent, was: Place) -> Place {
     let spent_by = match event {
         LedgerEvent::Consumed(e) => Some(e.delivery),
+        LedgerEvent::Forfeited(e) => Some(e.delivery),
         LedgerEvent::SettledLate(e) if e.outcome != LateOutcome::NotSent => Some(e.delivery),
         _ => None,
     };
@@ -258,11 +264,15 @@ fn granted(key: &LedgerKey, at: Timestamp, event: &LedgerEvent) -> Vec<LotRow> {
         doubted_by: None,
         changed_at: at,
     };
+    let lots = |first: LotId, count: u32, evidence: &Evidence| {
+        (first..first.saturating_add(u64::from(count))).map(|id| lot(id, None, evidence)).collect()
+    };
     match event {
         LedgerEvent::Granted(e) => vec![lot(e.lot, Some(&e.word), &e.evidence)],
-        LedgerEvent::Opened(e) => (e.first_lot..e.first_lot.saturating_add(u64::from(e.count)))
-            .map(|id| lot(id, None, &e.evidence))
-            .collect(),
+        LedgerEvent::Opened(e) => lots(e.first_lot, e.count, &e.evidence),
+        LedgerEvent::Adjusted(e) => {
+            e.added.map_or_else(Vec::new, |added| lots(added.first_lot, added.count, &e.evidence))
+        }
         _ => Vec::new(),
     }
 }

@@ -90,7 +90,7 @@ impl Model for Messages {
     }
 }
 
-/// The delivery an event moves, if it moves one. Drift voids lots; the deliveries that counted on them end by themselves.
+/// The delivery an event says something of, if it does. Drift voids lots; the deliveries that counted on them end by themselves.
 const fn delivery_of(event: &LedgerEvent) -> Option<DeliveryId> {
     match event {
         LedgerEvent::Reserved(e) => Some(e.delivery),
@@ -102,12 +102,20 @@ const fn delivery_of(event: &LedgerEvent) -> Option<DeliveryId> {
         LedgerEvent::Doubted(e) => Some(e.delivery),
         LedgerEvent::SettledLate(e) => Some(e.delivery),
         LedgerEvent::Denied(e) => Some(e.delivery),
+        LedgerEvent::Confirmed(e) => Some(e.delivery),
+        LedgerEvent::Undelivered(e) => Some(e.delivery),
+        LedgerEvent::Forfeited(e) => Some(e.delivery),
         LedgerEvent::Granted(_)
         | LedgerEvent::Opened(_)
         | LedgerEvent::Consented(_)
         | LedgerEvent::Rejected(_)
         | LedgerEvent::Suspended(_)
-        | LedgerEvent::DriftFound(_) => None,
+        | LedgerEvent::DriftFound(_)
+        | LedgerEvent::Corroborated(_)
+        | LedgerEvent::TapNoted(_)
+        | LedgerEvent::StrangerReported(_)
+        | LedgerEvent::Adjusted(_)
+        | LedgerEvent::Cleared(_) => None,
     }
 }
 
@@ -148,6 +156,8 @@ fn fresh(
         lot: None,
         basis: None,
         settled_by: None,
+        sent_event_at: None,
+        sent_event_code: None,
         attempts: 0,
         not_before: None,
         accepted_at: stamp.at,
@@ -300,6 +310,15 @@ fn follow(row: &mut DeliveryRow, stamp: Stamp, event: &LedgerEvent) {
             row.rid = None;
         }
         LedgerEvent::SettledLate(e) => settled(row, e),
+        LedgerEvent::Forfeited(e) => answered(row, DeliveryState::Refused, &e.answer),
+        // A success and a failure of one send contradict each other; what went wrong stays.
+        LedgerEvent::Confirmed(e) if row.sent_event_code.is_none() => {
+            (row.sent_event_at, row.sent_event_code) = (Some(e.evidence.at), Some(0));
+        }
+        LedgerEvent::Confirmed(_) => {}
+        LedgerEvent::Undelivered(e) => {
+            (row.sent_event_at, row.sent_event_code) = (Some(e.evidence.at), Some(e.code));
+        }
         LedgerEvent::Reserved(_)
         | LedgerEvent::Admitted(_)
         | LedgerEvent::Granted(_)
@@ -307,7 +326,12 @@ fn follow(row: &mut DeliveryRow, stamp: Stamp, event: &LedgerEvent) {
         | LedgerEvent::Consented(_)
         | LedgerEvent::Rejected(_)
         | LedgerEvent::Suspended(_)
-        | LedgerEvent::DriftFound(_) => {}
+        | LedgerEvent::DriftFound(_)
+        | LedgerEvent::Corroborated(_)
+        | LedgerEvent::TapNoted(_)
+        | LedgerEvent::StrangerReported(_)
+        | LedgerEvent::Adjusted(_)
+        | LedgerEvent::Cleared(_) => {}
     }
 }
 
@@ -322,7 +346,9 @@ fn sent(row: &mut DeliveryRow, wechat_msgid: Option<&String>) {
     }
 }
 
+/// The attempt came to nothing. What WeChat pushed before its answer was about another send.
 fn answered(row: &mut DeliveryRow, state: DeliveryState, answer: &Answer) {
+    (row.sent_event_at, row.sent_event_code) = (None, None);
     row.state = state;
     row.reason = Some(answer.class.clone());
     row.code = answer.code;

@@ -86,7 +86,7 @@ pub(crate) const LOSS: &str = "select p.position, json_build_object('message',
             from messages m where m.generation = p.generation and m.id = $2), 'groups',
                 coalesce((select json_agg(row_to_json(s)) from (select d.state, d.reason,
                 (d.lot is not null or d.basis is not null) as let_in, d.attempts > 0 as handed_over,
-                coalesce(d.settled_by = 'wechat_push', false) as confirmed, count(*) as deliveries
+                coalesce(d.sent_event_code = 0, false) as confirmed, count(*) as deliveries
             from deliveries d
             where d.generation = p.generation and d.message = $2
             group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5) s), '[]'))::text

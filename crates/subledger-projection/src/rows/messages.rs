@@ -209,6 +209,10 @@ pub struct DeliveryRow {
     pub basis: Option<Basis>,
     /// How a doubt was settled: the source of the evidence, such as `policy` or `wechat_push`.
     pub settled_by: Option<String>,
+    /// When WeChat pushed its sent event about it, by WeChat's clock. Not every send has one.
+    pub sent_event_at: Option<Timestamp>,
+    /// The event's code: 0 confirms the send, any other is a failure after WeChat had accepted it.
+    pub sent_event_code: Option<i64>,
     /// Attempts made.
     pub attempts: u16,
     /// While queued again: not before this moment.

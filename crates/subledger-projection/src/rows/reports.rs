@@ -88,12 +88,30 @@ measures! {
     /// Doubts settled as not sent. Class: the source of the evidence.
     SettledNotSent = "settled_not_sent";
     /// Doubts ended by a late answer other than an accept, which is counted as well. Class: `refused`, `failed`,
-    /// `no_permission` or `postponed`.
+    /// `no_permission`, `forfeited` or `postponed`.
     AnsweredLate = "answered_late";
     /// Deliveries settled as not sent and later proved sent. Class: the source of the evidence.
     Corrected = "corrected";
     /// Findings of drift; how many grants each voided is in [`Measure::Move`].
     Drifted = "drifted";
+    /// Taps on the books that a second source told of. Class: that source.
+    Corroborated = "corroborated";
+    /// Taps told of by a source that the channel's policy does not count. Class: the source.
+    Noted = "noted";
+    /// Deliveries that WeChat's sent event confirmed.
+    Confirmed = "confirmed";
+    /// Deliveries that failed after WeChat had accepted them. Class: the code of its sent event.
+    Undelivered = "undelivered";
+    /// Sent events that no delivery explains. Class: `success` or `failure`.
+    Strangers = "strangers";
+    /// Grants that operators added. Class: the source of the evidence.
+    AdjustedUp = "adjusted_up";
+    /// Grants that operators took away. Class: the source of the evidence.
+    AdjustedDown = "adjusted_down";
+    /// Times a user's switching off cleared grants; how many is in [`Measure::Move`]. Class: the source of the evidence.
+    Cleared = "cleared";
+    /// Deliveries refused for good whose grant the channel's policy counts as spent. Class: the class of the answer.
+    Forfeited = "forfeited";
     /// Grants that moved. Class: `from>to`, of `outside`, `open`, `reserved`, `in_doubt`, `consumed` and `void`.
     Move = "move";
 }
@@ -101,7 +119,7 @@ measures! {
 /// Where the grants of all ledgers of a template are. `granted = open + reserved + in_doubt + consumed + voided`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Holdings {
-    /// Grants ever recorded, imported ones included.
+    /// Grants ever recorded, imported and added ones included.
     pub granted: u64,
     /// Open: what new sends may use, suspended ledgers included.
     pub open: u64,

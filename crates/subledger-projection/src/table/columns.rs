@@ -34,7 +34,7 @@ columns! {
         Text ["reason"] Big ["code"] Text ["rid", "wechat_msgid"] Int ["lot"] Small ["basis"] Text ["settled_by"]
         Small ["attempts"]
         Big ["not_before", "accepted_at", "started_at", "updated_at", "planned_position", "position",
-            "in_doubt_at"];
+            "sent_event_at", "sent_event_code", "in_doubt_at"];
     ReportTemplates: Term ["template"]
         Big ["granted", "open", "reserved", "in_doubt", "consumed", "voided", "since", "changed_at"];
     ReportClosings: Term ["template"] Int ["bucket"]

@@ -173,6 +173,8 @@ impl Row for DeliveryRow {
         Time::put(&self.updated_at, to);
         Big::put(&self.planned_position, to);
         Big::put(&self.position, to);
+        Opt::<Time>::put(&self.sent_event_at, to);
+        Opt::<Big>::put(&self.sent_event_code, to);
         // What the index of deliveries in doubt is of: a column that other moves leave alone.
         let in_doubt = (self.state == DeliveryState::InDoubt).then_some(self.position);
         Opt::<Big>::put(&in_doubt, to);
@@ -200,6 +202,8 @@ impl Row for DeliveryRow {
             updated_at: Time::take(from)?,
             planned_position: Big::take(from)?,
             position: Big::take(from)?,
+            sent_event_at: Opt::<Time>::take(from)?,
+            sent_event_code: Opt::<Big>::take(from)?,
         };
         let in_doubt = Opt::<Big>::take(from)?;
         if in_doubt != (row.state == DeliveryState::InDoubt).then_some(row.position) {

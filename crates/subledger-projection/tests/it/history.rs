@@ -7,7 +7,8 @@ use subledger_domain::{
     binding::BindingCommand,
     channel::{ChannelCommand, Policy, Registered, SecretRef, TokenMode},
     ledger::{
-        Answer, AttemptOutcome, Choice, DoubtCause, LedgerCommand, ReleaseRequest, UnknownBalance, Verdict,
+        Answer, AttemptOutcome, Choice, DoubtCause, LedgerCommand, RefusedSend, ReleaseRequest, Taps,
+        UnknownBalance, Verdict,
     },
     message::{Accepted, MessageCommand, Planned, Retracted, Skip, SkipReason},
 };
@@ -75,8 +76,14 @@ pub(crate) fn registered() -> Ask {
 pub(crate) fn tap(node: &Node, who: u8, choice: Choice) -> Ask {
     let evidence = evidence(node, "tap");
     let word = if choice == Choice::Accept { "acceptWithAlert" } else { "reject" };
-    let ask =
-        LedgerCommand::RecordChoice { choice, word: word.into(), kind: TemplateKind::OneTime, evidence };
+    let ask = LedgerCommand::RecordChoice {
+        choice,
+        word: word.into(),
+        kind: TemplateKind::OneTime,
+        taps: Taps::default(),
+        window: 300,
+        evidence,
+    };
     Ask::Ledger(subject(who), once(), ask)
 }
 
@@ -115,7 +122,15 @@ pub(crate) fn start(node: &Node, m: u8, index: u32, who: u8) -> Ask {
 }
 
 pub(crate) fn settle(m: u8, index: u32, who: u8, attempt: u16, outcome: AttemptOutcome) -> Ask {
-    about(who, LedgerCommand::Settle { delivery: delivery(m, index), attempt, outcome })
+    about(
+        who,
+        LedgerCommand::Settle {
+            delivery: delivery(m, index),
+            attempt,
+            refused_send: RefusedSend::default(),
+            outcome,
+        },
+    )
 }
 
 pub(crate) fn accepted_by_wechat(id: &str) -> AttemptOutcome {
@@ -161,7 +176,7 @@ async fn tell_of_channel(node: &Node) {
         refresh(vec![template(once(), "取餐提醒")]),
         Ask::Channel(ChannelCommand::ReplaceCredentials { secret: SecretRef("s2".into()) }),
         Ask::Channel(ChannelCommand::ChangePolicy {
-            policy: Policy { unknown_balance: UnknownBalance::Attempt },
+            policy: Policy { unknown_balance: UnknownBalance::Attempt, ..Policy::default() },
         }),
         pause("maintenance"),
     ];

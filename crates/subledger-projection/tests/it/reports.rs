@@ -6,7 +6,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use subledger_domain::{
     Evidence, EvidenceSource, TemplateId, Timestamp,
     binding::BindingCommand,
-    ledger::{Choice, LedgerCommand},
+    ledger::{Choice, LedgerCommand, SettingsOff},
 };
 use subledger_projection::{
     ActivityCounts, DeliveryCounts, DeliveryState, Grain, Holdings, MessageFilter, PageRequest, QueryError,
@@ -26,6 +26,7 @@ on_both_databases!(
     templates_come_in_pages,
     reach_counts_bound_users_by_the_age_of_their_tap,
     loss_accounts_for_every_recipient,
+    a_sent_event_confirms_a_delivery_or_tells_of_its_failure,
     an_empty_log_has_empty_reports
 );
 
@@ -254,7 +255,12 @@ async fn reach_counts_bound_users_by_the_age_of_their_tap(place: Place) {
     // Another user of the openid 7, one who never tapped, and 8 is suspended. Nobody is bound to 9.
     node.ask(&log(), vec![bind(17, 7), bind(18, 18)]).await.unwrap();
     let evidence = Evidence::new(EvidenceSource::WechatAnswer, "rid", node.now());
-    node.ask(&log(), vec![about(8, LedgerCommand::Suspend { evidence })]).await.unwrap();
+    node.ask(
+        &log(),
+        vec![about(8, LedgerCommand::Suspend { settings_off: SettingsOff::default(), evidence })],
+    )
+    .await
+    .unwrap();
     node.catch_up().await;
 
     let ages = ReachAges::new("Asia/Shanghai", node.now()).unwrap();
@@ -311,6 +317,33 @@ async fn loss_accounts_for_every_recipient(place: Place) {
         ]
     );
     assert_eq!(node.queries.report_loss(&code(), message(99)).await.unwrap().value, None);
+}
+
+async fn a_sent_event_confirms_a_delivery_or_tells_of_its_failure(place: Place) {
+    let node = Node::on(&place).await;
+    tell(&node).await;
+    let sent = |errcode, at| LedgerCommand::RecordSent {
+        wechat_msgid: Some("3300000000000000001".into()),
+        code: errcode,
+        status: "system failed".into(),
+        began: None,
+        evidence: Evidence::new(EvidenceSource::WechatPush, "push-1", at),
+    };
+    for (errcode, confirmed) in [(0, 1), (5, 0)] {
+        let at = node.now();
+        node.ask(&log(), vec![about(0, sent(errcode, at))]).await.unwrap();
+        node.catch_up().await;
+        let loss = node.queries.report_loss(&code(), message(1)).await.unwrap().value.unwrap();
+        assert_eq!((loss.accepted, loss.confirmed), (1, confirmed), "{errcode}");
+        let page = PageRequest::default();
+        let all = node.queries.deliveries(&code(), message(1), None, &page).await.unwrap().items;
+        assert_eq!((all[0].sent_event_at, all[0].sent_event_code), (Some(at), Some(errcode)));
+        assert_eq!(all[0].state, DeliveryState::Sent, "the grant stays spent");
+    }
+    let (channel, days, page) = (code(), days("UTC"), all_templates());
+    let report = node.queries.report_activity(&channel, &days, Grain::Total, None, &page).await.unwrap();
+    let counts = ActivityCounts::from(&report.value.lines[0]);
+    assert_eq!((counts.sent, counts.confirmed, counts.undelivered), (1, 1, 1));
 }
 
 async fn an_empty_log_has_empty_reports(place: Place) {

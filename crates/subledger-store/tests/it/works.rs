@@ -7,7 +7,7 @@ use subledger_domain::{
     Decide, DeliveryId, Evidence, EvidenceSource, LogName, MessageId, StreamName, SubjectId, TemplateId,
     TemplateKind, Timestamp, UserRef,
     binding::{Binding, BindingCommand},
-    ledger::{Choice, Ledger, LedgerCommand, UnknownBalance},
+    ledger::{Choice, Ledger, LedgerCommand, SettingsOff, Taps, UnknownBalance},
 };
 use subledger_store::{
     Cause, Done, Effect, Executor, Known, QueueRow, ReceiptKey, Recorded, Stage, Stop, Store, StreamRef,
@@ -69,6 +69,8 @@ impl Work for Grant {
             choice: Choice::Accept,
             word: "accept".into(),
             kind: TemplateKind::OneTime,
+            taps: Taps::default(),
+            window: 300,
             evidence: evidence("report-1"),
         };
         stage.ask::<Ledger>(&self.0, ask)?.map_err(|error| Stop::Refuse(error.to_string()))?;
@@ -286,7 +288,10 @@ impl Work for Oversized {
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<u64, Stop<String>> {
-        let ask = LedgerCommand::Suspend { evidence: evidence(&"x".repeat(2 << 20)) };
+        let ask = LedgerCommand::Suspend {
+            settings_off: SettingsOff::default(),
+            evidence: evidence(&"x".repeat(2 << 20)),
+        };
         stage.ask::<Ledger>(&ledger(1), ask)?.map_err(|error| Stop::Refuse(error.to_string()))?;
         Ok(0)
     }

@@ -1,4 +1,4 @@
-//! `subledger channel`: set up, list, refresh, pause, resume.
+//! `subledger channel`: set up, list, refresh, policies, pause, resume.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,16 @@ use secrecy::SecretString;
 use serde_json::json;
 use subledger_domain::{
     ChannelCode, LogName,
-    channel::{Policy, TokenMode},
+    channel::{Policy, PolicyChange, TokenMode},
 };
 use subledger_engine::{Engine, channels::NewChannel};
 
 use super::{Reading, channel_code, engine, operator};
-use crate::{cli::Channel, exit::SettingsError, output};
+use crate::{
+    cli::{Channel, PolicyFlags},
+    exit::SettingsError,
+    output,
+};
 
 /// The environment variable that hands the AppSecret over: never a flag, which would stand in the process list.
 const APP_SECRET: &str = "SUBLEDGER_APP_SECRET";
@@ -45,6 +49,9 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
         }
         Channel::Refresh { code, common, json } => {
             refresh(&engine(&common).await?, &channel_code(&code)?, json).await
+        }
+        Channel::Policy { code, change, common, json } => {
+            policy(&engine(&common).await?, &channel_code(&code)?, &change, json).await
         }
         Channel::Pause { code, reason, common } => {
             let engine = engine(&common).await?;
@@ -108,5 +115,69 @@ async fn refresh(engine: &Engine, code: &ChannelCode, json: bool) -> anyhow::Res
     if found.unreadable > 0 {
         println!("  {} of a shape this version does not know were left out.", found.unreadable);
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the flags name. Their words are those of the policies, so they are read as the policies themselves are.
+fn named(flags: &PolicyFlags) -> anyhow::Result<PolicyChange> {
+    let PolicyFlags {
+        unknown_balance,
+        taps,
+        tap_window_s,
+        doubt_deadline_s,
+        doubt_verdict,
+        refused_send,
+        settings_off,
+    } = flags;
+    Ok(serde_json::from_value(json!({
+        "unknown_balance": unknown_balance,
+        "taps": taps,
+        "tap_window_s": tap_window_s,
+        "doubt_deadline_s": doubt_deadline_s,
+        "doubt_verdict": doubt_verdict,
+        "refused_send": refused_send,
+        "settings_off": settings_off,
+    }))?)
+}
+
+async fn policy(
+    engine: &Engine,
+    code: &ChannelCode,
+    flags: &PolicyFlags,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let change = named(flags)?;
+    if change != PolicyChange::default() {
+        engine.amend_policy(&operator()?, code, change).await?;
+    }
+    let Policy {
+        unknown_balance,
+        taps,
+        tap_window_s,
+        doubt_deadline_s,
+        doubt_verdict,
+        refused_send,
+        settings_off,
+    } = engine.registered(code).await?.policy;
+    engine.shutdown().await;
+    // With what is as by default, which is not stored.
+    let policy = json!({
+        "unknown_balance": unknown_balance,
+        "taps": taps,
+        "tap_window_s": tap_window_s,
+        "doubt_deadline_s": doubt_deadline_s,
+        "doubt_verdict": doubt_verdict,
+        "refused_send": refused_send,
+        "settings_off": settings_off,
+    });
+    if json {
+        output::json(&policy)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let words = policy.as_object().into_iter().flatten();
+    let rows: Vec<_> = words
+        .map(|(name, word)| vec![name.clone(), word.as_str().map_or_else(|| word.to_string(), str::to_owned)])
+        .collect();
+    output::table(&["POLICY", "VALUE"], &rows, "");
     Ok(ExitCode::SUCCESS)
 }

@@ -42,6 +42,8 @@ fn drift(lots: &[LotId]) -> LedgerEvent {
         delivery: delivery(9),
         lots,
         last_grant_at: None,
+        last_settings_at: None,
+        doubts: vec![],
         answer: Answer::default(),
     })
 }

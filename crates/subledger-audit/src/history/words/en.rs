@@ -115,8 +115,9 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
             format!("delivery {id}: {}; {}", delivery_state(*state), paid(*how, *lot))
         }
         Phrase::TapsTitle => "Each tap and what it paid for".to_owned(),
-        Phrase::Tap { lot, word: Some(word) } => format!("lot {lot}, {word}"),
-        Phrase::Tap { lot, word: None } => format!("lot {lot}, imported"),
+        Phrase::Tap { lot, word: Some(word), .. } => format!("lot {lot}, {word}"),
+        Phrase::Tap { lot, word: None, by_hand: true } => format!("lot {lot}, added by hand"),
+        Phrase::Tap { lot, word: None, by_hand: false } => format!("lot {lot}, imported"),
         Phrase::Went { state, delivery, position, at } => {
             let by = delivery.map(|(id, outcome)| {
                 let outcome = outcome.map(|state| format!(", {}", delivery_state(state))).unwrap_or_default();
@@ -341,6 +342,45 @@ fn ledger(event: &LedgerEvent) -> String {
                 e.delivery,
                 said(&e.answer)
             )
+        }
+        LedgerEvent::Corroborated(e) => {
+            let tap =
+                e.lot.map_or_else(|| choice(e.choice).to_owned(), |lot| format!("the one of lot {lot}"));
+            format!("a second source tells of a tap that is on the books: {tap} ({})", by(&e.evidence))
+        }
+        LedgerEvent::TapNoted(e) => {
+            format!(
+                "noted, no grant: the user's choice was {}; the channel does not count this source ({})",
+                choice(e.choice),
+                by(&e.evidence)
+            )
+        }
+        LedgerEvent::Confirmed(e) => {
+            let msgid = e.wechat_msgid.as_deref().unwrap_or("none given");
+            format!("delivery {} confirmed by WeChat, its msgid {msgid} ({})", e.delivery, by(&e.evidence))
+        }
+        LedgerEvent::Undelivered(e) => format!(
+            "delivery {} failed at WeChat after it was accepted: {} {}; the lot stays spent ({})",
+            e.delivery,
+            e.code,
+            e.status,
+            by(&e.evidence)
+        ),
+        LedgerEvent::StrangerReported(e) => {
+            let msgid = e.wechat_msgid.as_deref().unwrap_or("none given");
+            format!("WeChat tells of a send that is none of ours, its msgid {msgid} ({})", by(&e.evidence))
+        }
+        LedgerEvent::Adjusted(e) => {
+            let added = e.added.map(|added| format!("+{}, lots from {}", added.count, added.first_lot));
+            let removed = (!e.removed.is_empty()).then(|| format!("lots {:?} are void", e.removed));
+            let what: Vec<_> = added.into_iter().chain(removed).collect();
+            format!("corrected by hand: {} ({})", what.join("; "), by(&e.evidence))
+        }
+        LedgerEvent::Cleared(e) => {
+            format!("the user switched messages off: lots {:?} are void ({})", e.lots, by(&e.evidence))
+        }
+        LedgerEvent::Forfeited(e) => {
+            format!("delivery {} refused, its lot counts as spent: {}", e.delivery, said(&e.answer))
         }
     }
 }

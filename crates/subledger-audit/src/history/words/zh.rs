@@ -104,8 +104,9 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
             format!("投递 {id}：{}；{}", delivery_state(*state), paid(*how, *lot))
         }
         Phrase::TapsTitle => "每次授权支付了什么".to_owned(),
-        Phrase::Tap { lot, word: Some(word) } => format!("批次 {lot}，{word}"),
-        Phrase::Tap { lot, word: None } => format!("批次 {lot}，导入"),
+        Phrase::Tap { lot, word: Some(word), .. } => format!("批次 {lot}，{word}"),
+        Phrase::Tap { lot, word: None, by_hand: true } => format!("批次 {lot}，人工增加"),
+        Phrase::Tap { lot, word: None, by_hand: false } => format!("批次 {lot}，导入"),
         Phrase::Went { state, delivery, position, at } => {
             let by = delivery.map(|(id, outcome)| {
                 let outcome = outcome.map(|state| format!("，{}", delivery_state(state))).unwrap_or_default();
@@ -304,15 +305,56 @@ fn ledger(event: &LedgerEvent) -> String {
             format!("投递 {} 结束：微信没有该用户的授权，{}", e.delivery, said(&e.answer))
         }
         LedgerEvent::DriftFound(e) => {
-            let lots: Vec<String> = e.lots.iter().map(u64::to_string).collect();
             format!(
                 "偏差：批次 {} 作废，微信没有对应的授权（投递 {}，{}）",
-                lots.join("、"),
+                numbers(&e.lots),
                 e.delivery,
                 said(&e.answer)
             )
         }
+        LedgerEvent::Corroborated(e) => {
+            let tap = e.lot.map_or_else(|| choice(e.choice).to_owned(), |lot| format!("批次 {lot} 的点击"));
+            format!("另一来源也报告了账上已有的点击：{tap}（{}）", by(&e.evidence))
+        }
+        LedgerEvent::TapNoted(e) => {
+            format!(
+                "仅备查，不计授权：用户的选择是“{}”，该通道不采信此来源（{}）",
+                choice(e.choice),
+                by(&e.evidence)
+            )
+        }
+        LedgerEvent::Confirmed(e) => {
+            let msgid = e.wechat_msgid.as_deref().unwrap_or("未给出");
+            format!("微信确认投递 {} 已发送，微信 msgid：{msgid}（{}）", e.delivery, by(&e.evidence))
+        }
+        LedgerEvent::Undelivered(e) => format!(
+            "投递 {} 被微信接受后发送失败：{} {}；批次仍算已消费（{}）",
+            e.delivery,
+            e.code,
+            e.status,
+            by(&e.evidence)
+        ),
+        LedgerEvent::StrangerReported(e) => {
+            let msgid = e.wechat_msgid.as_deref().unwrap_or("未给出");
+            format!("微信报告了一次并非由我们发出的发送，微信 msgid：{msgid}（{}）", by(&e.evidence))
+        }
+        LedgerEvent::Adjusted(e) => {
+            let added = e.added.map(|added| format!("+{}，批次自 {} 起", added.count, added.first_lot));
+            let removed = (!e.removed.is_empty()).then(|| format!("批次 {} 作废", numbers(&e.removed)));
+            let what: Vec<_> = added.into_iter().chain(removed).collect();
+            format!("人工调整：{}（{}）", what.join("；"), by(&e.evidence))
+        }
+        LedgerEvent::Cleared(e) => {
+            format!("用户关闭了消息：批次 {} 作废（{}）", numbers(&e.lots), by(&e.evidence))
+        }
+        LedgerEvent::Forfeited(e) => {
+            format!("投递 {} 被拒绝，批次仍算已消费：{}", e.delivery, said(&e.answer))
+        }
     }
+}
+
+fn numbers(lots: &[u64]) -> String {
+    lots.iter().map(u64::to_string).collect::<Vec<_>>().join("、")
 }
 
 fn why(reason: &ReleaseReason) -> String {

@@ -9,13 +9,13 @@ use subledger_store::Position;
 
 use super::{
     memory::Memory,
-    world::{Request, World, subject, template},
+    world::{Request, World, subject, tapped, template},
 };
 use crate::{ProjectionName, fold::FoldError};
 
 fn sent_to_one() -> World {
     World::of(&[
-        Request::Tap { subject: 0, template: false, choice: 5, ago: 0 },
+        tapped(),
         Request::Send { template: false, recipients: vec![Some(0)], planned: 1, attempt: false },
     ])
 }

@@ -10,7 +10,7 @@ use subledger_store::Recorded;
 
 use super::{
     memory::Memory,
-    world::{Request, World, requests},
+    world::{Request, World, requests, tapped},
 };
 use crate::{
     DeliveryRow, DeliveryState, Holdings, Measure, MessageRow, ProjectionName, ReportTemplateRow,
@@ -125,6 +125,25 @@ fn told_by_raw_events(log: &[Recorded]) -> BTreeMap<(TemplateId, Measure, String
                 left_doubt("no_permission", &mut add);
             }
             44 => add(Measure::Drifted, String::new(), 1),
+            45 => add(Measure::Corroborated, source, 1),
+            46 => add(Measure::Noted, source, 1),
+            47 => add(Measure::Confirmed, String::new(), 1),
+            48 => add(Measure::Undelivered, data["code"].to_string(), 1),
+            49 => {
+                add(Measure::Strangers, if data["code"] == 0 { "success" } else { "failure" }.to_owned(), 1)
+            }
+            80 => {
+                let removed = data["removed"].as_array().map_or(0, |lots| lots.len() as u64);
+                match data["added"]["count"].as_u64() {
+                    Some(count) => add(Measure::AdjustedUp, source, count),
+                    None => add(Measure::AdjustedDown, source, removed),
+                }
+            }
+            81 => add(Measure::Cleared, source, 1),
+            82 => {
+                add(Measure::Forfeited, class, 1);
+                left_doubt("forfeited", &mut add);
+            }
             50 => {
                 add(Measure::Messages, String::new(), 1);
                 add(Measure::Targeted, String::new(), data["targeted"].as_u64().unwrap());
@@ -145,10 +164,10 @@ fn a_wrong_verdict() -> Vec<Request> {
     let send = || Request::Send { template: false, recipients: vec![Some(0)], planned: 1, attempt: false };
     let (start, settle) = (
         || Request::Start { delivery: 0, expired: false },
-        |outcome| Request::Settle { delivery: 0, outcome },
+        |outcome| Request::Settle { delivery: 0, outcome, consume: false },
     );
     vec![
-        Request::Tap { subject: 0, template: false, choice: 5, ago: 0 },
+        tapped(),
         send(),
         start(),
         settle(7),
@@ -163,7 +182,7 @@ fn a_wrong_verdict() -> Vec<Request> {
 fn a_late_answer() -> Vec<Request> {
     let mut history = a_wrong_verdict();
     history.truncate(4);
-    history.push(Request::Settle { delivery: 0, outcome: 4 });
+    history.push(Request::Settle { delivery: 0, outcome: 4, consume: false });
     history
 }
 
@@ -204,7 +223,10 @@ fn check_stock(world: &World, rows: &Memory) -> Result<(), TestCaseError> {
         ] {
             prop_assert_eq!(stayed(rows, &row.template, place), i64::try_from(here).unwrap(), "{}", place);
         }
-        let came_in = of(rows, &row.template, Measure::Granted) + of(rows, &row.template, Measure::Opened);
+        let came_in: i64 = [Measure::Granted, Measure::Opened, Measure::AdjustedUp]
+            .into_iter()
+            .map(|measure| of(rows, &row.template, measure))
+            .sum();
         prop_assert_eq!(-stayed(rows, &row.template, "outside"), came_in);
         let closings = rows.all::<ReportClosing>();
         let newest = closings.iter().filter(|c| c.template == row.template).max_by_key(|c| c.bucket);
@@ -230,7 +252,7 @@ fn check_deliveries(log: &[Recorded], rows: &Memory) -> Result<(), TestCaseError
         let ends = [
             (DeliveryState::Sent, sum(Measure::Sent) + sum(Measure::SettledSent) + sum(Measure::Corrected)),
             (DeliveryState::NotSent, sum(Measure::SettledNotSent) - sum(Measure::Corrected)),
-            (DeliveryState::Refused, sum(Measure::Refused)),
+            (DeliveryState::Refused, sum(Measure::Refused) + sum(Measure::Forfeited)),
             (DeliveryState::Failed, sum(Measure::Failed)),
             (DeliveryState::Expired, sum(Measure::Expired)),
             (DeliveryState::Retracted, sum(Measure::Retracted)),
@@ -361,7 +383,7 @@ fn random_histories_reach_every_measure() {
 
 #[test]
 fn a_plan_of_a_message_nobody_accepted_is_poison() {
-    let mut world = World::of(&[Request::Tap { subject: 0, template: false, choice: 5, ago: 0 }]);
+    let mut world = World::of(&[tapped()]);
     let planned = subledger_domain::message::Planned { from: 0, reserved: 0, skipped: Vec::new() };
     let stream = StreamName::message(subledger_domain::MessageId::from_bytes([9; 16]));
     world.record(&stream, &MessageEvent::Planned(planned));

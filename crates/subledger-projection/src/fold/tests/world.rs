@@ -8,8 +8,8 @@ use subledger_domain::{
     Decide, DeliveryId, Evidence, EvidenceSource, LogName, MessageId, StoredEvent, StreamName, SubjectId,
     TemplateId, TemplateKind, Timestamp, UserRef,
     ledger::{
-        Answer, AttemptOutcome, Choice, DoubtCause, Ledger, LedgerCommand, LedgerError, ReleaseRequest,
-        UnknownBalance, Verdict,
+        Answer, AttemptOutcome, Choice, DoubtCause, Ledger, LedgerCommand, LedgerError, RefusedSend,
+        ReleaseRequest, SettingsOff, Taps, UnknownBalance, Verdict,
     },
     message::{Accepted, Message, MessageCommand, Planned, Retracted, Skip, SkipReason},
 };
@@ -18,12 +18,14 @@ use subledger_store::{Link, Position, Recorded};
 /// Something that happens to the channel. Numbers pick among what exists.
 #[derive(Debug, Clone)]
 pub(super) enum Request {
-    Tap { subject: u8, template: bool, choice: u8, ago: i64 },
+    Tap { subject: u8, template: bool, choice: u8, push: bool, taps: Taps, ago: i64 },
     Import { subject: u8, count: u32 },
-    Suspend { subject: u8, template: bool, ago: i64 },
+    Suspend { subject: u8, template: bool, push: bool, clear: bool, ago: i64 },
+    Adjust { subject: u8, by: i64 },
+    Sent { delivery: usize, named: bool, good: bool },
     Send { template: bool, recipients: Vec<Option<u8>>, planned: usize, attempt: bool },
     Start { delivery: usize, expired: bool },
-    Settle { delivery: usize, outcome: u8 },
+    Settle { delivery: usize, outcome: u8, consume: bool },
     Resolve { delivery: usize, sent: bool },
     Release { delivery: usize, expire: bool },
     Retract { message: usize },
@@ -33,22 +35,34 @@ pub(super) fn requests(most: usize) -> impl Strategy<Value = Vec<Request>> {
     let subject = 0..3u8;
     let ago = 0..20_000_000i64;
     let delivery = 0..6usize;
+    let taps = prop_oneof![3 => Just(Taps::Both), 1 => Just(Taps::ClientOnly), 1 => Just(Taps::PushOnly)];
     let one = prop_oneof![
-        4 => (subject.clone(), any::<bool>(), 0..6u8, ago.clone())
-            .prop_map(|(subject, template, choice, ago)| Request::Tap { subject, template, choice, ago }),
+        4 => (subject.clone(), any::<bool>(), 0..6u8, any::<bool>(), taps, ago.clone()).prop_map(
+            |(subject, template, choice, push, taps, ago)| Request::Tap { subject, template, choice, push, taps, ago }
+        ),
+        1 => (subject.clone(), -2..3i64).prop_map(|(subject, by)| Request::Adjust { subject, by }),
+        3 => (delivery.clone(), any::<bool>(), prop::bool::weighted(0.8))
+            .prop_map(|(delivery, named, good)| Request::Sent { delivery, named, good }),
         1 => (subject.clone(), 1..4u32).prop_map(|(subject, count)| Request::Import { subject, count }),
-        1 => (subject.clone(), any::<bool>(), ago)
-            .prop_map(|(subject, template, ago)| Request::Suspend { subject, template, ago }),
+        1 => (subject.clone(), any::<bool>(), any::<bool>(), any::<bool>(), ago).prop_map(
+            |(subject, template, push, clear, ago)| Request::Suspend { subject, template, push, clear, ago }
+        ),
         4 => (any::<bool>(), prop::collection::vec(prop::option::weighted(0.9, subject), 1..5), 1..6usize, any::<bool>())
             .prop_map(|(template, recipients, planned, attempt)| Request::Send { template, recipients, planned, attempt }),
         8 => (delivery.clone(), prop::bool::weighted(0.05))
             .prop_map(|(delivery, expired)| Request::Start { delivery, expired }),
-        8 => (delivery.clone(), 0..8u8).prop_map(|(delivery, outcome)| Request::Settle { delivery, outcome }),
+        8 => (delivery.clone(), 0..8u8, any::<bool>())
+            .prop_map(|(delivery, outcome, consume)| Request::Settle { delivery, outcome, consume }),
         3 => (delivery.clone(), any::<bool>()).prop_map(|(delivery, sent)| Request::Resolve { delivery, sent }),
         1 => (delivery, any::<bool>()).prop_map(|(delivery, expire)| Request::Release { delivery, expire }),
         1 => (0..4usize).prop_map(|message| Request::Retract { message }),
     ];
     prop::collection::vec(one, 1..most)
+}
+
+/// A report of an accepted tap of the first person.
+pub(super) fn tapped() -> Request {
+    Request::Tap { subject: 0, template: false, choice: 5, push: false, taps: Taps::Both, ago: 0 }
 }
 
 type LedgerKey = (SubjectId, TemplateId);
@@ -92,6 +106,11 @@ impl World {
         Evidence::new(EvidenceSource::ClientReport, format!("r{}", self.now), self.now().plus_micros(-ago))
     }
 
+    fn evidence_of(&self, push: bool, ago: i64) -> Evidence {
+        let source = if push { EvidenceSource::WechatPush } else { EvidenceSource::ClientReport };
+        Evidence { source, ..self.evidence(ago) }
+    }
+
     pub(super) fn record<E: StoredEvent>(&mut self, stream: &StreamName, event: &E) {
         self.log.push(Recorded {
             log: LogName::new("wechatmp123"),
@@ -125,7 +144,7 @@ impl World {
 
     fn meet(&mut self, request: &Request) {
         match request {
-            Request::Tap { subject: s, template: t, choice, ago } => {
+            Request::Tap { subject: s, template: t, choice, push, taps, ago } => {
                 let choice = [Choice::Reject, Choice::Ban, Choice::Filter]
                     .get(usize::from(*choice))
                     .copied()
@@ -134,7 +153,9 @@ impl World {
                     choice,
                     word: "accept".into(),
                     kind: kind(*t),
-                    evidence: self.evidence(*ago),
+                    taps: *taps,
+                    window: 10,
+                    evidence: self.evidence_of(*push, *ago),
                 };
                 self.ask_ledger(&(subject(*s), template(*t)), ask).ok();
             }
@@ -142,9 +163,32 @@ impl World {
                 let ask = LedgerCommand::RecordOpeningBalance { count: *count, evidence: self.evidence(0) };
                 self.ask_ledger(&(subject(*s), template(false)), ask).ok();
             }
-            Request::Suspend { subject: s, template: t, ago } => {
-                let ask = LedgerCommand::Suspend { evidence: self.evidence(*ago) };
+            Request::Suspend { subject: s, template: t, push, clear, ago } => {
+                let ask = LedgerCommand::Suspend {
+                    settings_off: if *clear { SettingsOff::Clear } else { SettingsOff::Keep },
+                    evidence: self.evidence_of(*push, *ago),
+                };
                 self.ask_ledger(&(subject(*s), template(*t)), ask).ok();
+            }
+            Request::Adjust { subject: s, by } => {
+                let evidence = Evidence {
+                    source: EvidenceSource::Operator,
+                    reason: Some("counted anew".into()),
+                    ..self.evidence(0)
+                };
+                let ask = LedgerCommand::Adjust { by: *by, evidence };
+                self.ask_ledger(&(subject(*s), template(false)), ask).ok();
+            }
+            Request::Sent { delivery, named, good } => {
+                let evidence = self.evidence_of(true, 0);
+                // WeChat's id of a delivery, in an event that may come before its answer, after it, or instead of it.
+                self.about(*delivery, |delivery| LedgerCommand::RecordSent {
+                    wechat_msgid: named.then(|| format!("m{delivery}")),
+                    code: if *good { 0 } else { 5 },
+                    status: "failed".into(),
+                    began: None,
+                    evidence,
+                });
             }
             Request::Send { template, recipients, planned, attempt } => {
                 self.send(*template, recipients, *planned, *attempt);
@@ -153,10 +197,16 @@ impl World {
                 let expires_at = self.now().plus_seconds(if *expired { -1 } else { 60 });
                 self.about(*delivery, |delivery| LedgerCommand::Start { delivery, expires_at });
             }
-            Request::Settle { delivery, outcome } => {
-                let outcome = self.outcome(*outcome);
+            Request::Settle { delivery, outcome, consume } => {
+                let mut outcome = self.outcome(*outcome);
                 let attempt = self.attempts(*delivery);
-                self.about(*delivery, |delivery| LedgerCommand::Settle { delivery, attempt, outcome });
+                self.about(*delivery, |delivery| {
+                    if let AttemptOutcome::Accepted { wechat_msgid: Some(msgid) } = &mut outcome {
+                        *msgid = format!("m{delivery}");
+                    }
+                    let refused_send = if *consume { RefusedSend::Consume } else { RefusedSend::Release };
+                    LedgerCommand::Settle { delivery, attempt, refused_send, outcome }
+                });
             }
             Request::Resolve { delivery, sent } => {
                 let evidence = self.evidence(0);

@@ -65,8 +65,8 @@ columns! {
     postponed = |l| l.of(Measure::Postponed);
     /// Deliveries that became sent, doubts settled as sent and corrections included.
     sent = |l| l.of(Measure::Sent) + l.of(Measure::SettledSent) + l.of(Measure::Corrected);
-    /// Deliveries WeChat refused for good.
-    refused = |l| l.of(Measure::Refused);
+    /// Deliveries WeChat refused for good, those whose grant is spent all the same included.
+    refused = |l| l.of(Measure::Refused) + l.of(Measure::Forfeited);
     /// Deliveries tried as often as allowed.
     failed = |l| l.of(Measure::Failed);
     /// Deliveries whose time passed before they were handed over.
@@ -89,10 +89,28 @@ columns! {
     drifted = |l| l.of(Measure::Drifted);
     /// Grants spent.
     consumed = |l| moved(l, |_, to| to == "consumed");
-    /// Grants found void by drift.
+    /// Grants that are void: found so by drift, cleared, or taken away by an operator.
     voided = |l| moved(l, |_, to| to == "void");
     /// Grants set aside or held in doubt that are open again.
     returned = |l| moved(l, |from, to| to == "open" && from != "outside");
+    /// Taps on the books that a second source told of.
+    corroborated = |l| l.of(Measure::Corroborated);
+    /// Taps told of by a source that the channel does not count.
+    noted = |l| l.of(Measure::Noted);
+    /// Deliveries that WeChat's sent event confirmed.
+    confirmed = |l| l.of(Measure::Confirmed);
+    /// Deliveries that failed after WeChat had accepted them.
+    undelivered = |l| l.of(Measure::Undelivered);
+    /// Sent events that no delivery explains.
+    strangers = |l| l.of(Measure::Strangers);
+    /// Grants that operators added.
+    adjusted_up = |l| l.of(Measure::AdjustedUp);
+    /// Grants that operators took away.
+    adjusted_down = |l| l.of(Measure::AdjustedDown);
+    /// Times a user's switching off cleared grants.
+    cleared = |l| l.of(Measure::Cleared);
+    /// Deliveries refused for good whose grant counts as spent.
+    forfeited = |l| l.of(Measure::Forfeited);
 }
 
 /// Grants that moved between these places.

@@ -36,7 +36,7 @@ pub struct Loss {
     pub handed_over: u64,
     /// Those WeChat accepted, as far as is known.
     pub accepted: u64,
-    /// Those of which WeChat pushed a proof that settled a doubt. Not every accepted message has one.
+    /// Those that WeChat's sent event confirmed. Not every accepted message has one.
     pub confirmed: u64,
     /// Where the others are.
     pub lost: Vec<LossReason>,

@@ -4,7 +4,7 @@ use cqrs_es::{AggregateError, CqrsFramework, EventStore};
 use subledger_domain::{
     At, StreamName, TemplateKind,
     binding::{Binding, BindingCommand, BindingError},
-    ledger::{Choice, Ledger, LedgerCommand},
+    ledger::{Choice, Ledger, LedgerCommand, Taps},
 };
 use subledger_store::LogEventStore;
 
@@ -18,7 +18,14 @@ fn accept() -> At<LedgerCommand> {
     let kind = TemplateKind::OneTime;
     At::new(
         START,
-        LedgerCommand::RecordChoice { choice: Choice::Accept, word: "accept".into(), kind, evidence },
+        LedgerCommand::RecordChoice {
+            choice: Choice::Accept,
+            word: "accept".into(),
+            kind,
+            taps: Taps::default(),
+            window: 300,
+            evidence,
+        },
     )
 }
 
