@@ -11,5 +11,6 @@ mod main_job;
 mod nodes;
 mod past;
 mod proof;
+mod pushes;
 mod reports;
 mod support;

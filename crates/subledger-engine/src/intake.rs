@@ -215,9 +215,9 @@ impl Engine {
         let came = done.answer;
         if done.replayed {
             self.store().note_push_again(&log, known).await?;
-            // What was kept aside of it, or came to be known by another key, is settled by what came of it then.
-            for kept in [Some(key).filter(|_| was.is_some() || key != known), was].into_iter().flatten() {
-                self.settle_push(at, kept, came.state, json!({ "repeats": known })).await?;
+            // It could not be read when it was kept, and has come in a readable form since.
+            if let Some(was) = was {
+                self.settle_push(at, was, PushState::Ignored, json!({ "read_as": known })).await?;
             }
             self.count_push(at, kind, "repeated");
             tracing::debug!(channel.code = %at.code, push.key = %known, "a push came again");

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use subledger_domain::{ChannelCode, LogName, Timestamp, channel::CallbackMode};
-use subledger_projection::{Grain, MAX_PAGE, PageRequest, ReportDay, ReportDays};
+use subledger_projection::{
+    ActivityCounts, BUCKET_MICROS, Grain, MAX_REPORT_TEMPLATES, PageRequest, ReportDay, ReportDays,
+};
 use subledger_store::{OpenPush, PushHealth, PushKey, PushKind};
 use subledger_wechat::push::{self, Decoded, Push, PushEvent};
 
@@ -12,6 +14,9 @@ use crate::{Engine, EngineError, callback::Callback};
 
 /// The hours that hints look back.
 const LOOK_BACK_HOURS: i64 = 24;
+
+/// What reports count by, in seconds.
+const BUCKET_SECONDS: i64 = BUCKET_MICROS / 1_000_000;
 
 /// Something about a channel's pushes that an operator should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -116,15 +121,24 @@ impl Engine {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<(u64, u64), EngineError> {
+        // Counts are kept by the quarter of an hour, and the present one counts, too.
+        let until = until.plus_seconds(BUCKET_SECONDS);
         let day = ReportDay { date: String::new(), from, until };
         let days = ReportDays { zone: "UTC".to_owned(), days: vec![day] };
-        let page = PageRequest::first(MAX_PAGE);
-        let report = self.queries().report_activity(code, &days, Grain::Total, None, &page).await?;
-        let sums = report.value.lines.iter().map(|line| {
-            let counts = subledger_projection::ActivityCounts::from(line);
-            (counts.sent, counts.asked + counts.corroborated + counts.noted)
-        });
-        Ok(sums.fold((0, 0), |(sent, taps), (more_sent, more_taps)| (sent + more_sent, taps + more_taps)))
+        let mut page = PageRequest::first(MAX_REPORT_TEMPLATES);
+        let (mut sent, mut taps) = (0, 0);
+        loop {
+            let report = self.queries().report_activity(code, &days, Grain::Total, None, &page).await?;
+            for line in &report.value.lines {
+                let counts = ActivityCounts::from(line);
+                sent += counts.sent;
+                taps += counts.asked + counts.corroborated + counts.noted;
+            }
+            match report.value.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok((sent, taps)),
+            }
+        }
     }
 }
 

@@ -146,6 +146,7 @@ where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
     let Door::Keyed(context) = door else {
+        request.extensions_mut().insert(id);
         return inner.call(request).await.unwrap_or_else(|never| match never {});
     };
     let within = async {

@@ -5,16 +5,17 @@
 //! checked: a small body, a bounded number of requests at once, and no look at the database for what is not set up.
 
 use axum::{
+    Extension,
     body::{Body, to_bytes},
     extract::{Path, RawQuery, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use subledger_engine::intake::PushAnswer;
 use subledger_store::MAX_PUSH_BYTES;
 use utoipa::IntoParams;
 
-use crate::{context::Context, middleware::request::REQUEST_ID, problem::ApiError, settings::PUSH_DEADLINE};
+use crate::{context::Context, middleware::request::RequestId, problem::ApiError, settings::PUSH_DEADLINE};
 
 /// What WeChat takes for an acknowledgement.
 const SUCCESS: &str = "success";
@@ -63,17 +64,14 @@ pub(crate) async fn take_push(
     channel: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     State(context): State<Context>,
-    headers: HeaderMap,
+    Extension(id): Extension<RequestId>,
     body: Body,
 ) -> Response {
     let Ok(Path(channel)) = channel else { return answer(PushAnswer::Unknown) };
     let query = query.unwrap_or_default();
-    let request = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let request =
-        request.filter(|id| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
     let taking = async {
         let Ok(body) = to_bytes(body, MAX_PUSH_BYTES).await else { return Ok(PushAnswer::TooLarge) };
-        Ok(context.engine().take_push(&channel, query.as_bytes(), &body, request).await?)
+        Ok(context.engine().take_push(&channel, query.as_bytes(), &body, Some(id.as_str())).await?)
     };
     in_time(&context, taking).await
 }

@@ -137,6 +137,8 @@ async fn a_change_suspends_until_the_next_accept(place: Place) {
     set_up(&app, "secure", "json", KEY).await;
     let openid = app.user("zhangsan", 1).await;
     settle(&app).await;
+    // WeChat dates by the second: in the same one, nobody could tell which came first.
+    app.wechat.advance(5).unwrap();
     app.wechat.change_setting(APPID, &openid, Some(ORDER), SettingState::Reject).unwrap();
     settle(&app).await;
     let shut = ledger(&app, "zhangsan").await;
@@ -145,6 +147,7 @@ async fn a_change_suspends_until_the_next_accept(place: Place) {
     assert_eq!(sent["recipients"][0]["reason"], "suspended");
     let change = pushes(&app, "kind=change").await.remove(0);
     assert_eq!(change["effect"]["items"][0]["events"], json!(["ledger.suspended"]), "{change}");
+    app.wechat.advance(5).unwrap();
     app.tap(&openid);
     settle(&app).await;
     assert_eq!(ledger(&app, "zhangsan").await["suspended"], false);
