@@ -12,5 +12,6 @@ mod main_job;
 mod nodes;
 mod past;
 mod proof;
+mod pushes;
 mod reports;
 mod support;

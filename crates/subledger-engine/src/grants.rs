@@ -211,7 +211,7 @@ pub(crate) struct Grants {
 }
 
 impl Grants {
-    fn count(&self, channel: &ChannelCode, grants: u64) {
+    pub(crate) fn count(&self, channel: &ChannelCode, grants: u64) {
         {
             let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(counter) = channels.get(channel) {

@@ -148,7 +148,10 @@ where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
     let context = match door {
-        Door::Open => return inner.call(request).await.unwrap_or_else(|never| match never {}),
+        Door::Open => {
+            request.extensions_mut().insert(id);
+            return inner.call(request).await.unwrap_or_else(|never| match never {});
+        }
         Door::Keyed(context) | Door::Token(context) => context,
     };
     let within = async {

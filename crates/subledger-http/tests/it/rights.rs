@@ -19,6 +19,7 @@ async fn operations(app: &TestApp) -> Vec<(String, String, Option<Right>)> {
             .replace("{userid}", "zhangsan")
             .replace("{subject}", &"0".repeat(32))
             .replace("{msgid}", &"0".repeat(32))
+            .replace("{push}", &"0".repeat(32))
             .replace("{index}", "0");
         assert!(!concrete.contains('{'), "{concrete}");
         for (method, operation) in item.as_object().unwrap() {

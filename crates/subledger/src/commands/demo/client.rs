@@ -31,6 +31,11 @@ impl Client {
         self.call(request, path).await
     }
 
+    pub(super) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.http.put(format!("{}{path}", self.base)).json(body);
+        self.call(request, path).await
+    }
+
     async fn call(&self, request: reqwest::RequestBuilder, path: &str) -> anyhow::Result<Value> {
         let answer =
             request.bearer_auth(self.key.expose_secret()).send().await.with_context(|| path.to_owned())?;

@@ -44,12 +44,13 @@ pub(super) async fn tell(
     if !json {
         println!("subledger: the main job, over HTTP, against a simulated WeChat\n");
     }
-    set_up(&client, &mut teller).await?;
+    set_up(&client, world, url, &mut teller).await?;
     people(&client, world, &mut teller).await?;
     taps(&client, world, &mut teller).await?;
-    let ledger = sends(&client, world, &mut teller).await?;
+    let doubt = sends(&client, world, &mut teller).await?;
+    let ledger = settled_by_wechat(&client, world, &doubt, &mut teller).await?;
     let verified = prove(engine, &mut teller).await?;
-    compare(&client, world, &ledger, &mut teller).await?;
+    compare(world, &ledger, &mut teller)?;
     if json {
         return output::json(
             &json!({ "steps": teller.steps, "database": file.display().to_string(), "verified": verified }),
@@ -64,7 +65,7 @@ pub(super) async fn tell(
     Ok(())
 }
 
-async fn set_up(client: &Client, teller: &mut Teller) -> anyhow::Result<()> {
+async fn set_up(client: &Client, world: &World, url: &str, teller: &mut Teller) -> anyhow::Result<()> {
     let channel = json!({ "code": CHANNEL, "name": "示例面包店", "appid": APPID, "secret": SECRET });
     let created = client.post("/channels", &channel).await?;
     let line = format!("Channel {CHANNEL} for Mini Program {APPID}: WeChat accepted AppID and AppSecret.");
@@ -80,6 +81,18 @@ async fn set_up(client: &Client, teller: &mut Teller) -> anyhow::Result<()> {
         .collect();
     ensure!(lines.len() == 2, "expected two templates, found {templates}");
     teller.step("Refresh the templates", &lines, refreshed);
+
+    let configured = world::configure_callback(client).await?;
+    world.push_to(url).await?;
+    let lines = [
+        format!("{url}/callbacks/wechat/{CHANNEL}, secure mode: WeChat checked the URL and its signature"),
+        format!(
+            "token {}, EncodingAESKey {} (fingerprints; the secrets are sealed)",
+            text(&configured, "token_fingerprint"),
+            text(&configured, "key_fingerprint")
+        ),
+    ];
+    teller.step("Have WeChat push its events", &lines, configured);
     Ok(())
 }
 
@@ -110,13 +123,19 @@ async fn taps(client: &Client, world: &World, teller: &mut Teller) -> anyhow::Re
             lines.push("the third report once more, as a retry: not counted again".to_owned());
         }
     }
+    world.pushed().await?;
+    let pushes = client.get(&format!("/channels/{CHANNEL}/pushes?kind=popup&state=acted")).await?;
+    let pushes = pushes["items"].as_array().map_or(0, Vec::len);
+    ensure!(pushes == 3, "WeChat pushes each tap, found {pushes}");
+    lines.push("WeChat pushed the same three taps: they corroborate, and are not counted again".to_owned());
     let ledger = ledger(client).await?;
     ensure!(ledger["balance"] == json!(3), "three taps must give a balance of 3: {ledger}");
     teller.step("zhangsan taps \"allow\" three times", &lines, ledger);
     Ok(())
 }
 
-async fn sends(client: &Client, world: &World, teller: &mut Teller) -> anyhow::Result<Value> {
+async fn sends(client: &Client, world: &World, teller: &mut Teller) -> anyhow::Result<String> {
+    let mut doubt = String::new();
     let mut lines = Vec::new();
     let mut facts = Vec::new();
     for (number, dish) in (1..).zip(["牛角面包", "全麦吐司", "肉桂卷", "可颂"]) {
@@ -143,6 +162,9 @@ async fn sends(client: &Client, world: &World, teller: &mut Teller) -> anyhow::R
             }
             _ => format!("send {number}: refused before WeChat: {reason}"),
         });
+        if state == "in_doubt" {
+            doubt = msgid;
+        }
         facts.push(delivery);
     }
     teller.step("Send four messages to zhangsan", &lines, Value::Array(facts));
@@ -160,7 +182,29 @@ async fn sends(client: &Client, world: &World, teller: &mut Teller) -> anyhow::R
     let sum =
         number("balance") + number("reserved") + number("in_doubt") + number("consumed") + number("voided");
     ensure!(number("granted") == 3 && sum == 3, "the ledger does not add up: {ledger}");
-    teller.step("The ledger adds up", &[line], ledger.clone());
+    teller.step("The ledger adds up", &[line], ledger);
+    Ok(doubt)
+}
+
+/// WeChat's event about the send whose answer was lost.
+async fn settled_by_wechat(
+    client: &Client,
+    world: &World,
+    doubt: &str,
+    teller: &mut Teller,
+) -> anyhow::Result<Value> {
+    world.pushed().await?;
+    let delivery = client.get(&format!("/channels/{CHANNEL}/messages/{doubt}/deliveries/0")).await?;
+    ensure!(text(&delivery, "state") == "sent", "WeChat's event must end the doubt: {delivery}");
+    let ledger = ledger(client).await?;
+    let lines = [
+        format!(
+            "subscribe_msg_sent_event comes late and says success: send 3 is sent, paid for by tap {}",
+            delivery["lot"]
+        ),
+        format!("granted {} = consumed {}; nothing is in doubt", ledger["granted"], ledger["consumed"]),
+    ];
+    teller.step("WeChat's own event ends the doubt", &lines, delivery);
     Ok(ledger)
 }
 
@@ -192,29 +236,22 @@ async fn prove(engine: &Engine, teller: &mut Teller) -> anyhow::Result<u64> {
     Ok(events)
 }
 
-async fn compare(client: &Client, world: &World, ledger: &Value, teller: &mut Teller) -> anyhow::Result<()> {
+fn compare(world: &World, ledger: &Value, teller: &mut Teller) -> anyhow::Result<()> {
     let committed = world.sandbox.journal().iter().filter(|entry| entry.committed).count() as u64;
     let remaining = world.sandbox.remaining(APPID, world.openid("zhangsan")?, ORDER_READY)?;
     let number = |key: &str| ledger[key].as_u64().unwrap_or(u64::MAX);
     ensure!(
-        committed == number("consumed") + number("in_doubt"),
+        committed == number("consumed") && remaining == number("balance"),
         "WeChat accepted {committed}, the ledger says {ledger}"
     );
-    let doubts = client.get(&format!("/channels/{CHANNEL}/in-doubt")).await?;
-    let doubt = &doubts["items"][0];
     let lines = [
         format!(
-            "WeChat's journal: {committed} accepted, {remaining} left; ours: {} consumed, {} in doubt, {} left",
+            "WeChat's journal: {committed} accepted, {remaining} left; ours: {} consumed, {} left",
             number("consumed"),
-            number("in_doubt"),
             number("balance")
         ),
-        "The one in doubt was in truth accepted. We could not know, did not guess, and did not send twice."
+        "The one in doubt was accepted. While we could not know, we did not guess and did not send twice."
             .to_owned(),
-        format!(
-            "Settle it by hand: POST /api/v1/channels/{CHANNEL}/messages/{}/deliveries/0/settle {{\"verdict\":\"sent\",\"reason\":\"…\"}}",
-            text(doubt, "msgid")
-        ),
     ];
     teller.step(
         "Compare with what WeChat really accepted",

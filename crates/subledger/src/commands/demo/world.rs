@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use subledger_domain::{
@@ -11,7 +11,8 @@ use subledger_domain::{
 };
 use subledger_engine::{Caller, Engine};
 use subledger_sandbox::{
-    AppSpec, CallPath, Choice, FaultKind, FaultSpec, Sandbox, SandboxConfig, TapSpec, Template,
+    AppSpec, CallPath, Choice, FaultKind, FaultSpec, PushFaultKind, PushFaultSpec, PushSpec, Sandbox,
+    SandboxConfig, SettleSpec, TapSpec, Template,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,9 @@ pub(super) const SECRET: &str = "demo-app-secret-0001";
 /// Two templates, with ids as long as real ones.
 pub(super) const ORDER_READY: &str = "TPL_demo_order_ready_000000000000000000_001";
 pub(super) const LEVEL_NOTICE: &str = "TPL_demo_level_notice_00000000000000000_002";
+/// What WeChat's console and the channel share. The simulated WeChat forgets it with each start, the channel does not.
+const PUSH_TOKEN: &str = "demoPushToken01";
+const PUSH_KEY: &str = "Qm9vdHN0cmFwRGVtb0tleUZvckxvY2FsU2FuZGJveDc";
 /// The port the simulated WeChat prefers, so that its address in the documents holds.
 const PREFERRED: &str = "127.0.0.1:9090";
 
@@ -73,8 +77,33 @@ impl World {
         Ok(self.sandbox.tap(APPID, &TapSpec::new(self.openid(userid)?, &[template], Choice::Accept))?)
     }
 
-    /// The next send is accepted by WeChat, and its answer is lost.
+    /// Has WeChat push to the channel, as its console would: it checks the URL first.
+    pub(super) async fn push_to(&self, url: &str) -> anyhow::Result<()> {
+        let spec = PushSpec {
+            token: Some(PUSH_TOKEN.to_owned()),
+            encoding_aes_key: Some(PUSH_KEY.to_owned()),
+            ..PushSpec::to(&format!("{url}/callbacks/wechat/{CHANNEL}"))
+        };
+        let setup = self.sandbox.configure_push(APPID, &spec).await?;
+        ensure!(setup.saved, "WeChat's check of the push URL failed: {:?}", setup.check);
+        Ok(())
+    }
+
+    /// Waits until everything that WeChat has to push has come.
+    pub(super) async fn pushed(&self) -> anyhow::Result<()> {
+        let settled = self.sandbox.settle(&SettleSpec::default()).await?;
+        ensure!(settled.settled, "WeChat's pushes did not come: {settled:?}");
+        Ok(())
+    }
+
+    /// The next send is accepted by WeChat, its answer is lost, and WeChat's event about it is late.
     pub(super) fn lose_the_next_answer(&self) -> anyhow::Result<()> {
+        let late = PushFaultSpec {
+            event: Some("subscribe_msg_sent_event".to_owned()),
+            seconds: Some(3_600),
+            ..PushFaultSpec::new(PushFaultKind::Late)
+        };
+        self.sandbox.inject_push_fault(late)?;
         self.sandbox.inject(FaultSpec::on(FaultKind::HangAfterCommit, CallPath::Send))?;
         Ok(())
     }
@@ -122,14 +151,18 @@ pub(super) async fn welcome(engine: &Engine, world: &World, url: &str, file: &Pa
         client.post("/channels", &channel).await?;
     }
     client.post(&format!("/channels/{CHANNEL}/templates/refresh"), &json!({})).await?;
+    configure_callback(&client).await?;
     for (userid, openid) in &world.users {
         client
             .post(&format!("/channels/{CHANNEL}/users"), &json!({ "userid": userid, "openid": openid }))
             .await?;
     }
     if known {
+        // Before WeChat pushes: the books know these taps.
         remember(&client, world).await?;
+        world.push_to(url).await?;
     } else {
+        world.push_to(url).await?;
         for number in 1..=3 {
             let result = world.tap("zhangsan", ORDER_READY)?;
             let report =
@@ -164,6 +197,12 @@ pub(super) async fn welcome(engine: &Engine, world: &World, url: &str, file: &Pa
     println!();
     println!("Ctrl-C ends the demo; the database stays.");
     Ok(())
+}
+
+/// Tells the channel what stands in WeChat's console.
+pub(super) async fn configure_callback(client: &Client) -> anyhow::Result<serde_json::Value> {
+    let callback = json!({ "mode": "secure", "token": PUSH_TOKEN, "encoding_aes_key": PUSH_KEY });
+    client.put(&format!("/channels/{CHANNEL}/callback"), &callback).await
 }
 
 /// The simulated WeChat lives in memory and starts empty: the users tap there for what our books still hold, so that both

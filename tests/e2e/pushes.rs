@@ -1,0 +1,75 @@
+//! WeChat's pushes against the real binary: set up by the command line, pushed by the simulated WeChat, looked at by commands.
+
+use serde_json::{Value, json};
+
+use crate::{
+    main_job::{bind_and_tap, ended, ledger, send},
+    on_both_databases,
+    support::{APPID, CHANNEL, Database, Process, Stage, run_cli},
+};
+
+on_both_databases!(a_pushed_tap_is_a_grant_and_a_pushed_result_confirms_the_send);
+
+fn told(database: &Database, arguments: &[&str]) -> Vec<Value> {
+    let output = run_cli(database, arguments);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn a_pushed_tap_is_a_grant_and_a_pushed_result_confirms_the_send(database: Database) {
+    let mut stage = Stage::start(database).await;
+    drop(stage.service.take());
+    let set = told(&stage.database, &["channel", "callback", CHANNEL, "--json"]).remove(0);
+    let again =
+        run_cli(&stage.database, &["channel", "callback", CHANNEL, "--url-base", "https://push.example.com"]);
+    let again = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(again.contains("https://push.example.com/callbacks/wechat/wechatmp123"), "{again}");
+    assert!(!again.contains(set["generated_key"].as_str().unwrap()), "a key is shown once: {again}");
+    assert!(again.contains(set["key_fingerprint"].as_str().unwrap()), "{again}");
+
+    let (service, url) = Process::serve(&stage.database, &stage.wechat).await;
+    stage.service = Some(service);
+    stage.client.moved(&url);
+    let target = json!({
+        "url": format!("{url}/callbacks/wechat/{CHANNEL}"),
+        "token": set["generated_token"],
+        "encoding_aes_key": set["generated_key"],
+        "mode": "secure",
+        "format": "json",
+    });
+    let checked = stage.wechat.put(&format!("/sandbox/apps/{APPID}/push"), &target).await;
+    assert_eq!(checked["saved"], true, "{checked}");
+
+    let openid = bind_and_tap(&stage, "zhangsan", 0).await;
+    stage.wechat.tap(&openid).await;
+    stage.wechat.post("/sandbox/pushes/settle", &json!({})).await;
+    assert_eq!(ledger(&stage.client, "zhangsan").await["balance"], 1);
+    let sent = send(&stage.client, json!([{ "userid": "zhangsan" }]), "pages/order?id=1").await;
+    let msgid = sent["msgid"].as_str().unwrap();
+    ended(&stage.client, msgid).await;
+    stage.wechat.post("/sandbox/pushes/settle", &json!({})).await;
+    let delivery = stage.client.get(&format!("/channels/{CHANNEL}/messages/{msgid}/deliveries/0")).await;
+    let delivery = delivery.expect_status(200);
+    assert_eq!((&delivery["state"], &delivery["sent_event_code"]), (&json!("sent"), &json!(0)), "{delivery}");
+
+    let listed = told(&stage.database, &["channel", "pushes", "list", CHANNEL, "--json"]);
+    let kinds: Vec<_> = listed.iter().map(|push| (push["kind"].as_str(), push["state"].as_str())).collect();
+    assert_eq!(kinds, [(Some("sent"), Some("acted")), (Some("popup"), Some("acted"))]);
+    let key = listed[1]["key"].as_str().unwrap();
+    let shown = run_cli(&stage.database, &["channel", "pushes", "show", CHANNEL, key, "--raw"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains(&openid));
+
+    drop(stage.service.take());
+    let health = told(&stage.database, &["channel", "push-health", CHANNEL, "--json"]).remove(0);
+    assert_eq!(
+        (&health["kinds"]["popup"]["kept"], &health["sent_last_day"]),
+        (&json!(1), &json!(1)),
+        "{health}"
+    );
+    assert_eq!(health["hints"], json!([]), "{health}");
+    let redone = told(&stage.database, &["channel", "pushes", "redo", CHANNEL, "--json"]).remove(0);
+    assert_eq!(redone["tried"], 0);
+    let proved = run_cli(&stage.database, &["audit", "verify"]);
+    assert!(proved.status.success(), "{}", String::from_utf8_lossy(&proved.stdout));
+}
