@@ -6,6 +6,7 @@
 mod command;
 mod event;
 mod policy;
+mod relay;
 mod state;
 
 pub use command::{ChannelCommand, ChannelError};
@@ -14,6 +15,9 @@ pub use event::{
     TemplatesRefreshed, TokenMode,
 };
 pub use policy::{Policy, PolicyChange};
+pub use relay::{
+    PreviousSecret, RELAY_SECRET_OVERLAP_S, RelayConfigured, RelayForm, RelayKind, RelayStop, RelayStopped,
+};
 pub use state::{Channel, TemplateState};
 
 /// The most templates a Mini Program may hold. WeChat's console says 50, an older error text 25; we accept more than

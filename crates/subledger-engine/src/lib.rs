@@ -18,6 +18,7 @@ pub mod grants;
 pub mod limits;
 pub mod messages;
 mod metric_definitions;
+pub mod relay;
 pub mod retention;
 pub mod send;
 mod submit;

@@ -19,6 +19,10 @@ pub(crate) const QUEUE_ROWS: &str = "subledger_queue_rows";
 /// Age in seconds of the oldest delivery that is due. Label: `channel`.
 pub(crate) const OLDEST_UNDONE_SECONDS: &str = "subledger_oldest_undone_seconds";
 
+/// Attempts to relay a push. Labels: `channel`, `outcome`.
+pub(crate) const RELAY_ATTEMPTS: &str = "subledger_relay_attempts_total";
+/// Age in seconds of the oldest push that the integrator's back end is still to get; 0 if none waits. Label: `channel`.
+pub(crate) const RELAY_OLDEST_SECONDS: &str = "subledger_relay_oldest_waiting_seconds";
 /// Persons erased. No label: nothing about whom.
 pub(crate) const ERASURES: &str = "subledger_erasures_total";
 /// Rows deleted because they were kept long enough. Label: `class`.
@@ -35,6 +39,12 @@ pub fn describe_metrics() {
     describe_counter!(RECIPIENTS, Unit::Count, "Recipients of accepted messages, by result");
     describe_counter!(SWEPT, Unit::Count, "Leases of lost nodes found and resolved");
     describe_gauge!(QUEUE_ROWS, Unit::Count, "Deliveries not ended, by state");
+    describe_counter!(RELAY_ATTEMPTS, Unit::Count, "Attempts to relay a push, by outcome");
+    describe_gauge!(
+        RELAY_OLDEST_SECONDS,
+        Unit::Seconds,
+        "Age of the oldest push that a back end is still to get"
+    );
     describe_counter!(ERASURES, Unit::Count, "Persons erased");
     describe_counter!(
         RETENTION_ROWS,

@@ -22,7 +22,7 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, reports,
+        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, relay, reports,
         templates, users, whoami,
     },
 };
@@ -40,6 +40,9 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::amend_policy),
         routes!(channels::change_policy),
         routes!(channels::show_queue),
+        routes!(relay::configure_relay, relay::show_relay, relay::stop_relay),
+        routes!(relay::test_relay),
+        routes!(relay::redrive_relay),
         routes!(templates::refresh_templates),
         routes!(templates::list_templates),
         routes!(templates::show_template),

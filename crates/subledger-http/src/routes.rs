@@ -14,6 +14,7 @@ pub(crate) mod ledgers;
 pub(crate) mod messages;
 mod paths;
 mod person;
+pub(crate) mod relay;
 pub(crate) mod reports;
 mod shown;
 pub(crate) mod templates;

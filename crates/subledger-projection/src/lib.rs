@@ -56,7 +56,7 @@ pub use rebuild::{rebuild, rebuild_within};
 pub use replay::{Replay, ReplayError};
 pub use rows::{
     AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState,
-    Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, ReportTemplateRow, TemplateRow,
+    Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, RelayRow, ReportTemplateRow, TemplateRow,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};
 pub use status::status;

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Policy;
+use super::{
+    policy::Policy,
+    relay::{RelayConfigured, RelayStopped},
+};
 use crate::{Template, TemplateId, event::stored_events};
 
 stored_events! {
@@ -20,6 +23,10 @@ stored_events! {
         Resumed = 14, "channel.resumed", 1;
         /// A policy of the channel changed.
         PolicyChanged = 15, "channel.policy_changed", 1;
+        /// Pushes are forwarded to the integrator's back end from here on, or differently than before.
+        RelayConfigured = 17, "channel.relay_configured", 1;
+        /// Pushes are forwarded no more.
+        RelayStopped = 18, "channel.relay_stopped", 1;
     }
 }
 

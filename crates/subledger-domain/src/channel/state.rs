@@ -12,6 +12,7 @@ use super::{
         TemplatesRefreshed,
     },
     policy::Policy,
+    relay::{RelayConfigured, RelayStopped, Wish, configure},
 };
 use crate::{Decide, Template, TemplateId, Timestamp};
 
@@ -30,6 +31,8 @@ pub struct Channel {
     registered: Option<Registered>,
     templates: BTreeMap<TemplateId, TemplateState>,
     paused: bool,
+    #[serde(default)]
+    relay: Option<RelayConfigured>,
 }
 
 impl Channel {
@@ -51,6 +54,11 @@ impl Channel {
     /// Whether sending is stopped.
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// Where pushes are forwarded to, if they are.
+    pub fn relay(&self) -> Option<&RelayConfigured> {
+        self.relay.as_ref()
     }
 
     /// A template WeChat has ever listed.
@@ -89,6 +97,8 @@ impl Channel {
                     registered.policy = e.policy;
                 }
             }
+            ChannelEvent::RelayConfigured(e) => self.relay = Some(e.clone()),
+            ChannelEvent::RelayStopped(_) => self.relay = None,
         }
     }
 
@@ -123,8 +133,9 @@ impl Channel {
 
 impl Decide for Channel {
     type Ask = ChannelCommand;
+    const STATE: u16 = 2;
 
-    fn decide(&self, ask: ChannelCommand, _now: Timestamp) -> Result<Vec<ChannelEvent>, ChannelError> {
+    fn decide(&self, ask: ChannelCommand, now: Timestamp) -> Result<Vec<ChannelEvent>, ChannelError> {
         let registered = self.registered.as_ref();
         let event = match (ask, registered) {
             (ChannelCommand::Register(_), Some(_)) => return Err(ChannelError::AlreadyRegistered),
@@ -150,6 +161,20 @@ impl Decide for Channel {
             }
             (ChannelCommand::AmendPolicy { change }, Some(current)) => {
                 return change_policy(current, change.of(current.policy));
+            }
+            (ChannelCommand::ConfigureRelay { url, form, kinds, fresh, rotate }, Some(_)) => {
+                return configure(self.relay.as_ref(), Wish { url, form, kinds, fresh, rotate }, now);
+            }
+            (ChannelCommand::StopRelay { only: Some(url), .. }, Some(_))
+                if self.relay.as_ref().is_none_or(|relay| relay.url != url) =>
+            {
+                return Ok(Vec::new());
+            }
+            (ChannelCommand::StopRelay { .. }, Some(_)) if self.relay.is_none() => {
+                return Err(ChannelError::NotRelayed);
+            }
+            (ChannelCommand::StopRelay { cause, .. }, Some(_)) => {
+                ChannelEvent::RelayStopped(RelayStopped { cause })
             }
         };
         Ok(vec![event])

@@ -6,8 +6,11 @@ use subledger_projection::ChannelRow;
 use subledger_store::QueueStats;
 use utoipa::ToSchema;
 
-use super::words::{
-    DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord, TokenModeWord, UnknownBalanceWord,
+use super::{
+    relay::RelayView,
+    words::{
+        DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord, TokenModeWord, UnknownBalanceWord,
+    },
 };
 use crate::moment::Moment;
 
@@ -135,6 +138,8 @@ pub(crate) struct ChannelView {
     templates_listed: u32,
     /// Templates that were listed once and are not any more.
     templates_vanished: u32,
+    /// Where its pushes are relayed to, or were; null if never.
+    relay: Option<RelayView>,
 }
 
 impl From<ChannelRow> for ChannelView {
@@ -153,6 +158,7 @@ impl From<ChannelRow> for ChannelView {
             templates_refreshed_at: row.templates_refreshed_at.map(Moment),
             templates_listed: row.templates_listed,
             templates_vanished: row.templates_vanished,
+            relay: row.relay.map(Into::into),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use subledger_domain::{
     ChannelCode, Template,
-    channel::{ChannelEvent, Registered, TemplatesRefreshed},
+    channel::{ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed},
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    ChannelRow, TemplateRow,
+    ChannelRow, RelayRow, TemplateRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -81,6 +81,15 @@ impl Channels {
                 row.pause_reason = None;
             }
             ChannelEvent::PolicyChanged(changed) => row.policy = changed.policy,
+            ChannelEvent::RelayConfigured(relay) => {
+                let RelayConfigured { url, form, kinds, .. } = relay;
+                row.relay = Some(RelayRow { url, form, kinds, configured_at: stamp.at, stopped: None });
+            }
+            ChannelEvent::RelayStopped(stopped) => {
+                if let Some(relay) = &mut row.relay {
+                    relay.stopped = Some((stamp.at, stopped.cause));
+                }
+            }
             ChannelEvent::TemplatesRefreshed(refreshed) => {
                 row.templates_refreshed_at = Some(stamp.at);
                 row.templates_listed = refreshed.listed;
@@ -105,6 +114,7 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         templates_refreshed_at: None,
         templates_listed: 0,
         templates_vanished: 0,
+        relay: None,
     }
 }
 

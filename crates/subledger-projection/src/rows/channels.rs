@@ -1,9 +1,11 @@
 //! A channel and its templates.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, TemplateId, TemplateKey, TemplateKind, Timestamp,
-    channel::{Policy, TokenMode},
+    channel::{Policy, RelayForm, RelayKind, RelayStop, TokenMode},
 };
 
 /// One Mini Program set up for sending.
@@ -33,6 +35,23 @@ pub struct ChannelRow {
     pub templates_listed: u32,
     /// How many templates were listed once and are not any more.
     pub templates_vanished: u32,
+    /// Where its pushes are relayed to, or were.
+    pub relay: Option<RelayRow>,
+}
+
+/// Where the pushes of a channel are relayed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayRow {
+    /// The integrator's URL.
+    pub url: String,
+    /// What is sent.
+    pub form: RelayForm,
+    /// Which pushes.
+    pub kinds: BTreeSet<RelayKind>,
+    /// When it was last configured.
+    pub configured_at: Timestamp,
+    /// When it was stopped, if it was, and why.
+    pub stopped: Option<(Timestamp, RelayStop)>,
 }
 
 impl ChannelRow {

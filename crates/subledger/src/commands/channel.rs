@@ -53,6 +53,7 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
         Channel::Policy { code, change, common, json } => {
             policy(&engine(&common).await?, &channel_code(&code)?, &change, json).await
         }
+        Channel::Relay(relay) => super::relay::run(relay).await,
         Channel::Pause { code, reason, common } => {
             let engine = engine(&common).await?;
             engine.pause_channel(&operator()?, &channel_code(&code)?, reason).await?;
