@@ -7,6 +7,7 @@ mod callback;
 mod command;
 mod event;
 mod policy;
+mod relay;
 mod state;
 
 pub use callback::{CallbackChange, CallbackFormat, CallbackMode};
@@ -16,6 +17,9 @@ pub use event::{
     SecretRef, TemplatesRefreshed, TokenMode,
 };
 pub use policy::{Policy, PolicyChange};
+pub use relay::{
+    PreviousSecret, RELAY_SECRET_OVERLAP_S, RelayConfigured, RelayForm, RelayKind, RelayStop, RelayStopped,
+};
 pub use state::{Channel, TemplateState};
 
 /// The most templates a Mini Program may hold. WeChat's console says 50, an older error text 25; we accept more than

@@ -11,7 +11,7 @@ use subledger_domain::{
         TokenMode,
     },
 };
-use subledger_store::{Done, Effect, Known, Stage, Stop, StreamRef, Work};
+use subledger_store::{Cause, Done, Effect, Known, Stage, Stop, StreamRef, Submission, Work};
 use subledger_wechat as wechat;
 
 use crate::{
@@ -79,7 +79,7 @@ impl Work for Change {
     }
 }
 
-fn refusal(error: &ChannelError) -> EngineError {
+pub(crate) fn refusal(error: &ChannelError) -> EngineError {
     let text = error.to_string();
     match error {
         ChannelError::AlreadyRegistered => {
@@ -89,6 +89,8 @@ fn refusal(error: &ChannelError) -> EngineError {
         ChannelError::TooManyTemplates { .. } => EngineError::invalid("too_many_templates", text),
         ChannelError::AlreadyPaused => EngineError::conflict("already_paused", text),
         ChannelError::NotPaused => EngineError::conflict("not_paused", text),
+        ChannelError::NothingToRelay => EngineError::field("bad_relay_kinds", "/kinds", "kinds", text),
+        ChannelError::NotRelayed => EngineError::conflict("not_relayed", text),
         ChannelError::PolicyOutOfBounds { .. } => bad_policy(error, ""),
         ChannelError::NoCallbackToken => EngineError::field("bad_callback", "/token", "required", text),
         ChannelError::NoCallbackKey => {
@@ -294,15 +296,26 @@ impl Engine {
         self.change(caller, code, "change_policy", ChannelCommand::ChangePolicy { policy }).await
     }
 
-    async fn change(
+    pub(crate) async fn change(
         &self,
         caller: &Caller,
         code: &ChannelCode,
         name: &str,
         command: ChannelCommand,
     ) -> Result<Done<()>, EngineError> {
+        Ok(done_with(self.change_channel(caller.cause(name), code, command).await?, ()))
+    }
+
+    /// Asks a channel for something in whoever's name.
+    pub(crate) async fn change_channel(
+        &self,
+        cause: Cause,
+        code: &ChannelCode,
+        command: ChannelCommand,
+    ) -> Result<Done<Vec<ChannelEvent>>, EngineError> {
         let work = Change { command, secrets: Vec::new() };
-        Ok(done_with(self.submit(LogName::channel(code), caller, name, None, work).await?, ()))
+        let submission = Submission { log: LogName::channel(code), receipt: None, cause, work };
+        Ok(self.executor().submit(submission).await?)
     }
 }
 

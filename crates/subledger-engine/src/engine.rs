@@ -16,6 +16,7 @@ use crate::{
     gateway::Gateway,
     grants::Grants,
     intake::{self, Doors, Tally},
+    relay::{self, RelaySettings, Relays},
     retention::{self, RetentionSettings, Turn},
 };
 
@@ -26,6 +27,8 @@ pub struct EngineSettings {
     pub node: String,
     /// Bounds of the dispatcher.
     pub dispatch: DispatchSettings,
+    /// How pushes are relayed.
+    pub relay: RelaySettings,
     /// The node is not ready while a due delivery is older than this.
     pub max_undone_age: Duration,
     /// The longest a read waits for its projection to reach what this node has written.
@@ -37,6 +40,7 @@ impl Default for EngineSettings {
         Self {
             node: format!("node-{}", uuid::Uuid::new_v4().simple()),
             dispatch: DispatchSettings::default(),
+            relay: RelaySettings::default(),
             max_undone_age: Duration::from_secs(300),
             read_wait: Duration::from_secs(1),
         }
@@ -119,11 +123,14 @@ struct Shared {
     refresh_times: RefreshTimes,
     push_doors: Doors,
     push_tally: Tally,
+    relays: Relays,
     stop: CancellationToken,
     /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
     closing: CancellationToken,
     /// The dispatcher, until it is waited for.
     dispatcher: Mutex<Option<JoinHandle<()>>>,
+    /// The relay, until it is waited for.
+    relay: Mutex<Option<JoinHandle<()>>>,
     /// The retention sweeper, until it is waited for.
     sweeper: Mutex<Option<JoinHandle<()>>>,
     /// What tries pushes again, until it is waited for.
@@ -159,9 +166,11 @@ impl Engine {
             refresh_times: RefreshTimes::default(),
             push_doors: Doors::default(),
             push_tally: Tally::default(),
+            relays: Relays::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
+            relay: Mutex::new(None),
             sweeper: Mutex::new(None),
             push_retry: Mutex::new(None),
         };
@@ -173,6 +182,14 @@ impl Engine {
         let mut dispatcher = self.shared.dispatcher.lock().await;
         if dispatcher.is_none() {
             *dispatcher = Some(tokio::spawn(dispatch::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
+    /// Starts relaying pushes to integrators' back ends.
+    pub async fn start_relay(&self) {
+        let mut running = self.shared.relay.lock().await;
+        if running.is_none() {
+            *running = Some(tokio::spawn(relay::run(self.clone(), self.shared.stop.clone())));
         }
     }
 
@@ -203,6 +220,12 @@ impl Engine {
             && let Err(error) = dispatcher.await
         {
             tracing::error!(error = %error, "the dispatcher ended badly");
+        }
+        let relay = self.shared.relay.lock().await.take();
+        if let Some(relay) = relay
+            && let Err(error) = relay.await
+        {
+            tracing::error!(error = %error, "the relay ended badly");
         }
         let sweeper = self.shared.sweeper.lock().await.take();
         if let Some(sweeper) = sweeper
@@ -287,6 +310,10 @@ impl Engine {
 
     pub(crate) fn refresh_times(&self) -> &RefreshTimes {
         &self.shared.refresh_times
+    }
+
+    pub(crate) fn relays(&self) -> &Relays {
+        &self.shared.relays
     }
 
     /// The time.

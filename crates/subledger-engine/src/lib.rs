@@ -20,6 +20,7 @@ pub mod intake;
 pub mod limits;
 pub mod messages;
 mod metric_definitions;
+pub mod relay;
 pub mod retention;
 pub mod send;
 mod submit;

@@ -24,6 +24,10 @@ pub(crate) const PUSHES: &str = "subledger_pushes_total";
 /// Requests to a push URL that were refused. Labels: `channel`, `class`.
 pub(crate) const PUSH_REFUSALS: &str = "subledger_push_refusals_total";
 
+/// Attempts to relay a push. Labels: `channel`, `outcome`.
+pub(crate) const RELAY_ATTEMPTS: &str = "subledger_relay_attempts_total";
+/// Age in seconds of the oldest push that the integrator's back end is still to get; 0 if none waits. Label: `channel`.
+pub(crate) const RELAY_OLDEST_SECONDS: &str = "subledger_relay_oldest_waiting_seconds";
 /// Persons erased. No label: nothing about whom.
 pub(crate) const ERASURES: &str = "subledger_erasures_total";
 /// Rows deleted because they were kept long enough. Label: `class`.
@@ -42,6 +46,12 @@ pub fn describe_metrics() {
     describe_gauge!(QUEUE_ROWS, Unit::Count, "Deliveries not ended, by state");
     describe_counter!(PUSHES, Unit::Count, "Pushes taken in, by kind and what became of them");
     describe_counter!(PUSH_REFUSALS, Unit::Count, "Requests to push URLs that were refused, by class");
+    describe_counter!(RELAY_ATTEMPTS, Unit::Count, "Attempts to relay a push, by outcome");
+    describe_gauge!(
+        RELAY_OLDEST_SECONDS,
+        Unit::Seconds,
+        "Age of the oldest push that a back end is still to get"
+    );
     describe_counter!(ERASURES, Unit::Count, "Persons erased");
     describe_counter!(
         RETENTION_ROWS,

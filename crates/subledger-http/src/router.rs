@@ -23,7 +23,7 @@ use crate::{
     problem::ApiError,
     routes::{
         callbacks, channels, client_reports, deliveries, erasures, events, health, ledgers, messages,
-        push_setup, pushes, reports, templates, user_tokens, users, whoami,
+        push_setup, pushes, relay, reports, templates, user_tokens, users, whoami,
     },
 };
 
@@ -46,6 +46,9 @@ fn api() -> OpenApiRouter<Context> {
         routes!(pushes::show_push),
         routes!(pushes::show_push_body),
         routes!(pushes::show_push_health),
+        routes!(relay::configure_relay, relay::show_relay, relay::stop_relay),
+        routes!(relay::test_relay),
+        routes!(relay::redrive_relay),
         routes!(templates::refresh_templates),
         routes!(templates::list_templates),
         routes!(templates::show_template),

@@ -17,6 +17,7 @@ mod paths;
 mod person;
 pub(crate) mod push_setup;
 pub(crate) mod pushes;
+pub(crate) mod relay;
 pub(crate) mod reports;
 mod shown;
 pub(crate) mod templates;

@@ -56,7 +56,7 @@ pub use rebuild::{rebuild, rebuild_within};
 pub use replay::{Replay, ReplayError};
 pub use rows::{
     AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, CallbackRow, ChannelRow, DeliveryCounts, DeliveryRow,
-    DeliveryState, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, ReportTemplateRow,
+    DeliveryState, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, RelayRow, ReportTemplateRow,
     TemplateRow,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};

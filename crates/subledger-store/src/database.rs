@@ -277,6 +277,7 @@ forward! {
     push::relay_edges(log: &LogName) -> Vec<RelayEdge>;
     relay::settle(push: (i64, i64), node: &str, end: &RelayWrite, now: i64) -> bool;
     relay::redrive(log: &LogName, filter: &PushFilter, after: i64, limit: i64, now: i64) -> Vec<i64>;
+    relay::hold(log: &LogName, until: i64) -> u64;
     relay::next() -> Option<i64>;
     connect::check() -> ();
     inspect::schema_version() -> Option<i64>;

@@ -262,6 +262,8 @@ pub struct KeptPush {
     pub relay_node: Option<String>,
     /// What the newest ended attempt came to: an HTTP status or the class of an error.
     pub relay_status: Option<String>,
+    /// Since when its relay is tried: when it came, or when the relay was begun anew.
+    pub relay_since: Timestamp,
 }
 
 /// A push with its body opened.

@@ -1,6 +1,7 @@
 //! The command line, as `--help` shows it.
 
 mod push;
+mod relay;
 mod report;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use push::{Callback, Pushes};
+pub(crate) use relay::Relay;
 pub(crate) use report::{Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
@@ -263,6 +265,9 @@ pub(crate) enum Channel {
         #[arg(long)]
         json: bool,
     },
+    /// Forward pushes from WeChat to a back end of yours
+    #[command(subcommand)]
+    Relay(Relay),
     /// Stop sending; what waits keeps waiting
     #[command(
         after_help = "Example:\n  subledger channel pause wechatmp123 --reason \"wrong prices in the template\""

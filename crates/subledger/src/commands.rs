@@ -11,6 +11,7 @@ mod export;
 mod migrate;
 mod projections;
 mod pushes;
+mod relay;
 mod report;
 mod retention;
 mod sandbox;

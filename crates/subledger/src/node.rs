@@ -21,5 +21,5 @@ pub(crate) async fn open_engine(settings: &Settings, config: &StoreConfig) -> an
     let projections = Projections::start(store.clone(), ProjectionsConfig::default());
     let gateway = Gateway::new(settings.wechat(), store.clone())
         .map_err(|error| SettingsError(format!("wechat: {error}")))?;
-    Ok(Engine::new(store, executor, projections, gateway, settings.engine()))
+    Ok(Engine::new(store, executor, projections, gateway, settings.engine()?))
 }

@@ -3,7 +3,7 @@
 //! One struct, every field documented; `settings.default.toml` is what `subledger serve --help` points to and is compiled in,
 //! so the shipped file and the defaults cannot drift.
 
-use std::{path::Path, time::Duration};
+use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use config::{Config, File, FileFormat};
 use secrecy::SecretString;
@@ -11,9 +11,11 @@ use serde::Deserialize;
 use subledger_engine::{
     EngineSettings,
     dispatch::DispatchSettings,
+    relay::RelaySettings,
     retention::{MIN_RECEIPTS_DAYS, RetentionSettings},
 };
 use subledger_store::{MasterKey, StoreConfig};
+use subledger_webhook::{Allowed, DelivererConfig, EgressPolicy, Ports, PrivateAddresses};
 use subledger_wechat::WeChatConfig;
 
 use crate::exit::SettingsError;
@@ -35,6 +37,8 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DISPATCH_POLL_MS", "dispatch.poll_ms"),
     ("SUBLEDGER_DISPATCH_MAX_ATTEMPTS", "dispatch.max_attempts"),
     ("SUBLEDGER_DISPATCH_MAX_UNDONE_AGE_SECONDS", "dispatch.max_undone_age_seconds"),
+    ("SUBLEDGER_RELAY_CONCURRENCY", "relay.concurrency"),
+    ("SUBLEDGER_EGRESS_ALLOW_HTTP", "egress.allow_http"),
     ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
     ("SUBLEDGER_HTTP_USER_REPORTS_PER_MINUTE", "http.user_reports_per_minute"),
@@ -59,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) database: DatabaseSettings,
     pub(crate) wechat: WechatSettings,
     pub(crate) dispatch: Dispatch,
+    pub(crate) relay: Relay,
+    pub(crate) egress: Egress,
     pub(crate) http: Http,
     pub(crate) retention: Retention,
     pub(crate) log: LogSettings,
@@ -88,6 +94,46 @@ pub(crate) struct Dispatch {
     pub(crate) poll_ms: u64,
     pub(crate) max_attempts: u16,
     pub(crate) max_undone_age_seconds: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Relay {
+    pub(crate) concurrency: usize,
+}
+
+/// Where connections to integrators' URLs may go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Egress {
+    pub(crate) allow: Vec<String>,
+    pub(crate) allow_http: bool,
+    pub(crate) ports: Vec<String>,
+}
+
+impl Egress {
+    fn policy(&self) -> Result<EgressPolicy, SettingsError> {
+        let allowed = |text: &String| {
+            text.parse().map_err(|error| SettingsError(format!("egress.allow: {text:?}: {error}")))
+        };
+        let allow: Vec<Allowed> = self.allow.iter().map(allowed).collect::<Result<_, _>>()?;
+        let private =
+            if allow.is_empty() { PrivateAddresses::Refused } else { PrivateAddresses::Only(allow) };
+        let ports = match self.ports.as_slice() {
+            [] => Ports::default(),
+            texts => Ports(texts.iter().map(|text| ports(text)).collect::<Result<_, _>>()?),
+        };
+        Ok(EgressPolicy { private, allow_http: self.allow_http, ports })
+    }
+}
+
+/// One port, or a range such as `8000-8999`.
+fn ports(text: &str) -> Result<RangeInclusive<u16>, SettingsError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.trim().parse(), last.trim().parse()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
+        _ => Err(SettingsError(format!("egress.ports: {text:?} is no port and no range such as 8000-8999"))),
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -166,6 +212,8 @@ impl Settings {
         let ordered = self.wechat.connect_timeout_ms > 0
             && self.wechat.connect_timeout_ms < self.wechat.read_timeout_ms;
         rule("wechat.connect_timeout_ms", ordered, "must be above 0 and below wechat.read_timeout_ms")?;
+        rule("relay.concurrency", (1..=1_000).contains(&self.relay.concurrency), "must be 1 to 1000")?;
+        self.egress.policy()?;
         let kept = &self.retention;
         rule(
             "retention.contents_days",
@@ -228,8 +276,15 @@ impl Settings {
     }
 
     /// Bounds of the engine.
-    pub(crate) fn engine(&self) -> EngineSettings {
-        EngineSettings {
+    pub(crate) fn engine(&self) -> Result<EngineSettings, SettingsError> {
+        let relay = RelaySettings {
+            deliverer: DelivererConfig { policy: self.egress.policy()?, ..DelivererConfig::default() },
+            concurrency: self.relay.concurrency,
+            poll: Duration::from_millis(self.dispatch.poll_ms),
+            ..RelaySettings::default()
+        };
+        Ok(EngineSettings {
+            relay,
             dispatch: DispatchSettings {
                 in_flight: self.dispatch.in_flight,
                 sends_per_second: self.dispatch.sends_per_second,
@@ -239,6 +294,6 @@ impl Settings {
             },
             max_undone_age: Duration::from_secs(self.dispatch.max_undone_age_seconds),
             ..EngineSettings::default()
-        }
+        })
     }
 }

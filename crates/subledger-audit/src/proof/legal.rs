@@ -37,7 +37,11 @@ pub(super) fn channel(state: &Channel, event: &ChannelEvent) -> Verdict {
             let gone = e.vanished.iter().find(|id| !listed(id));
             ensure(gone.is_none(), || "only listed templates to vanish".to_owned())
         }
+        ChannelEvent::RelayStopped(_) => {
+            ensure(state.relay().is_some(), || "a channel whose pushes are relayed".to_owned())
+        }
         ChannelEvent::Registered(_)
+        | ChannelEvent::RelayConfigured(_)
         | ChannelEvent::CredentialsReplaced(_)
         | ChannelEvent::CallbackConfigured(_)
         | ChannelEvent::PolicyChanged(_) => Ok(()),

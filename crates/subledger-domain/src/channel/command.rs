@@ -1,11 +1,14 @@
 //! What can be asked of a channel, and why it may refuse.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use super::{
     callback::CallbackChange,
     event::{Registered, SecretRef},
     policy::{Policy, PolicyChange},
+    relay::{RelayForm, RelayKind, RelayStop},
 };
 use crate::Template;
 
@@ -54,6 +57,26 @@ pub enum ChannelCommand {
         /// `gh_…`, as the push has it.
         original_id: String,
     },
+    /// Forward pushes to the integrator's back end, from now on like this.
+    ConfigureRelay {
+        /// Where to. It has been checked.
+        url: String,
+        /// What is sent.
+        form: RelayForm,
+        /// Which pushes; at least one kind.
+        kinds: BTreeSet<RelayKind>,
+        /// A new signing secret. Used if there is none yet, or if the present one is to be replaced.
+        fresh: SecretRef,
+        /// Whether the present secret is to be replaced.
+        rotate: bool,
+    },
+    /// Forward pushes no more.
+    StopRelay {
+        /// Why.
+        cause: RelayStop,
+        /// Only if pushes go to this URL; otherwise nothing happens.
+        only: Option<String>,
+    },
 }
 
 /// Why a channel refuses a command.
@@ -91,6 +114,12 @@ pub enum ChannelError {
     /// Nothing was configured that could learn.
     #[error("no callback is configured")]
     NoCallback,
+    /// A relay of no kind of push.
+    #[error("a relay needs at least one kind of push")]
+    NothingToRelay,
+    /// There is no relay to stop.
+    #[error("pushes of this channel are not relayed")]
+    NotRelayed,
     /// A number of a policy is out of its bounds.
     #[error("policy {policy} must be {least} to {most}; found {found}")]
     PolicyOutOfBounds {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     callback::{CallbackFormat, CallbackMode},
     policy::Policy,
+    relay::{RelayConfigured, RelayStopped},
 };
 use crate::{Template, TemplateId, event::stored_events};
 
@@ -25,6 +26,10 @@ stored_events! {
         PolicyChanged = 15, "channel.policy_changed", 1;
         /// How WeChat pushes to the channel was set, or the original id was learned from a push.
         CallbackConfigured = 16, "channel.callback_configured", 1;
+        /// Pushes are forwarded to the integrator's back end from here on, or differently than before.
+        RelayConfigured = 17, "channel.relay_configured", 1;
+        /// Pushes are forwarded no more.
+        RelayStopped = 18, "channel.relay_stopped", 1;
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
         SecretRef, TemplatesRefreshed,
     },
     policy::Policy,
+    relay::{RelayConfigured, RelayStopped, Wish, configure},
 };
 use crate::{Decide, Template, TemplateId, Timestamp};
 
@@ -33,6 +34,8 @@ pub struct Channel {
     paused: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     callback: Option<CallbackConfigured>,
+    #[serde(default)]
+    relay: Option<RelayConfigured>,
 }
 
 impl Channel {
@@ -59,6 +62,11 @@ impl Channel {
     /// How WeChat pushes to it, if that was ever set.
     pub fn callback(&self) -> Option<&CallbackConfigured> {
         self.callback.as_ref()
+    }
+
+    /// Where pushes are forwarded to, if they are.
+    pub fn relay(&self) -> Option<&RelayConfigured> {
+        self.relay.as_ref()
     }
 
     /// A template WeChat has ever listed.
@@ -98,6 +106,8 @@ impl Channel {
                     registered.policy = e.policy;
                 }
             }
+            ChannelEvent::RelayConfigured(e) => self.relay = Some(e.clone()),
+            ChannelEvent::RelayStopped(_) => self.relay = None,
         }
     }
 
@@ -135,7 +145,7 @@ impl Decide for Channel {
 
     type Ask = ChannelCommand;
 
-    fn decide(&self, ask: ChannelCommand, _now: Timestamp) -> Result<Vec<ChannelEvent>, ChannelError> {
+    fn decide(&self, ask: ChannelCommand, now: Timestamp) -> Result<Vec<ChannelEvent>, ChannelError> {
         let registered = self.registered.as_ref();
         let event = match (ask, registered) {
             (ChannelCommand::Register(_), Some(_)) => return Err(ChannelError::AlreadyRegistered),
@@ -182,6 +192,20 @@ impl Decide for Channel {
                 let learned =
                     CallbackConfigured { original_id: Some(original_id), learned: true, ..callback.clone() };
                 ChannelEvent::CallbackConfigured(learned)
+            }
+            (ChannelCommand::ConfigureRelay { url, form, kinds, fresh, rotate }, Some(_)) => {
+                return configure(self.relay.as_ref(), Wish { url, form, kinds, fresh, rotate }, now);
+            }
+            (ChannelCommand::StopRelay { only: Some(url), .. }, Some(_))
+                if self.relay.as_ref().is_none_or(|relay| relay.url != url) =>
+            {
+                return Ok(Vec::new());
+            }
+            (ChannelCommand::StopRelay { .. }, Some(_)) if self.relay.is_none() => {
+                return Err(ChannelError::NotRelayed);
+            }
+            (ChannelCommand::StopRelay { cause, .. }, Some(_)) => {
+                ChannelEvent::RelayStopped(RelayStopped { cause })
             }
         };
         Ok(vec![event])

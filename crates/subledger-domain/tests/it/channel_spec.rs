@@ -63,6 +63,8 @@ fn nothing_can_be_asked_of_a_channel_that_is_not_set_up() {
         ChannelCommand::Pause { reason: String::new() },
         ChannelCommand::Resume { reason: String::new() },
         ChannelCommand::ChangePolicy { policy: Policy::default() },
+        relay_to("https://hooks.example.com/a", false),
+        ChannelCommand::StopRelay { cause: RelayStop::Asked, only: None },
     ] {
         refused::<Channel>(vec![], ask, ChannelError::NotRegistered);
     }
@@ -286,4 +288,88 @@ fn an_original_id_is_learned_once() {
     let history = [history, vec![event]].concat();
     spec::<Channel>(history.clone(), learn("gh_2"), vec![]);
     refused::<Channel>(history, learn("o_user"), ChannelError::BadOriginalId);
+}
+
+const URL: &str = "https://hooks.example.com/a";
+
+fn fresh(n: i64) -> SecretRef {
+    SecretRef(format!("relay-secret-{n}"))
+}
+
+/// Asks with the third secret at hand.
+fn relay_to(url: &str, rotate: bool) -> ChannelCommand {
+    ChannelCommand::ConfigureRelay {
+        url: url.to_owned(),
+        form: RelayForm::Raw,
+        kinds: [RelayKind::Other].into(),
+        fresh: fresh(3),
+        rotate,
+    }
+}
+
+fn relayed(url: &str, secret: i64, previous: Option<(i64, i64)>) -> ChannelEvent {
+    ChannelEvent::RelayConfigured(RelayConfigured {
+        url: url.to_owned(),
+        form: RelayForm::Raw,
+        kinds: [RelayKind::Other].into(),
+        secret: fresh(secret),
+        previous: previous.map(|(n, until)| PreviousSecret { secret: fresh(n), until: at(until) }),
+    })
+}
+
+fn with(events: &[ChannelEvent]) -> Vec<ChannelEvent> {
+    [set_up(), events.to_vec()].concat()
+}
+
+#[test]
+fn a_relay_keeps_its_secret_until_it_is_replaced() {
+    let first = relayed(URL, 3, None);
+    spec::<Channel>(set_up(), relay_to(URL, false), vec![first.clone()]);
+    // A first secret replaces none, whatever is asked.
+    spec::<Channel>(set_up(), relay_to(URL, true), vec![first]);
+    let history = with(&[relayed(URL, 1, None)]);
+    spec::<Channel>(history.clone(), relay_to(URL, false), vec![]);
+    let other = "https://hooks.example.com/b";
+    spec::<Channel>(history.clone(), relay_to(other, false), vec![relayed(other, 1, None)]);
+    let until = NOW + RELAY_SECRET_OVERLAP_S;
+    spec::<Channel>(history, relay_to(URL, true), vec![relayed(URL, 3, Some((1, until)))]);
+}
+
+#[test]
+fn the_secret_before_signs_until_its_time_is_over() {
+    let other = "https://hooks.example.com/b";
+    let rotated = |until| with(&[relayed(URL, 2, Some((1, until)))]);
+    spec::<Channel>(rotated(NOW + 1), relay_to(other, false), vec![relayed(other, 2, Some((1, NOW + 1)))]);
+    spec::<Channel>(rotated(NOW), relay_to(other, false), vec![relayed(other, 2, None)]);
+    // Of two rotations in a row the first secret is let go: requests carry two signatures at most.
+    let until = NOW + RELAY_SECRET_OVERLAP_S;
+    spec::<Channel>(rotated(NOW + 1), relay_to(URL, true), vec![relayed(URL, 3, Some((2, until)))]);
+}
+
+#[test]
+fn a_relay_of_nothing_is_refused() {
+    let ask = ChannelCommand::ConfigureRelay {
+        url: URL.to_owned(),
+        form: RelayForm::Raw,
+        kinds: [].into(),
+        fresh: fresh(1),
+        rotate: false,
+    };
+    refused::<Channel>(set_up(), ask, ChannelError::NothingToRelay);
+}
+
+#[test]
+fn a_relay_is_stopped_once_and_only_where_it_still_goes() {
+    let stop = |cause, only: Option<&str>| ChannelCommand::StopRelay { cause, only: only.map(str::to_owned) };
+    let stopped = |cause| ChannelEvent::RelayStopped(RelayStopped { cause });
+    let history = with(&[relayed(URL, 1, None)]);
+    spec::<Channel>(history.clone(), stop(RelayStop::Asked, None), vec![stopped(RelayStop::Asked)]);
+    spec::<Channel>(history.clone(), stop(RelayStop::Gone, Some(URL)), vec![stopped(RelayStop::Gone)]);
+    let elsewhere = stop(RelayStop::Gone, Some("https://hooks.example.com/b"));
+    spec::<Channel>(history.clone(), elsewhere, vec![]);
+    let over = [history, vec![stopped(RelayStop::Gone)]].concat();
+    refused::<Channel>(over.clone(), stop(RelayStop::Asked, None), ChannelError::NotRelayed);
+    spec::<Channel>(over.clone(), stop(RelayStop::Gone, Some(URL)), vec![]);
+    // Begun anew, it gets a new secret.
+    spec::<Channel>(over, relay_to(URL, false), vec![relayed(URL, 3, None)]);
 }

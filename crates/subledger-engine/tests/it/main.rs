@@ -10,5 +10,7 @@ mod dispatching;
 mod forgetting;
 mod granting;
 mod place;
+mod receiver;
+mod relaying;
 mod sending;
 mod world;

@@ -37,7 +37,8 @@ pub struct World {
     pub wechat: Sandbox,
     pub code: ChannelCode,
     pub caller: Caller,
-    pub _place: Place,
+    pub wechat_url: String,
+    pub place: Place,
 }
 
 pub fn template() -> TemplateId {
@@ -67,7 +68,39 @@ pub fn to_user(userid: &str) -> Recipient {
     Recipient { to: To::Userid(userid.parse().unwrap()), data: Values::new() }
 }
 
+/// A node on this database.
+async fn node(place: &Place, url: &str, change: impl FnOnce(&mut EngineSettings)) -> Engine {
+    let config = StoreConfig {
+        url: SecretString::from(place.url.clone()),
+        master_key: MasterKey::from_bytes([7; 32]),
+        max_connections: 8,
+    };
+    let store = Store::open(&config, Arc::new(SystemClock)).await.unwrap();
+    let gateway = WeChatConfig {
+        base_url: url.to_owned(),
+        connect_timeout: Duration::from_millis(200),
+        read_timeout: Duration::from_millis(600),
+        ..WeChatConfig::default()
+    };
+    let gateway = Gateway::new(gateway, store.clone()).unwrap();
+    let executor = Executor::start(store.clone(), ExecutorConfig::default());
+    let projections = Projections::start(store.clone(), ProjectionsConfig::default());
+    let dispatch = DispatchSettings {
+        lease: Duration::from_millis(1_000),
+        poll: Duration::from_millis(20),
+        ..DispatchSettings::default()
+    };
+    let mut settings = EngineSettings { dispatch, read_wait: PATIENCE, ..EngineSettings::default() };
+    change(&mut settings);
+    Engine::new(store, executor, projections, gateway, settings)
+}
+
 impl World {
+    /// One more node on the same database.
+    pub async fn another_node(&self, change: impl FnOnce(&mut EngineSettings)) -> Engine {
+        node(&self.place, &self.wechat_url, change).await
+    }
+
     /// A world with the channel set up and its templates read; nothing is dispatched yet.
     pub async fn new() -> Self {
         Self::with_policy(Policy::default()).await
@@ -78,7 +111,7 @@ impl World {
     }
 
     pub async fn with_dispatch(change: impl FnOnce(&mut DispatchSettings)) -> Self {
-        Self::with(&Place::sqlite(), Policy::default(), change).await
+        Self::with(&Place::sqlite(), Policy::default(), |settings| change(&mut settings.dispatch)).await
     }
 
     /// A world on this database.
@@ -86,7 +119,8 @@ impl World {
         Self::with(place, Policy::default(), |_| {}).await
     }
 
-    async fn with(place: &Place, policy: Policy, change: impl FnOnce(&mut DispatchSettings)) -> Self {
+    /// A world on this database, with other settings.
+    pub async fn with(place: &Place, policy: Policy, change: impl FnOnce(&mut EngineSettings)) -> Self {
         let wechat = Sandbox::new(SandboxConfig::default());
         wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
         let lines = "商品:{{thing1.DATA}}\n时间:{{date2.DATA}}\n状态:{{phrase3.DATA}}\n";
@@ -96,32 +130,10 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
 
-        let config = StoreConfig {
-            url: SecretString::from(place.url.clone()),
-            master_key: MasterKey::from_bytes([7; 32]),
-            max_connections: 8,
-        };
-        let store = Store::open(&config, Arc::new(SystemClock)).await.unwrap();
-        let gateway = WeChatConfig {
-            base_url: url,
-            connect_timeout: Duration::from_millis(200),
-            read_timeout: Duration::from_millis(600),
-            ..WeChatConfig::default()
-        };
-        let gateway = Gateway::new(gateway, store.clone()).unwrap();
-        let executor = Executor::start(store.clone(), ExecutorConfig::default());
-        let projections = Projections::start(store.clone(), ProjectionsConfig::default());
-        let mut dispatch = DispatchSettings {
-            lease: Duration::from_millis(1_000),
-            poll: Duration::from_millis(20),
-            ..DispatchSettings::default()
-        };
-        change(&mut dispatch);
-        let settings = EngineSettings { dispatch, read_wait: PATIENCE, ..EngineSettings::default() };
-        let engine = Engine::new(store, executor, projections, gateway, settings);
+        let engine = node(place, &url, change).await;
         let caller = Caller::app("shop".parse::<AppId>().unwrap(), None);
         let code = "wechatmp123".parse().unwrap();
-        let world = Self { engine, wechat, code, caller, _place: place.clone() };
+        let world = Self { engine, wechat, code, caller, wechat_url: url, place: place.clone() };
         world.register(world.code.clone(), APPID, policy).await;
         world.engine.refresh_templates(&world.caller, &world.code).await.unwrap();
         world

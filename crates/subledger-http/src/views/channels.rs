@@ -6,9 +6,12 @@ use subledger_projection::{CallbackRow, ChannelRow};
 use subledger_store::QueueStats;
 use utoipa::ToSchema;
 
-use super::words::{
-    CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
-    TokenModeWord, UnknownBalanceWord,
+use super::{
+    relay::RelayView,
+    words::{
+        CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
+        TokenModeWord, UnknownBalanceWord,
+    },
 };
 use crate::moment::Moment;
 
@@ -138,6 +141,8 @@ pub(crate) struct ChannelView {
     templates_vanished: u32,
     /// How WeChat pushes to it; null if that was never set.
     callback: Option<ChannelCallbackView>,
+    /// Where its pushes are relayed to, or were; null if never.
+    relay: Option<RelayView>,
 }
 
 /// How WeChat pushes to a channel. More of it at `/callback`.
@@ -181,6 +186,7 @@ impl From<ChannelRow> for ChannelView {
             templates_listed: row.templates_listed,
             templates_vanished: row.templates_vanished,
             callback: row.callback.map(Into::into),
+            relay: row.relay.map(Into::into),
         }
     }
 }

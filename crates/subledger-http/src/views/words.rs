@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{
     TemplateKind,
     app::Right,
-    channel::{CallbackFormat, CallbackMode, TokenMode},
+    channel::{CallbackFormat, CallbackMode, RelayForm, RelayKind, RelayStop, TokenMode},
     ledger::{Basis, Choice, DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance},
     message::SkipReason,
     template_values::Severity,
@@ -119,6 +119,17 @@ words! {
 
     /// How a person settles a doubt: `sent` spends the grant, `not_sent` opens it again.
     VerdictWord is ManualVerdict { Sent, NotSent }
+
+    /// What a back end gets: WeChat's body as it is (`raw`), or JSON of one shape (`decoded`).
+    RelayFormWord is RelayForm { Raw, Decoded }
+
+    /// Which pushes: answers to the popup, changed settings, results of sends, others (chat messages above all), and what could
+    /// not be decoded.
+    #[derive(PartialOrd, Ord)]
+    RelayKindWord is RelayKind { Popup, Change, Sent, Other, Undecodable }
+
+    /// Why pushes are relayed no more: somebody `asked`, or the back end answered 410 (`gone`).
+    RelayStopWord is RelayStop { Asked, Gone }
 
     /// Whether a finding stops a send.
     SeverityWord is Severity { Blocking, Advisory }

@@ -22,6 +22,7 @@ async fn every_documented_operation_works() {
     retract(&app).await;
     settle(&app).await;
     push(&app).await;
+    relay(&app).await;
     for report in ["activity", "stock"] {
         app.get(&format!("/reports/{report}?channel={CHANNEL}")).await.ok(200);
     }
@@ -299,4 +300,41 @@ async fn push(app: &TestApp) {
     let health = app.get(&channel("/push-health")).await.ok(200);
     assert_eq!((&health["kinds"]["other"]["kept"], &health["states"]["ignored"]), (&json!(1), &json!(1)));
     assert_eq!(health["hints"][0]["code"], "plaintext", "{health}");
+}
+
+async fn relay(app: &TestApp) {
+    let path = channel("/relay");
+    let none = app.get(&path).await.ok(200);
+    assert_eq!(
+        (&none["relay"], &none["waiting"], &none["last_status"]),
+        (&json!(null), &json!(0), &json!(null))
+    );
+    app.post(&channel("/relay/test"), &json!({})).await.problem(409, "not_relayed");
+    // Nobody listens there any more.
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://{gone}/hook");
+    let wish = |url: &str| json!({ "url": url, "form": "decoded" });
+    for bad in ["https://10.0.0.1/", "https://hooks.example.com/?key=1", "ftp://hooks.example.com/", ""] {
+        let problem = app.send_method("PUT", &path, &wish(bad)).await.problem(422, "bad_relay_url");
+        fault(&problem, "/url", "relay_url");
+    }
+    let nothing = json!({ "url": url, "form": "raw", "kinds": [] });
+    app.send_method("PUT", &path, &nothing).await.problem(422, "bad_relay_kinds");
+    let set = app.send_method("PUT", &path, &wish(&url)).await.ok(200);
+    let secret = set["secret"].as_str().unwrap();
+    assert!(secret.starts_with("whsec_"), "{set}");
+    let again = app.send_method("PUT", &path, &wish(&url)).await.ok(200);
+    assert_eq!((&again["secret"], &again["previous_secret_until"]), (&json!(null), &json!(null)));
+    let shown = app.get(&path).await.ok(200);
+    assert_eq!(shown["relay"]["url"], url);
+    assert_eq!(shown["relay"]["kinds"], json!(["popup", "change", "sent", "other", "undecodable"]));
+    assert_eq!(shown["relay"]["stopped_at"], json!(null));
+    assert!(!shown.to_string().contains(secret), "a secret is shown once");
+    assert_eq!(app.get(&channel("")).await.ok(200)["relay"], shown["relay"]);
+    let tested = app.post(&channel("/relay/test"), &json!({})).await.ok(200);
+    assert_eq!((&tested["delivered"], &tested["outcome"]), (&json!(false), &json!("connection_refused")));
+    assert_eq!(app.post(&channel("/relay/redrive"), &json!({})).await.ok(200)["redriven"], 0);
+    app.send_method("DELETE", &path, &json!({})).await.ok(200);
+    app.send_method("DELETE", &path, &json!({})).await.problem(409, "not_relayed");
+    assert_eq!(app.get(&path).await.ok(200)["relay"]["stopped_because"], "asked");
 }

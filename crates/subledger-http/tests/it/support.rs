@@ -23,6 +23,7 @@ use subledger_http::HttpSettings;
 use subledger_projection::{Projections, ProjectionsConfig};
 use subledger_sandbox::{AppSpec, Choice, Sandbox, SandboxConfig, TapSpec, Template};
 use subledger_store::{Clock, Executor, ExecutorConfig, Head, MasterKey, Store, StoreConfig};
+use subledger_webhook::{EgressPolicy, PrivateAddresses};
 use subledger_wechat::WeChatConfig;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -163,7 +164,11 @@ impl TestApp {
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
         let wechat_config = WeChatConfig { base_url, ..WeChatConfig::default() };
         let gateway = Gateway::new(wechat_config, store.clone()).unwrap();
-        let engine = Engine::new(store, executor, projections, gateway, EngineSettings::default());
+        let mut engine_settings = EngineSettings::default();
+        let loopback = PrivateAddresses::Only(vec!["127.0.0.1".parse().unwrap()]);
+        engine_settings.relay.deliverer.policy =
+            EgressPolicy { private: loopback, allow_http: true, ..EgressPolicy::default() };
+        let engine = Engine::new(store, executor, projections, gateway, engine_settings);
         engine.start_dispatch().await;
 
         let router = subledger_http::router(engine.clone(), settings, metrics());

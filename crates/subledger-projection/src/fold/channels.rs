@@ -2,12 +2,12 @@
 
 use subledger_domain::{
     ChannelCode, Template,
-    channel::{CallbackConfigured, ChannelEvent, Registered, TemplatesRefreshed},
+    channel::{CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed},
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    CallbackRow, ChannelRow, TemplateRow,
+    CallbackRow, ChannelRow, RelayRow, TemplateRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -84,6 +84,15 @@ impl Channels {
             ChannelEvent::CallbackConfigured(configured) => {
                 row.callback = Some(callback_row(stamp, row.callback.as_ref(), configured));
             }
+            ChannelEvent::RelayConfigured(relay) => {
+                let RelayConfigured { url, form, kinds, .. } = relay;
+                row.relay = Some(RelayRow { url, form, kinds, configured_at: stamp.at, stopped: None });
+            }
+            ChannelEvent::RelayStopped(stopped) => {
+                if let Some(relay) = &mut row.relay {
+                    relay.stopped = Some((stamp.at, stopped.cause));
+                }
+            }
             ChannelEvent::TemplatesRefreshed(refreshed) => {
                 row.templates_refreshed_at = Some(stamp.at);
                 row.templates_listed = refreshed.listed;
@@ -109,6 +118,7 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         templates_listed: 0,
         templates_vanished: 0,
         callback: None,
+        relay: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! A channel and its templates.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, TemplateId, TemplateKey, TemplateKind, Timestamp,
-    channel::{CallbackFormat, CallbackMode, Policy, TokenMode},
+    channel::{CallbackFormat, CallbackMode, Policy, RelayForm, RelayKind, RelayStop, TokenMode},
 };
 
 /// One Mini Program set up for sending.
@@ -36,6 +38,8 @@ pub struct ChannelRow {
     /// How WeChat pushes to it, if that was ever set.
     #[serde(default)]
     pub callback: Option<CallbackRow>,
+    /// Where its pushes are relayed to, or were.
+    pub relay: Option<RelayRow>,
 }
 
 /// How WeChat pushes to a channel.
@@ -49,6 +53,21 @@ pub struct CallbackRow {
     pub configured_at: Timestamp,
     /// The Mini Program's original id (`gh_…`), once it is known.
     pub original_id: Option<String>,
+}
+
+/// Where the pushes of a channel are relayed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayRow {
+    /// The integrator's URL.
+    pub url: String,
+    /// What is sent.
+    pub form: RelayForm,
+    /// Which pushes.
+    pub kinds: BTreeSet<RelayKind>,
+    /// When it was last configured.
+    pub configured_at: Timestamp,
+    /// When it was stopped, if it was, and why.
+    pub stopped: Option<(Timestamp, RelayStop)>,
 }
 
 impl ChannelRow {

@@ -22,7 +22,8 @@ macro_rules! columns {
             " as log, uuid_send(p.key) as key, p.received_at, p.kind::bigint as kind, p.event, p.subject,
              p.mode::bigint as mode, p.format::bigint as format, p.state::bigint as state, p.effect,
              p.seen::bigint as seen, p.last_seen_at, p.relay::bigint as relay, p.relay_due_at,
-             p.relay_attempts::bigint as relay_attempts, p.relay_node, p.relay_status, ",
+             p.relay_attempts::bigint as relay_attempts, p.relay_node, p.relay_status,
+             p.relay_since, ",
             $sealed,
             " as sealed"
         )

@@ -99,7 +99,8 @@ pub(crate) async fn settle(
         .await
         .map_err(failed)?;
     let subject: Option<Vec<u8>> = sqlx::query_scalar(
-        "update push set relay = $4, relay_due_at = $5, relay_status = $6, relay_node = null
+        "update push set relay = $4, relay_due_at = $5, relay_status = coalesce($6, relay_status),
+             relay_attempts = relay_attempts + $7, relay_node = null
          where log = $1 and id = $2 and relay = 2 and relay_node = $3 returning subject",
     )
     .bind(log)
@@ -108,6 +109,7 @@ pub(crate) async fn settle(
     .bind(end.relay.number())
     .bind(end.due_at)
     .bind(&end.status)
+    .bind(end.attempts)
     .fetch_optional(&mut *transaction)
     .await
     .map_err(failed)?;
@@ -141,6 +143,7 @@ pub(crate) async fn redrive(
     let subject = if filter.subject.is_some() { " and p.subject = $4" } else { "" };
     let sql = format!(
         "update push set relay = 1, relay_attempts = 0,
+             relay_since = (extract(epoch from statement_timestamp()) * 1000000)::bigint,
              relay_due_at = (extract(epoch from statement_timestamp()) * 1000000)::bigint
          where ctid = any (array(
              select p.ctid from push p
@@ -155,6 +158,24 @@ pub(crate) async fn redrive(
         None => query,
     };
     query.fetch_all(connection).await.map_err(while_doing("relaying pushes again"))
+}
+
+/// Has what waits in a log wait until a moment at least. Answers how many.
+pub(crate) async fn hold(
+    connection: &mut PgConnection,
+    log: &LogName,
+    until: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "update push set relay_due_at = $2
+         where log = (select id from head where name = $1) and relay = 1 and relay <> 0 and relay_due_at < $2",
+    )
+    .bind(log.as_str())
+    .bind(until)
+    .execute(connection)
+    .await
+    .map_err(while_doing("holding pushes back"))?;
+    Ok(done.rows_affected())
 }
 
 /// When the next push may be taken for relaying.

@@ -86,6 +86,7 @@ pub(crate) struct PushColumns {
     pub(crate) relay_attempts: i64,
     pub(crate) relay_node: Option<String>,
     pub(crate) relay_status: Option<String>,
+    pub(crate) relay_since: Option<i64>,
     /// Empty where the body is not asked for.
     pub(crate) sealed: Vec<u8>,
 }
@@ -99,11 +100,12 @@ pub(crate) fn kept_push(row: PushColumns) -> Result<(KeptPush, Vec<u8>), StoreEr
         true => None,
         false => Some(SubjectId::from_bytes(bytes(row.subject)?)),
     };
+    let received_at = Timestamp::from_micros(row.received_at);
     let push = KeptPush {
         id: unsigned(row.id)?,
         log: LogName::new(row.log),
         key: PushKey::from_bytes(bytes(row.key)?),
-        received_at: Timestamp::from_micros(row.received_at),
+        received_at,
         kind: PushKind::of(row.kind)?,
         event: row.event,
         subject,
@@ -118,6 +120,7 @@ pub(crate) fn kept_push(row: PushColumns) -> Result<(KeptPush, Vec<u8>), StoreEr
         relay_attempts: count(row.relay_attempts)?,
         relay_node: row.relay_node,
         relay_status: row.relay_status,
+        relay_since: row.relay_since.map_or(received_at, Timestamp::from_micros),
     };
     Ok((push, row.sealed))
 }
@@ -139,7 +142,10 @@ pub(crate) type DueRelay = (i64, i64, bool);
 pub(crate) struct RelayWrite {
     pub(crate) relay: RelayState,
     pub(crate) due_at: Option<i64>,
-    pub(crate) status: String,
+    /// None leaves the status of the attempt before.
+    pub(crate) status: Option<String>,
+    /// What becomes of the count of attempts.
+    pub(crate) attempts: i64,
 }
 
 /// The conditions of a filter on the row `p`, but for the subject. All of it is ours: numbers, no text. Where an index holds

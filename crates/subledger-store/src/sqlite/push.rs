@@ -21,7 +21,7 @@ macro_rules! columns {
         concat!(
             "p.id, h.name as log, p.key, p.received_at, p.kind, p.event, p.subject, p.mode, p.format, p.state,
              p.effect, p.seen, p.last_seen_at, p.relay, p.relay_due_at, p.relay_attempts, p.relay_node,
-             p.relay_status, ",
+             p.relay_status, p.relay_since, ",
             $sealed,
             " as sealed"
         )

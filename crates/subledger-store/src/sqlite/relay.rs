@@ -90,7 +90,8 @@ pub(crate) async fn settle(
     let failed = while_doing("settling a relayed push");
     let mut transaction = connection.begin_with("begin immediate").await.map_err(failed)?;
     let subject: Option<Vec<u8>> = sqlx::query_scalar(
-        "update push set relay = ?3, relay_due_at = ?4, relay_status = ?5, relay_node = null
+        "update push set relay = ?3, relay_due_at = ?4, relay_status = coalesce(?5, relay_status),
+             relay_attempts = relay_attempts + ?6, relay_node = null
          where place = ?1 and relay = 2 and relay_node = ?2 returning subject",
     )
     .bind(packed(log, id)?)
@@ -98,6 +99,7 @@ pub(crate) async fn settle(
     .bind(end.relay.number())
     .bind(end.due_at)
     .bind(&end.status)
+    .bind(end.attempts)
     .fetch_optional(&mut *transaction)
     .await
     .map_err(failed)?;
@@ -131,7 +133,7 @@ pub(crate) async fn redrive(
     let conditions = conditions(filter);
     let subject = if filter.subject.is_some() { " and p.subject = ?5" } else { "" };
     let sql = format!(
-        "update push set relay = 1, relay_attempts = 0, relay_due_at = ?4
+        "update push set relay = 1, relay_attempts = 0, relay_since = ?4, relay_due_at = ?4
          where place in (
              select p.place from head h cross join push p indexed by push_relay
                  on p.log = h.id and p.relay = 4 and p.relay <> 0 and p.place > (h.id << 40) + ?2
@@ -144,6 +146,27 @@ pub(crate) async fn redrive(
         None => query,
     };
     query.fetch_all(connection).await.map_err(while_doing("relaying pushes again"))
+}
+
+/// Has what waits in a log wait until a moment at least. Answers how many.
+pub(crate) async fn hold(
+    connection: &mut SqliteConnection,
+    log: &LogName,
+    until: i64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "update push set relay_due_at = ?2
+         where place in (
+             select p.place from head h cross join push p indexed by push_relay
+                 on p.log = h.id and p.relay = 1 and p.relay <> 0
+             where h.name = ?1 and p.relay_due_at < ?2)",
+    )
+    .bind(log.as_str())
+    .bind(until)
+    .execute(connection)
+    .await
+    .map_err(while_doing("holding pushes back"))?;
+    Ok(done.rows_affected())
 }
 
 /// When the next push may be taken for relaying.

@@ -63,6 +63,11 @@ pub enum RelayEnd {
         /// What the attempt came to: an HTTP status or the class of an error.
         status: String,
     },
+    /// It was not tried after all, and waits again. The attempt does not count.
+    Held {
+        /// Not before this moment.
+        due_at: Timestamp,
+    },
     /// It is not tried any more. The next push of the sender goes on.
     GivenUp {
         /// What the attempt came to: an HTTP status or the class of an error.
@@ -73,11 +78,20 @@ pub enum RelayEnd {
 impl From<RelayEnd> for RelayWrite {
     fn from(end: RelayEnd) -> Self {
         match end {
-            RelayEnd::Done => Self { relay: RelayState::Done, due_at: None, status: "ok".to_owned() },
-            RelayEnd::Again { due_at, status } => {
-                Self { relay: RelayState::Waiting, due_at: Some(due_at.micros()), status }
+            RelayEnd::Done => {
+                Self { relay: RelayState::Done, due_at: None, status: Some("ok".to_owned()), attempts: 0 }
             }
-            RelayEnd::GivenUp { status } => Self { relay: RelayState::GivenUp, due_at: None, status },
+            RelayEnd::Again { due_at, status } => {
+                let due_at = Some(due_at.micros());
+                Self { relay: RelayState::Waiting, due_at, status: Some(status), attempts: 0 }
+            }
+            RelayEnd::Held { due_at } => {
+                let due_at = Some(due_at.micros());
+                Self { relay: RelayState::Waiting, due_at, status: None, attempts: -1 }
+            }
+            RelayEnd::GivenUp { status } => {
+                Self { relay: RelayState::GivenUp, due_at: None, status: Some(status), attempts: 0 }
+            }
         }
     }
 }
@@ -145,6 +159,21 @@ impl Store {
             let Some(last) = ids.iter().max() else { return Ok(redriven) };
             after = *last;
         }
+    }
+
+    /// Has all pushes of a log that wait, wait until this moment at least: their back end does not take them at present.
+    /// Answers how many.
+    pub async fn hold_relays(&self, log: &LogName, until: Timestamp) -> Result<u64, StoreError> {
+        let mut writer = self.inner.database.writer().await?;
+        writer.session().hold(log, until.micros()).await
+    }
+
+    /// When the oldest push of a log came that its back end is still to get.
+    pub async fn oldest_relay(&self, log: &LogName) -> Result<Option<Timestamp>, StoreError> {
+        let edges = self.inner.database.reader().await?.session().relay_edges(log).await?;
+        let waits = |state: i64| state <= i64::from(RelayState::Leased.number());
+        let oldest = edges.iter().filter(|(state, ..)| waits(*state)).map(|(_, at, _)| *at).min();
+        Ok(oldest.map(Timestamp::from_micros))
     }
 
     /// When the next push of any log may be taken for relaying; this may turn out to wait behind another one.

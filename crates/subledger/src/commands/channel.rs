@@ -56,6 +56,7 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
         Channel::Callback(callback) => pushes::callback(*callback).await,
         Channel::Pushes(command) => pushes::run(command).await,
         Channel::PushHealth { code, common, json } => pushes::health(&code, &common, json).await,
+        Channel::Relay(relay) => super::relay::run(relay).await,
         Channel::Pause { code, reason, common } => {
             let engine = engine(&common).await?;
             engine.pause_channel(&operator()?, &channel_code(&code)?, reason).await?;

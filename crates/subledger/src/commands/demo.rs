@@ -54,6 +54,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
     let metrics = install_metrics()?;
     engine.start_dispatch().await;
     engine.start_push_retry().await;
+    engine.start_relay().await;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async move {

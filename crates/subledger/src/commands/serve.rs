@@ -37,6 +37,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     engine.start_dispatch().await;
     engine.start_push_retry().await;
+    engine.start_relay().await;
     engine.start_retention(settings.retention(), Arc::new(Always)).await;
     println!("subledger listens on http://{address} (API reader: http://{address}/docs)");
     tracing::info!(http.address = %address, "serving");
@@ -98,6 +99,7 @@ pub(super) fn install_metrics() -> anyhow::Result<PrometheusHandle> {
         PrometheusBuilder::new().install_recorder().context("the metrics recorder could not be installed")?;
     subledger_engine::describe_metrics();
     subledger_wechat::describe_metrics();
+    subledger_webhook::describe_metrics();
     subledger_projection::describe_metrics();
     subledger_http::describe_metrics();
     let upkeep = handle.clone();

@@ -4,7 +4,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{CallbackMode, ChannelEvent},
+    channel::{CallbackMode, ChannelEvent, RelayStop},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -452,6 +452,11 @@ fn channel(event: &ChannelEvent) -> String {
         ChannelEvent::Paused(e) => format!("paused: {}", e.reason),
         ChannelEvent::Resumed(e) => format!("resumed: {}", e.reason),
         ChannelEvent::PolicyChanged(_) => "policies changed".to_owned(),
+        ChannelEvent::RelayConfigured(e) => format!("pushes are relayed to {}", e.url),
+        ChannelEvent::RelayStopped(e) => match e.cause {
+            RelayStop::Asked => "pushes are relayed no more".to_owned(),
+            RelayStop::Gone => "pushes are relayed no more: the back end answered 410 (Gone)".to_owned(),
+        },
         ChannelEvent::CallbackConfigured(e) => {
             let id = e.original_id.as_deref().unwrap_or("not known yet");
             match e.learned {

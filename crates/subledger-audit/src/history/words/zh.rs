@@ -4,7 +4,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{CallbackMode, ChannelEvent},
+    channel::{CallbackMode, ChannelEvent, RelayStop},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -420,6 +420,11 @@ fn channel(event: &ChannelEvent) -> String {
         ChannelEvent::Paused(e) => format!("暂停发送：{}", e.reason),
         ChannelEvent::Resumed(e) => format!("恢复发送：{}", e.reason),
         ChannelEvent::PolicyChanged(_) => "策略已变更".to_owned(),
+        ChannelEvent::RelayConfigured(e) => format!("推送转发至 {}", e.url),
+        ChannelEvent::RelayStopped(e) => match e.cause {
+            RelayStop::Asked => "停止转发推送".to_owned(),
+            RelayStop::Gone => "停止转发推送：接收方返回 410（Gone）".to_owned(),
+        },
         ChannelEvent::CallbackConfigured(e) => {
             let id = e.original_id.as_deref().unwrap_or("尚未获知");
             match e.learned {

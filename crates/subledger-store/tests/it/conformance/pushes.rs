@@ -99,6 +99,7 @@ pub async fn a_push_its_events_and_its_receipt_are_one_commit(db: Db) {
         relay_attempts: 0,
         relay_node: None,
         relay_status: None,
+        relay_since: START,
     };
     assert_eq!(found.push, expected);
     assert!(store.push(&log("mp2"), key(1)).await.unwrap().is_none());

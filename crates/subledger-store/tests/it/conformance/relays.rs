@@ -188,6 +188,41 @@ pub async fn what_was_given_up_lets_the_next_go_and_can_be_tried_again(db: Db) {
     assert_eq!(claimed(&store).await, [2, 100]);
 }
 
+pub async fn what_is_held_back_waits_and_no_attempt_is_counted(db: Db) {
+    let (store, executor) = db.node().await;
+    keep(&executor, "mp", &[(1, 7), (2, 7), (3, 8), (4, 9)]).await;
+    keep(&executor, "mp2", &[(5, 7)]).await;
+    assert_eq!(store.claim_relays("node-1", LEASE, 1).await.unwrap().len(), 1);
+    assert!(end(&store, 1, RelayEnd::Held { due_at: FAR }).await);
+    let push = |number| {
+        let store = store.clone();
+        async move { store.push(&log("mp"), key(number)).await.unwrap().unwrap().push }
+    };
+    let held = push(1).await;
+    assert_eq!((held.relay, held.relay_attempts, held.relay_status), (RelayState::Waiting, 0, None));
+    assert_eq!((held.relay_due_at, held.relay_since), (Some(FAR), START));
+    // One is under way, one waits behind another, one is due later already: none of them is touched.
+    let leased = store.claim_relays("node-1", LEASE, 1).await.unwrap();
+    assert_eq!(number(&leased[0]), 3);
+    let until = START.plus_seconds(3_600 * 24 * 365 * 20);
+    assert_eq!(
+        store.hold_relays(&log("mp"), until).await.unwrap(),
+        1 + u64::from(push(2).await.relay_due_at.is_some())
+    );
+    assert_eq!(store.hold_relays(&log("mp"), until).await.unwrap(), 0);
+    assert_eq!(push(4).await.relay_due_at, Some(until));
+    assert_eq!(push(1).await.relay_due_at, Some(FAR));
+    assert_eq!(push(3).await.relay, RelayState::Leased);
+    assert_eq!(claimed(&store).await, [5], "another log goes on");
+    // Attempts that end say so; begun anew, a push has all its time again.
+    assert!(end(&store, 3, given_up()).await);
+    assert_eq!(push(3).await.relay_since, START);
+    assert_eq!(store.oldest_relay(&log("mp")).await.unwrap(), Some(START));
+    db.clock.advance_seconds(60);
+    assert_eq!(store.redrive_relays(&log("mp"), &PushFilter::default()).await.unwrap(), 1);
+    assert!(push(3).await.relay_since > START);
+}
+
 pub async fn a_long_line_is_looked_at_once(db: Db) {
     let (store, executor) = db.node().await;
     let line: Vec<(u128, u128)> = (0..700).map(|number| (number, 7)).collect();
