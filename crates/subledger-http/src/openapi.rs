@@ -101,11 +101,11 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
         // A report names its channel by a parameter.
         let has_channel = path.contains("{code}") || path.starts_with(&format!("{PREFIX}/reports/"));
-        let PathItem { get, put, post, delete, .. } = item;
+        let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get].into_iter().flatten() {
             refusals(operation, has_channel, false);
         }
-        for operation in [put, post, delete].into_iter().flatten() {
+        for operation in [put, post, delete, patch].into_iter().flatten() {
             refusals(operation, has_channel, true);
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{APPID, CHANNEL, LONG, ORDER, SECRET, TestApp, new_channel};
+use crate::support::{APPID, CHANNEL, LONG, ORDER, SECRET, TestApp, fault, new_channel};
 
 fn channel(path: &str) -> String {
     format!("/channels/{CHANNEL}{path}")
@@ -80,8 +80,23 @@ async fn set_up(app: &TestApp) {
     assert_eq!(rules, ["too_long", "missing_key"]);
 
     app.post(&channel("/credentials"), &json!({ "secret": SECRET })).await.ok(200);
-    let policy = json!({ "unknown_balance": "attempt" });
-    app.send_method("PUT", &channel("/policy"), &policy).await.ok(200);
+    let mut policy = json!({
+        "unknown_balance": "attempt",
+        "taps": "both",
+        "tap_window_s": 300,
+        "doubt_deadline_s": 259_200,
+        "doubt_verdict": "assume_sent",
+        "refused_send": "release",
+        "settings_off": "keep",
+    });
+    app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "attempt" })).await.ok(200);
+    assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);
+    let change = json!({ "taps": "push_only", "doubt_deadline_s": 60 });
+    app.send_method("PATCH", &channel("/policy"), &change).await.ok(200);
+    (policy["taps"], policy["doubt_deadline_s"]) = (json!("push_only"), json!(60));
+    assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy, "what is not named stays");
+    let wrong = app.send_method("PATCH", &channel("/policy"), &json!({ "tap_window_s": 0 })).await;
+    fault(&wrong.problem(422, "bad_policy"), "/tap_window_s", "out_of_bounds");
     assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);
     app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "refuse" })).await.ok(200);
 }
@@ -112,7 +127,7 @@ async fn tap(app: &TestApp, openid: &str) {
     assert_eq!(
         answer["choices"][0],
         json!({
-            "template_id": ORDER, "choice": "accept", "lot": 1, "balance": 1, "listed": true,
+            "template_id": ORDER, "choice": "accept", "lot": 1, "balance": 1, "listed": true, "tap": "counted",
         })
     );
     let failed = json!({ "report_id": "r-2", "userid": "zhangsan", "result": {

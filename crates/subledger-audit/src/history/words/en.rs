@@ -134,6 +134,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::VoidBecause { found_by, position, answer } => {
             format!("delivery {found_by} proved at position {position} that it was not there: {answer}")
         }
+        Phrase::TakenAway(evidence) => format!("taken away ({})", by(evidence)),
         Phrase::MaybeSpentBy(delivery) => {
             format!("may have been spent by delivery {delivery}, which was settled as not sent")
         }

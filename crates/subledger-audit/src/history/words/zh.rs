@@ -123,6 +123,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::VoidBecause { found_by, position, answer } => {
             format!("投递 {found_by} 在位点 {position} 证明它并不存在：{answer}")
         }
+        Phrase::TakenAway(evidence) => format!("已收回（{}）", by(evidence)),
         Phrase::MaybeSpentBy(delivery) => format!("可能已被投递 {delivery} 用掉，该投递按未发送结清"),
         Phrase::FindingsTitle => "发现：账目不一致".to_owned(),
         Phrase::NoFindings => "全部一致。".to_owned(),
