@@ -8,6 +8,7 @@ pub mod apps;
 mod caller;
 pub mod channels;
 mod contents;
+pub mod corrections;
 pub mod dispatch;
 pub mod doubts;
 mod engine;

@@ -1,10 +1,16 @@
 //! An engine on a database of its own, beside a simulated WeChat.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use subledger_domain::{
-    AppId, ChannelCode, DeliveryId, LogName, MessageId, StreamName, TemplateId, UserId,
+    AppId, ChannelCode, DeliveryId, LogName, MessageId, StreamName, TemplateId, Timestamp, UserId,
     channel::{Policy, TokenMode},
     ledger::Ledger,
 };
@@ -21,7 +27,7 @@ use subledger_projection::{DeliveryRow, DeliveryState, Projections, ProjectionsC
 use subledger_sandbox::{
     AppSpec, CallPath, Choice, FaultKind, FaultSpec, Sandbox, SandboxConfig, TapSpec, Template,
 };
-use subledger_store::{Executor, ExecutorConfig, MasterKey, Store, StoreConfig, SystemClock};
+use subledger_store::{Clock, Executor, ExecutorConfig, MasterKey, Store, StoreConfig, SystemClock};
 use subledger_wechat::WeChatConfig;
 
 use crate::place::Place;
@@ -32,11 +38,28 @@ pub const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
 pub const LONG_TERM: &str = "TPL_demo_long_term_0000000000000000000_002";
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The machine's clock, put forward by tests.
+#[derive(Clone, Default)]
+pub struct Ahead(Arc<AtomicI64>);
+
+impl Ahead {
+    pub fn pass_seconds(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_seconds(self.0.load(Ordering::Relaxed))
+    }
+}
+
 pub struct World {
     pub engine: Engine,
     pub wechat: Sandbox,
     pub code: ChannelCode,
     pub caller: Caller,
+    pub clock: Ahead,
     pub _place: Place,
 }
 
@@ -81,6 +104,11 @@ impl World {
         Self::with(&Place::sqlite(), Policy::default(), change).await
     }
 
+    /// A world on this database under a policy.
+    pub async fn on_with_policy(place: &Place, policy: Policy) -> Self {
+        Self::with(place, policy, |_| {}).await
+    }
+
     /// A world on this database.
     pub async fn on(place: &Place) -> Self {
         Self::with(place, Policy::default(), |_| {}).await
@@ -96,12 +124,13 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
 
+        let clock = Ahead::default();
         let config = StoreConfig {
             url: SecretString::from(place.url.clone()),
             master_key: MasterKey::from_bytes([7; 32]),
             max_connections: 8,
         };
-        let store = Store::open(&config, Arc::new(SystemClock)).await.unwrap();
+        let store = Store::open(&config, Arc::new(clock.clone())).await.unwrap();
         let gateway = WeChatConfig {
             base_url: url,
             connect_timeout: Duration::from_millis(200),
@@ -121,7 +150,7 @@ impl World {
         let engine = Engine::new(store, executor, projections, gateway, settings);
         let caller = Caller::app("shop".parse::<AppId>().unwrap(), None);
         let code = "wechatmp123".parse().unwrap();
-        let world = Self { engine, wechat, code, caller, _place: place.clone() };
+        let world = Self { engine, wechat, code, caller, clock, _place: place.clone() };
         world.register(world.code.clone(), APPID, policy).await;
         world.engine.refresh_templates(&world.caller, &world.code).await.unwrap();
         world
