@@ -22,8 +22,8 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, reports,
-        templates, users, whoami,
+        channels, client_reports, corrections, deliveries, erasures, events, health, ledgers, messages,
+        reports, templates, users, whoami,
     },
 };
 
@@ -49,6 +49,8 @@ fn api() -> OpenApiRouter<Context> {
         routes!(users::list_user_ledgers),
         routes!(erasures::erase_user),
         routes!(client_reports::report_tap),
+        routes!(corrections::adjust_ledger),
+        routes!(corrections::import_balances),
         routes!(ledgers::list_ledgers),
         routes!(ledgers::show_ledger),
         routes!(ledgers::explain_ledger),
@@ -61,6 +63,7 @@ fn api() -> OpenApiRouter<Context> {
         routes!(deliveries::show_delivery),
         routes!(deliveries::settle_delivery),
         routes!(deliveries::list_in_doubt),
+        routes!(deliveries::settle_doubts),
         routes!(events::read_events),
         routes!(reports::report_activity),
         routes!(reports::report_stock),
