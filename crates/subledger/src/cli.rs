@@ -1,11 +1,13 @@
 //! The command line, as `--help` shows it.
 
+mod books;
 mod report;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use books::{Adjust, Doubts, Import, ImportBalances, Verdict, WhichDoubts};
 pub(crate) use report::{Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
@@ -71,6 +73,9 @@ pub(crate) enum Command {
     /// Why did a user (not) get a message: timelines from the events
     #[command(subcommand)]
     Audit(Audit),
+    /// Bring in what other systems counted
+    #[command(subcommand)]
+    Import(Import),
     /// The event log
     #[command(subcommand)]
     Events(Events),
@@ -445,6 +450,14 @@ pub(crate) enum Audit {
         #[arg(long)]
         json: bool,
     },
+    /// What is in doubt; settle it on a person's word
+    #[command(subcommand)]
+    Doubts(Doubts),
+    /// Correct the number of open grants of a ledger, with a reason
+    #[command(
+        after_help = "Example:\n  subledger audit adjust --channel wechatmp123 --userid zhangsan --template TPL_… --remove 2 --reason \"reported twice\""
+    )]
+    Adjust(Adjust),
     /// A channel's templates, and when its list was read from WeChat
     #[command(
         after_help = "Example:\n  subledger audit templates --channel wechatmp123 --at 2026-03-01T16:00"

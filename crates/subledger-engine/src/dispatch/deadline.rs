@@ -56,30 +56,32 @@ fn latest(policy: Policy, now: Timestamp) -> Timestamp {
     now.plus_seconds(-i64::from(policy.doubt_deadline_s))
 }
 
-/// Closes up to `limit` doubts of a log. Answers how many were looked at, and whether all of them could be dealt with.
-pub(super) async fn close(engine: &Engine, log: &LogName, limit: u32) -> Result<(usize, bool), StoreError> {
+/// Closes up to `limit` doubts of a log. Answers whether there may be more to close at once, and whether all that were found
+/// could be dealt with.
+pub(super) async fn close(engine: &Engine, log: &LogName, limit: u32) -> Result<(bool, bool), StoreError> {
     let (channel, _) = engine.store().load::<Channel>(log, &StreamName::channel()).await?;
     let until = latest(channel.policy(), engine.now());
     let overdue = engine.store().overdue_doubts(log, until, None, limit).await?;
-    let looked_at = overdue.len();
+    let full = overdue.len() >= limit as usize;
     let closing = overdue
         .into_iter()
         .map(|QueueEntry { row, since, .. }| submit(engine, log, "close_doubt", Close { row, since }));
     // All at once: the executor writes them in few batches.
-    let (mut all, mut closed) = (true, false);
+    let (mut all, mut closed) = (true, 0_u64);
     for done in futures::future::join_all(closing).await {
         if let Ok(Some(sent)) = done {
             let verdict = if sent { "sent" } else { "not_sent" };
             metrics::counter!(metric_definitions::DOUBTS_CLOSED, "channel" => log.to_string(), "verdict" => verdict)
                 .increment(1);
-            closed = true;
+            closed += 1;
         }
         all &= recorded(done.map(|_| ()));
     }
-    if closed {
-        tracing::info!(log.name = %log, doubts = looked_at, "doubts that nobody settled were closed by the channel's policy");
+    if closed > 0 {
+        tracing::info!(log.name = %log, doubts = closed, "doubts that nobody settled were closed by the channel's policy");
         // Neighbours of the same user and template have waited for this.
         engine.signals().of(log).wake.notify_one();
     }
-    Ok((looked_at, all))
+    // Where nothing was closed, another node was quicker, and looking again at once would find the same.
+    Ok((full && closed > 0, all))
 }

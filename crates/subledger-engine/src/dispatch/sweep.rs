@@ -72,12 +72,12 @@ async fn sweep(engine: &Engine, log: &LogName) -> Result<bool, StoreError> {
     for row in &expired {
         failed |= !recorded(submit(engine, log, "expire", Expire { row: row.clone() }).await);
     }
-    let (overdue, closed) = deadline::close(engine, log, SWEEP_BATCH).await?;
-    failed |= !closed;
+    let (more_doubts, dealt_with) = deadline::close(engine, log, SWEEP_BATCH).await?;
+    failed |= !dealt_with;
     let stats = engine.store().queue_stats(log).await?;
     gauge(log, &stats, engine.now());
     let full = |rows: usize| rows >= SWEEP_BATCH as usize;
-    Ok(!failed && (full(swept.lost.len()) || full(expired.len()) || full(overdue)))
+    Ok(!failed && (full(swept.lost.len()) || full(expired.len()) || more_doubts))
 }
 
 /// Whether the work was recorded, or needs no recording any more.
