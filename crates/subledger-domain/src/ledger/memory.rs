@@ -201,6 +201,13 @@ impl Ledger {
 
     /// The delivery went out.
     fn sent(&mut self, delivery: DeliveryId, wechat_msgid: Option<&str>) {
+        // An event of this message that was taken for the attempt under way is not about that one.
+        self.sends.retain(|send| {
+            send.early.is_none()
+                || send.delivery == Some(delivery)
+                || wechat_msgid.is_none()
+                || send.wechat_msgid.as_deref() != wechat_msgid
+        });
         let Some(send) = self.sends.iter_mut().find(|send| send.delivery == Some(delivery)) else {
             return self.keep_send(Some(delivery), wechat_msgid);
         };
