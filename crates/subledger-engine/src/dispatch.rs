@@ -10,6 +10,7 @@
 //! No call to WeChat is made inside a database transaction, and no lock is held across one.
 
 mod attempt;
+mod deadline;
 mod lane;
 mod outcome;
 mod pace;

@@ -227,6 +227,7 @@ impl Engine {
         if came.moved {
             self.signals().wake(at.code);
         }
+        self.wake_relay();
         self.count_push(at, kind, came.state.as_str());
         tracing::debug!(
             channel.code = %at.code, push.key = %key, push.kind = kind, push.state = came.state.as_str(), "a push was taken in"
@@ -257,6 +258,7 @@ impl Engine {
             settled: (state != PushState::Pending).then(|| (state, effect.to_string())),
         };
         self.submit_keep(at, log, work).await?;
+        self.wake_relay();
         self.count_push(at, kind, state.as_str());
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod callback;
 mod caller;
 pub mod channels;
 mod contents;
+pub mod corrections;
 pub mod dispatch;
 pub mod doubts;
 mod engine;

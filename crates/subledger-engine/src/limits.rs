@@ -30,3 +30,11 @@ pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 pub const MAX_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Shortest time between two template refreshes of a channel: WeChat caps `gettemplate` per day and does not say where.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+/// Rows of one request to import balances.
+pub const MAX_OPENING_ROWS: usize = 1_000;
+/// Characters of the id of an import, and of a row in it.
+pub const MAX_IMPORT_ID_CHARS: usize = 128;
+/// Doubts settled by one request.
+pub const MAX_SETTLED_AT_ONCE: u32 = 1_000;
+/// Fields named in one refusal at most.
+pub const MAX_FIELDS: usize = 50;

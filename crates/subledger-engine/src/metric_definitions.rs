@@ -14,6 +14,8 @@ pub(crate) const GRANTS: &str = "subledger_grants_total";
 pub(crate) const RECIPIENTS: &str = "subledger_recipients_total";
 /// Leases of dead nodes found. Labels: `channel`, `result` (requeued, in_doubt).
 pub(crate) const SWEPT: &str = "subledger_leases_swept_total";
+/// Doubts closed because nobody settled them in time. Labels: `channel`, `verdict` (sent, not_sent).
+pub(crate) const DOUBTS_CLOSED: &str = "subledger_doubts_closed_total";
 /// Rows of the queue. Labels: `channel`, `state`.
 pub(crate) const QUEUE_ROWS: &str = "subledger_queue_rows";
 /// Age in seconds of the oldest delivery that is due. Label: `channel`.
@@ -43,6 +45,7 @@ pub fn describe_metrics() {
     describe_counter!(GRANTS, Unit::Count, "Grants recorded");
     describe_counter!(RECIPIENTS, Unit::Count, "Recipients of accepted messages, by result");
     describe_counter!(SWEPT, Unit::Count, "Leases of lost nodes found and resolved");
+    describe_counter!(DOUBTS_CLOSED, Unit::Count, "Doubts closed by the channel's deadline, by verdict");
     describe_gauge!(QUEUE_ROWS, Unit::Count, "Deliveries not ended, by state");
     describe_counter!(PUSHES, Unit::Count, "Pushes taken in, by kind and what became of them");
     describe_counter!(PUSH_REFUSALS, Unit::Count, "Requests to push URLs that were refused, by class");

@@ -24,7 +24,8 @@ use subledger_domain::{
     },
 };
 use subledger_store::{
-    Done, Effect, Known, PushFilter, PushKind, RelayHealth, RelayState, Stage, Stop, StreamRef, Work,
+    Done, Effect, Known, PushFilter, PushKind, PushRow, RelayHealth, RelayState, Stage, StageError, Stop,
+    StreamRef, Work,
 };
 use subledger_webhook::{
     Deliverer, DelivererConfig, Request, SetupError, SigningSecret, SigningSecrets, WebhookId,
@@ -101,6 +102,13 @@ pub fn relay_kind(kind: PushKind) -> RelayKind {
 /// does not relay pushes of this kind.
 pub fn relay_state_for(channel: &Channel, kind: PushKind, now: Timestamp) -> Option<Timestamp> {
     channel.relay().filter(|relay| relay.kinds.contains(&relay_kind(kind))).map(|_| now)
+}
+
+/// A push about to be kept, with the moment since which it waits to be relayed. Needs the channel's stream on the stage.
+pub(crate) fn wanted(stage: &Stage<'_>, row: PushRow) -> Result<PushRow, StageError> {
+    let channel = stage.state::<Channel>(&StreamName::channel())?;
+    let relay_due_at = relay_state_for(channel, row.kind, stage.now());
+    Ok(PushRow { relay_due_at, ..row })
 }
 
 /// What a relay is to be.

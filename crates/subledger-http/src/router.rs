@@ -22,8 +22,8 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        callbacks, channels, client_reports, deliveries, erasures, events, health, ledgers, messages,
-        push_setup, pushes, relay, reports, templates, user_tokens, users, whoami,
+        callbacks, channels, client_reports, corrections, deliveries, erasures, events, health, ledgers,
+        messages, push_setup, pushes, relay, reports, templates, user_tokens, users, whoami,
     },
 };
 
@@ -59,6 +59,8 @@ fn api() -> OpenApiRouter<Context> {
         routes!(erasures::erase_user),
         routes!(client_reports::report_tap),
         routes!(user_tokens::issue_user_token),
+        routes!(corrections::adjust_ledger),
+        routes!(corrections::import_balances),
         routes!(ledgers::list_ledgers),
         routes!(ledgers::show_ledger),
         routes!(ledgers::explain_ledger),
@@ -71,6 +73,7 @@ fn api() -> OpenApiRouter<Context> {
         routes!(deliveries::show_delivery),
         routes!(deliveries::settle_delivery),
         routes!(deliveries::list_in_doubt),
+        routes!(deliveries::settle_doubts),
         routes!(events::read_events),
         routes!(reports::report_activity),
         routes!(reports::report_stock),

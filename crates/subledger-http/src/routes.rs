@@ -6,6 +6,7 @@
 pub(crate) mod callbacks;
 pub(crate) mod channels;
 pub(crate) mod client_reports;
+pub(crate) mod corrections;
 mod data;
 pub(crate) mod deliveries;
 pub(crate) mod erasures;

@@ -262,6 +262,7 @@ forward! {
     queue::unclaim(log: &LogName, rows: &[DeliveryId], due_at: i64, now: i64) -> ();
     queue::requeue_expired(log: &LogName, now: i64) -> u64;
     queue::lost(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
+    queue::overdue_doubts(log: &LogName, until: i64, template: Option<&str>, limit: i64) -> Vec<QueueColumns>;
     queue::expired(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
     queue::of_message(log: &LogName, message: &[u8; 16]) -> Vec<QueueColumns>;
     queue::doubts(log: &LogName, after: Option<DeliveryId>, limit: i64) -> Vec<QueueColumns>;

@@ -1,5 +1,6 @@
 //! The command line, as `--help` shows it.
 
+mod books;
 mod push;
 mod relay;
 mod report;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use books::{Adjust, Doubts, Import, ImportBalances, Verdict, WhichDoubts};
 pub(crate) use push::{Callback, Pushes};
 pub(crate) use relay::Relay;
 pub(crate) use report::{Output, Period, Report};
@@ -75,6 +77,9 @@ pub(crate) enum Command {
     /// Why did a user (not) get a message: timelines from the events
     #[command(subcommand)]
     Audit(Audit),
+    /// Bring in what other systems counted
+    #[command(subcommand)]
+    Import(Import),
     /// The event log
     #[command(subcommand)]
     Events(Events),
@@ -469,6 +474,14 @@ pub(crate) enum Audit {
         #[arg(long)]
         json: bool,
     },
+    /// What is in doubt; settle it on a person's word
+    #[command(subcommand)]
+    Doubts(Doubts),
+    /// Correct the number of open grants of a ledger, with a reason
+    #[command(
+        after_help = "Example:\n  subledger audit adjust --channel wechatmp123 --userid zhangsan --template TPL_… --remove 2 --reason \"reported twice\""
+    )]
+    Adjust(Adjust),
     /// A channel's templates, and when its list was read from WeChat
     #[command(
         after_help = "Example:\n  subledger audit templates --channel wechatmp123 --at 2026-03-01T16:00"

@@ -8,6 +8,7 @@ mod demo;
 mod erase;
 mod events;
 mod export;
+mod import;
 mod migrate;
 mod projections;
 mod pushes;
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::App(app) => app::run(app).await,
         Command::Channel(channel) => channel::run(channel).await,
         Command::Audit(audit) => audit::run(audit).await,
+        Command::Import(import) => import::run(import).await,
         Command::Events(events) => events::run(events).await,
         Command::Projections(projections) => projections::run(projections).await,
         Command::Report(report) => report::run(report).await,

@@ -1,4 +1,5 @@
-//! Finding what a lost node left behind, ending what nobody wants any more, and counting what waits.
+//! Finding what a lost node left behind, ending what nobody wants any more, closing doubts that nobody settled, and
+//! counting what waits.
 
 use subledger_domain::{
     LogName, Timestamp,
@@ -7,7 +8,7 @@ use subledger_domain::{
 use subledger_store::{Known, QueueRow, QueueStats, Stage, Stop, StoreError, StreamRef, SubmitError, Work};
 use tokio_util::sync::CancellationToken;
 
-use super::{attempt::Settle, queue_effects, submit};
+use super::{attempt::Settle, deadline, queue_effects, submit};
 use crate::{Engine, metric_definitions};
 
 /// Rows handled in one sweep at most; the next one follows at once if there may be more.
@@ -71,14 +72,16 @@ async fn sweep(engine: &Engine, log: &LogName) -> Result<bool, StoreError> {
     for row in &expired {
         failed |= !recorded(submit(engine, log, "expire", Expire { row: row.clone() }).await);
     }
+    let (more_doubts, dealt_with) = deadline::close(engine, log, SWEEP_BATCH).await?;
+    failed |= !dealt_with;
     let stats = engine.store().queue_stats(log).await?;
     gauge(log, &stats, engine.now());
     let full = |rows: usize| rows >= SWEEP_BATCH as usize;
-    Ok(!failed && (full(swept.lost.len()) || full(expired.len())))
+    Ok(!failed && (full(swept.lost.len()) || full(expired.len()) || more_doubts))
 }
 
 /// Whether the work was recorded, or needs no recording any more.
-fn recorded(submitted: Result<(), SubmitError<LedgerError>>) -> bool {
+pub(super) fn recorded(submitted: Result<(), SubmitError<LedgerError>>) -> bool {
     matches!(submitted, Ok(()) | Err(SubmitError::Refused(_)))
 }
 

@@ -8,10 +8,12 @@ use subledger_domain::{
     channel::{Channel, ChannelCommand, Policy},
     ledger::{Choice, Ledger, LedgerCommand, LedgerEvent},
 };
-use subledger_store::{Effect, Known, PushKey, PushRow, PushState, QueueState, Stage, Stop, StreamRef, Work};
+use subledger_store::{
+    Effect, Known, PushKey, PushRow, PushState, QueueState, Stage, StageError, Stop, StreamRef, Work,
+};
 use subledger_wechat::push::{Push, PushEvent};
 
-use crate::{Engine, EngineError, dispatch::queue_effects};
+use crate::{Engine, EngineError, dispatch::queue_effects, relay};
 
 /// Items that the effect of a push lists; of more only the number is told.
 const MAX_TOLD: usize = 20;
@@ -191,7 +193,7 @@ impl Work for Act {
             // Nothing came of it: it is kept as failed, without a receipt, so that it can be tried again.
             return Err(Stop::Refuse(error));
         }
-        self.leave(stage, came.state, told);
+        self.leave(stage, came.state, told)?;
         Ok(came)
     }
 }
@@ -245,7 +247,7 @@ impl Act {
     }
 
     /// Leaves the body, the openid and what came of it.
-    fn leave(&self, stage: &mut Stage<'_>, state: PushState, mut told: Vec<Value>) {
+    fn leave(&self, stage: &mut Stage<'_>, state: PushState, mut told: Vec<Value>) -> Result<(), StageError> {
         let more = told.len().saturating_sub(MAX_TOLD);
         told.truncate(MAX_TOLD);
         let mut effect = json!({ "items": told });
@@ -256,7 +258,8 @@ impl Act {
             effect["opened_with"] = "previous_key".into();
         }
         if let Some(row) = &self.row {
-            stage.effect(Effect::KeepPush(row.clone()));
+            let row = relay::wanted(stage, row.clone())?;
+            stage.effect(Effect::KeepPush(row));
         }
         if let Some(was) = self.was {
             let effect = json!({ "read_as": self.key }).to_string();
@@ -266,6 +269,7 @@ impl Act {
             stage.effect(Effect::KeepOpenid { subject: self.subject, openid: self.openid.clone() });
         }
         stage.effect(Effect::SettlePush { key: self.key, state, effect: effect.to_string() });
+        Ok(())
     }
 }
 
@@ -294,12 +298,13 @@ impl Work for Keep {
     type Refusal = EngineError;
 
     fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
-        Vec::new()
+        self.row.iter().map(|_| StreamRef::of::<Channel>(StreamName::channel())).collect()
     }
 
     fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<EngineError>> {
         if let Some(row) = &self.row {
-            stage.effect(Effect::KeepPush(row.clone()));
+            let row = relay::wanted(stage, row.clone())?;
+            stage.effect(Effect::KeepPush(row));
         }
         if let Some((state, effect)) = &self.settled {
             stage.effect(Effect::SettlePush { key: self.key, state: *state, effect: effect.clone() });

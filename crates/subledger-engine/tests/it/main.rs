@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
 mod channels;
+mod deadlines;
 mod dispatching;
 mod forgetting;
 mod granting;

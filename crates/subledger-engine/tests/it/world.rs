@@ -1,10 +1,16 @@
 //! An engine on a database of its own, beside a simulated WeChat.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use subledger_domain::{
-    AppId, ChannelCode, DeliveryId, LogName, MessageId, StreamName, TemplateId, UserId,
+    AppId, ChannelCode, DeliveryId, LogName, MessageId, StreamName, TemplateId, Timestamp, UserId,
     channel::{Policy, TokenMode},
     ledger::Ledger,
 };
@@ -21,7 +27,7 @@ use subledger_projection::{DeliveryRow, DeliveryState, Projections, ProjectionsC
 use subledger_sandbox::{
     AppSpec, CallPath, Choice, FaultKind, FaultSpec, Sandbox, SandboxConfig, TapSpec, Template,
 };
-use subledger_store::{Executor, ExecutorConfig, MasterKey, Store, StoreConfig, SystemClock};
+use subledger_store::{Clock, Executor, ExecutorConfig, MasterKey, Store, StoreConfig, SystemClock};
 use subledger_wechat::WeChatConfig;
 
 use crate::place::Place;
@@ -32,11 +38,28 @@ pub const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
 pub const LONG_TERM: &str = "TPL_demo_long_term_0000000000000000000_002";
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The machine's clock, put forward by tests.
+#[derive(Clone, Default)]
+pub struct Ahead(Arc<AtomicI64>);
+
+impl Ahead {
+    pub fn pass_seconds(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_seconds(self.0.load(Ordering::Relaxed))
+    }
+}
+
 pub struct World {
     pub engine: Engine,
     pub wechat: Sandbox,
     pub code: ChannelCode,
     pub caller: Caller,
+    pub clock: Ahead,
     pub wechat_url: String,
     pub place: Place,
 }
@@ -69,13 +92,13 @@ pub fn to_user(userid: &str) -> Recipient {
 }
 
 /// A node on this database.
-async fn node(place: &Place, url: &str, change: impl FnOnce(&mut EngineSettings)) -> Engine {
+async fn node(place: &Place, url: &str, clock: &Ahead, change: impl FnOnce(&mut EngineSettings)) -> Engine {
     let config = StoreConfig {
         url: SecretString::from(place.url.clone()),
         master_key: MasterKey::from_bytes([7; 32]),
         max_connections: 8,
     };
-    let store = Store::open(&config, Arc::new(SystemClock)).await.unwrap();
+    let store = Store::open(&config, Arc::new(clock.clone())).await.unwrap();
     let gateway = WeChatConfig {
         base_url: url.to_owned(),
         connect_timeout: Duration::from_millis(200),
@@ -98,7 +121,7 @@ async fn node(place: &Place, url: &str, change: impl FnOnce(&mut EngineSettings)
 impl World {
     /// One more node on the same database.
     pub async fn another_node(&self, change: impl FnOnce(&mut EngineSettings)) -> Engine {
-        node(&self.place, &self.wechat_url, change).await
+        node(&self.place, &self.wechat_url, &self.clock, change).await
     }
 
     /// A world with the channel set up and its templates read; nothing is dispatched yet.
@@ -112,6 +135,11 @@ impl World {
 
     pub async fn with_dispatch(change: impl FnOnce(&mut DispatchSettings)) -> Self {
         Self::with(&Place::sqlite(), Policy::default(), |settings| change(&mut settings.dispatch)).await
+    }
+
+    /// A world on this database under a policy.
+    pub async fn on_with_policy(place: &Place, policy: Policy) -> Self {
+        Self::with(place, policy, |_| {}).await
     }
 
     /// A world on this database.
@@ -130,10 +158,11 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
 
-        let engine = node(place, &url, change).await;
+        let clock = Ahead::default();
+        let engine = node(place, &url, &clock, change).await;
         let caller = Caller::app("shop".parse::<AppId>().unwrap(), None);
         let code = "wechatmp123".parse().unwrap();
-        let world = Self { engine, wechat, code, caller, wechat_url: url, place: place.clone() };
+        let world = Self { engine, wechat, code, caller, clock, wechat_url: url, place: place.clone() };
         world.register(world.code.clone(), APPID, policy).await;
         world.engine.refresh_templates(&world.caller, &world.code).await.unwrap();
         world

@@ -1,10 +1,11 @@
 //! Deliveries: what became of each recipient, what is in doubt, and settling a doubt by hand.
 
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use subledger_domain::{DeliveryId, MessageId};
-use subledger_engine::{Engine, EngineError};
+use subledger_engine::{Engine, EngineError, doubts::DoubtFilter, limits};
 use subledger_projection::{DeliveryRow, DeliveryState, Page as Rows, ProjectionName};
+use subledger_store::QueueEntry;
 use utoipa::ToSchema;
 
 use super::{
@@ -16,8 +17,9 @@ use crate::{
     cursor,
     extract::{
         DeliveriesQuery, IdempotencyKey, Json, PageQuery, PastReadQuery, Query, Read, Scope, Settle, page,
-        position,
+        parse_id, position,
     },
+    moment::Moment,
     people::People,
     problem::ApiError,
     reply::{Acknowledged, At, Page, Past, Written, acknowledged},
@@ -33,6 +35,56 @@ pub(crate) struct SettleBody {
     /// On what ground; kept in the books.
     #[schema(example = "the user showed the card", max_length = 500)]
     reason: String,
+}
+
+/// Which doubts are settled together, and how.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "in_doubt_since": "2026-03-01T16:00:00+08:00", "verdict": "sent", "reason": "an outage of our line", "dry_run": true
+}))]
+pub(crate) struct SettleManyBody {
+    /// Only of this template.
+    template_id: Option<String>,
+    /// Only those in doubt since then or longer. All, if left out.
+    in_doubt_since: Option<Moment>,
+    /// `sent` spends the grants; `not_sent` opens them again.
+    verdict: VerdictWord,
+    /// On what ground; kept in the books with each.
+    #[schema(max_length = 500)]
+    reason: String,
+    /// Only say which deliveries fit, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+    /// How many at most, longest in doubt first: 1 to 1,000, which is also what it is without.
+    #[schema(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<u32>,
+}
+
+/// A delivery in doubt.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DoubtView {
+    /// The message.
+    msgid: String,
+    /// The recipient's place in the request.
+    index: u32,
+    /// The template.
+    template_id: String,
+    /// Since when it is in doubt.
+    in_doubt_since: Moment,
+}
+
+/// What settling several doubts came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SettledView {
+    /// Whether nothing was changed.
+    dry_run: bool,
+    /// The deliveries that fitted, longest in doubt first.
+    matched: Vec<DoubtView>,
+    /// How many of them this request settled; the others had ended in the meantime.
+    settled: u32,
+    /// Whether more fit than `limit`: ask again.
+    more: bool,
 }
 
 /// List the deliveries of a message.
@@ -134,6 +186,41 @@ pub(crate) async fn settle_delivery(
     let key = idempotency_key.as_deref();
     let done = engine.resolve_doubt(&scope.caller, &scope.code, delivery, verdict, body.reason, key).await?;
     Ok(acknowledged(done))
+}
+
+/// Settle all doubts that fit, by hand.
+///
+/// With `dry_run` only says which they are. A repetition settles what still fits, so an `Idempotency-Key` is not needed.
+#[utoipa::path(post, path = "/channels/{code}/in-doubt/settle", tag = "deliveries", params(ChannelPath),
+    request_body = SettleManyBody, security(("api_key" = ["settle"])),
+    responses((status = 200, body = Written<SettledView>)))]
+pub(crate) async fn settle_doubts(
+    scope: Scope<Settle>,
+    State(engine): State<Engine>,
+    Json(body): Json<SettleManyBody>,
+) -> Result<Written<SettledView>, ApiError> {
+    let template = body.template_id.as_deref();
+    let template = template.map(|text| parse_id("bad_template_id", "/template_id", text)).transpose()?;
+    let filter = DoubtFilter {
+        template,
+        since: body.in_doubt_since.map(|since| since.0),
+        limit: body.limit.unwrap_or(limits::MAX_SETTLED_AT_ONCE),
+    };
+    let (verdict, dry_run) = (body.verdict.into(), body.dry_run);
+    let done =
+        engine.settle_doubts(&scope.caller, &scope.code, &filter, verdict, body.reason, dry_run).await?;
+    let doubt = |QueueEntry { row, since, .. }| DoubtView {
+        msgid: row.delivery.message.to_string(),
+        index: row.delivery.index,
+        template_id: row.template.to_string(),
+        in_doubt_since: Moment(since),
+    };
+    Ok(Written::of(done, |answer| SettledView {
+        dry_run,
+        matched: answer.matched.into_iter().map(doubt).collect(),
+        settled: answer.settled,
+        more: answer.more,
+    }))
 }
 
 async fn show(

@@ -33,9 +33,6 @@ use crate::{
     views::{LanguageWord, MessageView, ProgramStateWord, SkipReasonWord},
 };
 
-/// The most fields named in one refusal.
-const MAX_FIELDS: usize = 50;
-
 /// A message to send.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -287,7 +284,7 @@ fn recipients(bodies: Vec<RecipientBody>) -> Result<(Vec<Recipient>, Vec<Person>
                 recipients.push(Recipient { to, data: body.data.0 });
                 people.push(person);
             }
-            Err(field) if fields.len() < MAX_FIELDS => fields.push(field),
+            Err(field) if fields.len() < limits::MAX_FIELDS => fields.push(field),
             Err(_) => break,
         }
     }

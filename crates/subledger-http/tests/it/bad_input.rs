@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{APPID, CHANNEL, ORDER, TestApp, fault, message, new_channel};
+use crate::support::{APPID, CHANNEL, LONG, ORDER, TestApp, fault, message, new_channel};
 
 /// One request that must be refused.
 struct Case {
@@ -439,4 +439,137 @@ async fn unknown_routes_and_wrong_methods_are_problems_too() {
     assert!(allow.contains(&"GET") && allow.contains(&"POST"), "{allow:?}");
     answer.problem(405, "wrong_method");
     app.raw(app.request("POST", "/api/../healthz")).await.problem(405, "wrong_method");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn corrections_and_imports_refuse_what_is_malformed() {
+    let app = TestApp::new().await;
+    let openid = app.user("zhangsan", 1).await;
+    let adjust = |field: &str, value: Value| {
+        let mut body = json!({ "openid": openid, "template_id": ORDER, "add": 1, "reason": "a correction" });
+        body[field] = value;
+        body
+    };
+    let import = |field: &str, value: Value| {
+        let row = json!({ "row_id": "1", "openid": openid, "template_id": ORDER, "count": 1 });
+        let mut body = json!({ "import_id": "import-1", "rows": [row] });
+        if field.starts_with("row") && field != "rows" || matches!(field, "count" | "template_id" | "userid")
+        {
+            body["rows"][0][field] = value;
+        } else {
+            body[field] = value;
+        }
+        body
+    };
+    let too_many: Vec<Value> = (0..1_001)
+        .map(|row| json!({ "row_id": row.to_string(), "openid": openid, "template_id": ORDER, "count": 1 }))
+        .collect();
+    let twice = json!([import("x", Value::Null)["rows"][0], import("x", Value::Null)["rows"][0]]);
+    let to_adjust = "/ledgers/adjustments";
+    let to_import = "/opening-balances";
+    let settle = |field: &str, value: Value| {
+        let mut body = json!({ "verdict": "sent", "reason": "why" });
+        body[field] = value;
+        body
+    };
+    check(
+        &app,
+        vec![
+            post(
+                to_adjust,
+                adjust("reason", json!(" ")),
+                422,
+                "bad_reason",
+                Some(("/reason", "text_length")),
+            ),
+            post(to_adjust, adjust("add", json!(0)), 422, "bad_count", Some(("/add", "bad_count"))),
+            post(to_adjust, adjust("add", Value::Null), 422, "invalid_body", Some(("/add", "one_of"))),
+            post(to_adjust, adjust("remove", json!(1)), 422, "invalid_body", Some(("/remove", "one_of"))),
+            post(
+                to_adjust,
+                adjust("userid", json!("zhangsan")),
+                422,
+                "invalid_body",
+                Some(("/openid", "one_of")),
+            ),
+            post(to_adjust, adjust("template_id", json!("no_such_template")), 404, "unknown_template", None),
+            post(to_adjust, adjust("template_id", json!(LONG)), 409, "long_term_template", None),
+            post(to_adjust, adjust("add", json!(1_000_000)), 409, "too_many_grants", None),
+            post(
+                to_adjust,
+                json!({ "openid": openid, "template_id": ORDER, "remove": 2, "reason": "why" }),
+                409,
+                "not_enough_open",
+                None,
+            ),
+            post(
+                to_adjust,
+                json!({ "userid": "nobody", "template_id": ORDER, "add": 2, "reason": "why" }),
+                404,
+                "unknown_user",
+                None,
+            ),
+            post(to_import, import("rows", json!([])), 422, "bad_rows", Some(("/rows", "row_count"))),
+            post(to_import, import("rows", json!(too_many)), 422, "bad_rows", Some(("/rows", "row_count"))),
+            post(to_import, import("rows", twice), 422, "bad_rows", Some(("/rows/1/row_id", "duplicate"))),
+            post(
+                to_import,
+                import("row_id", json!("")),
+                422,
+                "bad_rows",
+                Some(("/rows/0/row_id", "bad_row_id")),
+            ),
+            post(to_import, import("count", json!(0)), 422, "bad_rows", Some(("/rows/0/count", "bad_count"))),
+            post(
+                to_import,
+                import("template_id", json!("a")),
+                422,
+                "bad_rows",
+                Some(("/rows/0/template_id", "bad_template_id")),
+            ),
+            post(
+                to_import,
+                import("userid", json!("zhangsan")),
+                422,
+                "bad_rows",
+                Some(("/rows/0/openid", "one_of")),
+            ),
+            post(
+                to_import,
+                import("import_id", json!("a b")),
+                422,
+                "bad_import_id",
+                Some(("/import_id", "bad_import_id")),
+            ),
+            post(
+                "/in-doubt/settle",
+                settle("limit", json!(1_001)),
+                422,
+                "bad_limit",
+                Some(("/limit", "bad_limit")),
+            ),
+            post(
+                "/in-doubt/settle",
+                settle("reason", json!("")),
+                422,
+                "bad_reason",
+                Some(("/reason", "text_length")),
+            ),
+            post(
+                "/in-doubt/settle",
+                settle("template_id", json!("a")),
+                422,
+                "bad_template_id",
+                Some(("/template_id", "bad_template_id")),
+            ),
+            post(
+                "/in-doubt/settle",
+                settle("state", json!("sent")),
+                422,
+                "invalid_body",
+                Some(("/state", "unknown_field")),
+            ),
+        ],
+    )
+    .await;
 }

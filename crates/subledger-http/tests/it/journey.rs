@@ -23,6 +23,7 @@ async fn every_documented_operation_works() {
     settle(&app).await;
     push(&app).await;
     relay(&app).await;
+    correct(&app).await;
     for report in ["activity", "stock"] {
         app.get(&format!("/reports/{report}?channel={CHANNEL}")).await.ok(200);
     }
@@ -259,6 +260,83 @@ async fn settle(app: &TestApp) {
     app.post(&settle, &verdict).await.ok(200);
     app.post(&settle, &verdict).await.problem(409, "not_in_doubt");
     assert_eq!(app.ended(msgid).await["counts"]["sent"], 1);
+
+    let fault = json!({ "appid": APPID, "path": "send", "kind": "drop_after_commit" });
+    app.wechat.inject(serde_json::from_value(fault).unwrap()).unwrap();
+    app.user("zhaoliu", 1).await;
+    let sent = app.send(json!([{ "userid": "zhaoliu" }])).await;
+    let msgid = sent["msgid"].as_str().unwrap();
+    assert_eq!(app.ended(msgid).await["counts"]["in_doubt"], 1);
+    let many = channel("/in-doubt/settle");
+    let mut body = json!({ "template_id": ORDER, "verdict": "sent", "reason": "an outage", "dry_run": true });
+    let shown = app.post(&many, &body).await.ok(200);
+    assert_eq!((&shown["settled"], &shown["matched"][0]["msgid"]), (&json!(0), &json!(msgid)));
+    assert_eq!(app.ended(msgid).await["counts"]["in_doubt"], 1);
+    body["dry_run"] = json!(false);
+    let done = app.post(&many, &body).await.ok(200);
+    assert_eq!((&done["settled"], &done["more"]), (&json!(1), &json!(false)));
+    let delivery = app.get(&channel(&format!("/messages/{msgid}/deliveries/0"))).await.ok(200);
+    assert_eq!((&delivery["state"], &delivery["settled_by"]), (&json!("sent"), &json!("operator")));
+    assert_eq!(app.post(&many, &body).await.ok(200)["matched"], json!([]));
+}
+
+async fn correct(app: &TestApp) {
+    let openid = app.user("sunqi", 2).await;
+    let adjust = channel("/ledgers/adjustments");
+    let body = json!({ "userid": "sunqi", "template_id": ORDER, "remove": 1, "reason": "reported twice" });
+    let first = app.post_with_key(&adjust, "correction-1", &body).await.ok(200);
+    let numbers =
+        |granted, balance, voided| json!({ "granted": granted, "balance": balance, "voided": voided });
+    assert_eq!((&first["before"], &first["after"]), (&numbers(2, 2, 0), &numbers(2, 1, 1)));
+    assert_eq!((&first["added"], &first["removed"]), (&json!([]), &json!([2])), "the newest goes");
+    let again = app.post_with_key(&adjust, "correction-1", &body).await.ok(200);
+    assert_eq!((&again["replayed"], &again["after"]), (&json!(true), &first["after"]));
+    let more = json!({ "openid": openid, "template_id": ORDER, "add": 3, "reason": "counted on paper" });
+    let added = app.post(&adjust, &more).await.ok(200);
+    assert_eq!((&added["after"], &added["added"]), (&numbers(5, 4, 1), &json!([3, 4, 5])));
+    let subject = added["subject"].as_str().unwrap();
+    let entries = app.get(&channel(&format!("/ledgers/{subject}/{ORDER}/entries"))).await.ok(200);
+    let last = entries["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["kind"], "ledger.adjusted");
+    let evidence = &last["data"]["evidence"];
+    assert_eq!(
+        (&evidence["source"], &evidence["ref"], &evidence["reason"]),
+        (&json!("operator"), &json!("app:tester"), &json!("counted on paper"))
+    );
+    let shown = app.get(&channel(&format!("/ledgers/{subject}/{ORDER}"))).await.ok(200);
+    assert_eq!((&shown["granted"], &shown["balance"], &shown["voided"]), (&json!(5), &json!(4), &json!(1)));
+
+    let import = channel("/opening-balances");
+    let rows = json!({ "import_id": "old-system", "rows": [
+        { "row_id": "1", "userid": "sunqi", "template_id": ORDER, "count": 2 },
+        { "row_id": "2", "userid": "nobody", "template_id": ORDER, "count": 1 },
+        { "row_id": "3", "openid": openid, "template_id": LONG, "count": 1 },
+        { "row_id": "4", "openid": openid, "template_id": "no_such_template", "count": 1 },
+        { "row_id": "5", "openid": openid, "template_id": ORDER, "count": 100_000 },
+    ] });
+    let done = app.post(&import, &rows).await.ok(200);
+    assert_eq!(
+        (&done["counted"], &done["repeated"], &done["refused"]),
+        (&json!(1), &json!(0), &json!(4)),
+        "{done}"
+    );
+    assert_eq!(done["rows"][0], json!({ "row_id": "1", "result": "counted", "balance": 6 }));
+    let codes: Vec<_> = done["rows"].as_array().unwrap().iter().map(|row| row["code"].as_str()).collect();
+    let refused = ["unknown_user", "long_term_template", "unknown_template", "too_many_grants"].map(Some);
+    assert_eq!(codes[1..], refused);
+    // The user comes to be known; the same request counts what is left, and nothing twice.
+    let late = app.user("nobody", 0).await;
+    let done = app.post(&import, &rows).await.ok(200);
+    let results: Vec<_> = done["rows"].as_array().unwrap().iter().map(|row| row["result"].as_str()).collect();
+    assert_eq!(results[..2], [Some("repeated"), Some("counted")]);
+    let ledgers = app.get(&channel(&format!("/ledgers?openid={late}"))).await.ok(200);
+    assert_eq!(ledgers["items"][0]["balance"], 1);
+    // The same row with another content is not the same row.
+    let mut other = rows.clone();
+    other["rows"][0]["count"] = json!(3);
+    assert_eq!(app.post(&import, &other).await.ok(200)["rows"][0]["code"], "idempotency_key_reused");
+    let shown = app.get(&channel(&format!("/ledgers/{subject}/{ORDER}"))).await.ok(200);
+    assert_eq!(shown["balance"], 6);
 }
 
 async fn push(app: &TestApp) {

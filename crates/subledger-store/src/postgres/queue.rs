@@ -289,6 +289,31 @@ pub(crate) async fn doubts(
     .map_err(while_doing("reading doubts"))
 }
 
+/// Rows in doubt since `until` or longer, longest first.
+pub(crate) async fn overdue_doubts(
+    connection: &mut PgConnection,
+    log: &LogName,
+    until: i64,
+    template: Option<&str>,
+    limit: i64,
+) -> Result<Vec<QueueColumns>, StoreError> {
+    sqlx::query_as(
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
+                lease_until
+         from queue
+         where log = (select id from head where name = $1) and state = 3 and since <= $2
+           and ($4::text is null or template = $4)
+         order by since limit $3",
+    )
+    .bind(log.as_str())
+    .bind(until)
+    .bind(limit)
+    .bind(template)
+    .fetch_all(connection)
+    .await
+    .map_err(while_doing("looking for old doubts"))
+}
+
 /// How many rows are in each state.
 pub(crate) async fn stats(
     connection: &mut PgConnection,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use subledger_domain::{DeliveryId, LogName, MessageId, Timestamp};
+use subledger_domain::{DeliveryId, LogName, MessageId, TemplateId, Timestamp};
 
 use super::Store;
 use crate::{
@@ -137,6 +137,19 @@ impl Store {
     ) -> Result<Vec<QueueEntry>, StoreError> {
         let mut reader = self.inner.database.reader().await?;
         entries(reader.session().doubts(log, after, i64::from(limit)).await?)
+    }
+
+    /// Up to `limit` rows (of a template) that came into doubt at `until` or before, longest in doubt first.
+    pub async fn overdue_doubts(
+        &self,
+        log: &LogName,
+        until: Timestamp,
+        template: Option<&TemplateId>,
+        limit: u32,
+    ) -> Result<Vec<QueueEntry>, StoreError> {
+        let template = template.map(TemplateId::as_str);
+        let mut reader = self.inner.database.reader().await?;
+        entries(reader.session().overdue_doubts(log, until.micros(), template, i64::from(limit)).await?)
     }
 
     /// How much undone work a log has.

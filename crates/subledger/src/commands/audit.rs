@@ -2,6 +2,8 @@
 //!
 //! Every question can be asked about now or about the past; "now" is the newest position of the log.
 
+mod adjust;
+mod doubts;
 mod ledger;
 mod message;
 mod templates;
@@ -37,6 +39,8 @@ pub(super) async fn run(audit: Audit) -> anyhow::Result<ExitCode> {
             audit.store.close().await;
         }
         Audit::Verify(verify) => return super::verify::run(verify).await,
+        Audit::Doubts(doubts) => return doubts::run(doubts).await,
+        Audit::Adjust(adjust) => return adjust::run(adjust).await,
         Audit::EraseUser(wish) => return erase::run(wish).await,
         Audit::User { channel, who, past, common, json } => {
             let audit = Auditor::open(&common, &channel, &past, json).await?;

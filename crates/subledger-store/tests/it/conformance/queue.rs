@@ -220,3 +220,32 @@ pub async fn what_is_held_back_is_not_overdue_but_expires(db: Db) {
     assert_eq!(store.expired(&log("mp"), 10).await.unwrap(), rows[1..]);
     assert_eq!(store.expired(&log("mp"), 1).await.unwrap().len(), 1);
 }
+
+pub async fn doubts_are_overdue_by_the_time_in_doubt(db: Db) {
+    let (store, executor) = db.node().await;
+    let overdue = |until, limit| {
+        let store = store.clone();
+        async move {
+            let entries = store.overdue_doubts(&log("mp"), until, None, limit).await.unwrap();
+            entries.into_iter().map(|entry| (entry.row.delivery, entry.since)).collect::<Vec<_>>()
+        }
+    };
+    for n in [2, 0, 1] {
+        // Due long before: what counts is since when the row is in doubt.
+        let queued = row(delivery(1, n), u128::from(n), at(-9_999));
+        write(&executor, vec![Effect::Enqueue(queued), Effect::MarkStarted(delivery(1, n))]).await;
+        assert!(overdue(at(1_000), 10).await.len() < 3);
+        write(&executor, vec![Effect::MarkInDoubt(delivery(1, n))]).await;
+        db.clock.advance_seconds(10);
+    }
+    assert_eq!(overdue(at(-1), 10).await, []);
+    assert_eq!(overdue(at(0), 10).await, [(delivery(1, 2), at(0))]);
+    assert_eq!(overdue(at(10), 10).await, [(delivery(1, 2), at(0)), (delivery(1, 0), at(10))]);
+    assert_eq!(overdue(at(99), 1).await, [(delivery(1, 2), at(0))]);
+    let other: TemplateId = "template-0002".parse().unwrap();
+    assert_eq!(store.overdue_doubts(&log("mp"), at(99), Some(&other), 10).await.unwrap(), []);
+    let own = row(delivery(1, 0), 0, at(0)).template;
+    assert_eq!(store.overdue_doubts(&log("mp"), at(99), Some(&own), 10).await.unwrap().len(), 3);
+    write(&executor, vec![Effect::Dequeue(delivery(1, 2))]).await;
+    assert_eq!(overdue(at(99), 10).await, [(delivery(1, 0), at(10)), (delivery(1, 1), at(20))]);
+}
