@@ -83,8 +83,15 @@ async fn set_up(app: &TestApp) {
     app.post(&channel("/credentials"), &json!({ "secret": SECRET })).await.ok(200);
     let policy = json!({ "unknown_balance": "attempt" });
     app.send_method("PUT", &channel("/policy"), &policy).await.ok(200);
-    assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);
+    // What was left out has its default.
+    let whole = json!({
+        "unknown_balance": "attempt", "taps": "both", "tap_window_s": 300, "doubt_deadline_s": 259_200,
+        "doubt_verdict": "assume_sent", "refused_send": "release", "settings_off": "keep",
+    });
+    assert_eq!(app.get(&channel("")).await.ok(200)["policy"], whole);
     app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "refuse" })).await.ok(200);
+    app.send_method("PATCH", &channel("/policy"), &json!({ "tap_window_s": 120 })).await.ok(200);
+    assert_eq!(app.get(&channel("")).await.ok(200)["policy"]["tap_window_s"], 120);
 }
 
 async fn bind(app: &TestApp) -> String {
@@ -113,7 +120,7 @@ async fn tap(app: &TestApp, openid: &str) {
     assert_eq!(
         answer["choices"][0],
         json!({
-            "template_id": ORDER, "choice": "accept", "lot": 1, "balance": 1, "listed": true,
+            "template_id": ORDER, "choice": "accept", "lot": 1, "balance": 1, "listed": true, "tap": "counted",
         })
     );
     let failed = json!({ "report_id": "r-2", "userid": "zhangsan", "result": {
