@@ -102,6 +102,8 @@ async fn set_up(app: &TestApp) {
     fault(&wrong.problem(422, "bad_policy"), "/tap_window_s", "out_of_bounds");
     assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);
     app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "refuse" })).await.ok(200);
+    app.send_method("PATCH", &channel("/policy"), &json!({ "tap_window_s": 120 })).await.ok(200);
+    assert_eq!(app.get(&channel("")).await.ok(200)["policy"]["tap_window_s"], 120);
 }
 
 async fn bind(app: &TestApp) -> String {
