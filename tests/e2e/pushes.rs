@@ -1,12 +1,16 @@
 //! WeChat's pushes against the real binary: set up by the command line, pushed by the simulated WeChat, looked at by commands.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
-    main_job::{bind_and_tap, ended, ledger, send},
+    main_job::{bind_and_tap, ended, send},
     on_both_databases,
-    support::{APPID, CHANNEL, Database, Process, Stage, run_cli},
+    support::{APPID, CHANNEL, Database, Process, Stage, eventually, run_cli},
 };
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 on_both_databases!(a_pushed_tap_is_a_grant_and_a_pushed_result_confirms_the_send);
 
@@ -15,6 +19,15 @@ fn told(database: &Database, arguments: &[&str]) -> Vec<Value> {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits until the API shows it.
+async fn shown(stage: &Stage, path: &str, fits: impl Fn(&Value) -> bool) {
+    eventually(path, PATIENCE, async || {
+        let answer = stage.client.get(&format!("/channels/{CHANNEL}/{path}")).await;
+        (answer.status == 200 && fits(&answer.body)).then_some(())
+    })
+    .await;
 }
 
 async fn a_pushed_tap_is_a_grant_and_a_pushed_result_confirms_the_send(database: Database) {
@@ -44,21 +57,22 @@ async fn a_pushed_tap_is_a_grant_and_a_pushed_result_confirms_the_send(database:
     let openid = bind_and_tap(&stage, "zhangsan", 0).await;
     stage.wechat.tap(&openid).await;
     stage.wechat.post("/sandbox/pushes/settle", &json!({})).await;
-    assert_eq!(ledger(&stage.client, "zhangsan").await["balance"], 1);
+    // The process that was killed may hold the lease on the read models for a while yet.
+    shown(&stage, "users/zhangsan/ledgers", |it| it["items"][0]["balance"] == 1).await;
     let sent = send(&stage.client, json!([{ "userid": "zhangsan" }]), "pages/order?id=1").await;
     let msgid = sent["msgid"].as_str().unwrap();
     ended(&stage.client, msgid).await;
     stage.wechat.post("/sandbox/pushes/settle", &json!({})).await;
-    let delivery = stage.client.get(&format!("/channels/{CHANNEL}/messages/{msgid}/deliveries/0")).await;
-    let delivery = delivery.expect_status(200);
-    assert_eq!((&delivery["state"], &delivery["sent_event_code"]), (&json!("sent"), &json!(0)), "{delivery}");
+    let delivery = format!("messages/{msgid}/deliveries/0");
+    shown(&stage, &delivery, |it| it["state"] == "sent" && it["sent_event_code"] == 0).await;
+    shown(&stage, "push-health", |it| it["sent_last_day"] == 1).await;
 
     let listed = told(&stage.database, &["channel", "pushes", "list", CHANNEL, "--json"]);
     let kinds: Vec<_> = listed.iter().map(|push| (push["kind"].as_str(), push["state"].as_str())).collect();
     assert_eq!(kinds, [(Some("sent"), Some("acted")), (Some("popup"), Some("acted"))]);
     let key = listed[1]["key"].as_str().unwrap();
-    let shown = run_cli(&stage.database, &["channel", "pushes", "show", CHANNEL, key, "--raw"]);
-    assert!(String::from_utf8_lossy(&shown.stdout).contains(&openid));
+    let told_of = run_cli(&stage.database, &["channel", "pushes", "show", CHANNEL, key, "--raw"]);
+    assert!(String::from_utf8_lossy(&told_of.stdout).contains(&openid));
 
     drop(stage.service.take());
     let health = told(&stage.database, &["channel", "push-health", CHANNEL, "--json"]).remove(0);
