@@ -34,7 +34,7 @@ struct Stream {
 
 /// The aggregate of a stream, as far as it is known.
 enum State {
-    Channel(Channel),
+    Channel(Box<Channel>),
     Binding(Binding),
     Ledger(Box<Book>),
     Message(Box<Message>),
@@ -223,7 +223,7 @@ impl Pass<'_> {
             return self.give_up(stream);
         }
         let judged = match &mut stream.state {
-            State::Channel(state) => fold(state, &event, legal::channel),
+            State::Channel(state) => fold(&mut **state, &event, legal::channel),
             State::Binding(state) => fold(state, &event, legal::binding),
             State::Message(state) => fold(&mut **state, &event, legal::message),
             State::App(state) => fold(state, &event, legal::app),
@@ -274,7 +274,7 @@ impl Pass<'_> {
 
 fn state_of(name: &StreamName) -> Option<State> {
     Some(match name.aggregate_type() {
-        "channel" if *name == StreamName::channel() => State::Channel(Channel::default()),
+        "channel" if *name == StreamName::channel() => State::Channel(Box::default()),
         "binding" => {
             name.binding_user()?;
             State::Binding(Binding::default())

@@ -45,7 +45,7 @@ impl From<RelayBody> for RelayWish {
 pub(crate) struct RelaySetView {
     /// The signing secret, if it is new. It is shown this once.
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
-    secret: Option<String>,
+    generated_secret: Option<String>,
     /// Until when the secret before it signs, too.
     previous_secret_until: Option<Moment>,
 }
@@ -53,7 +53,7 @@ pub(crate) struct RelaySetView {
 impl From<RelaySet> for RelaySetView {
     fn from(set: RelaySet) -> Self {
         Self {
-            secret: set.secret.map(|secret| secret.expose_secret().to_owned()),
+            generated_secret: set.secret.map(|secret| secret.expose_secret().to_owned()),
             previous_secret_until: set.previous_until.map(Moment),
         }
     }

@@ -401,10 +401,10 @@ async fn relay(app: &TestApp) {
     let nothing = json!({ "url": url, "form": "raw", "kinds": [] });
     app.send_method("PUT", &path, &nothing).await.problem(422, "bad_relay_kinds");
     let set = app.send_method("PUT", &path, &wish(&url)).await.ok(200);
-    let secret = set["secret"].as_str().unwrap();
+    let secret = set["generated_secret"].as_str().unwrap();
     assert!(secret.starts_with("whsec_"), "{set}");
     let again = app.send_method("PUT", &path, &wish(&url)).await.ok(200);
-    assert_eq!((&again["secret"], &again["previous_secret_until"]), (&json!(null), &json!(null)));
+    assert_eq!((&again["generated_secret"], &again["previous_secret_until"]), (&json!(null), &json!(null)));
     let shown = app.get(&path).await.ok(200);
     assert_eq!(shown["relay"]["url"], url);
     assert_eq!(shown["relay"]["kinds"], json!(["popup", "change", "sent", "other", "undecodable"]));
