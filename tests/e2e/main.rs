@@ -9,6 +9,7 @@ mod degraded;
 mod kill;
 mod main_job;
 mod nodes;
+mod oracle;
 mod past;
 mod proof;
 mod reports;

@@ -57,6 +57,18 @@ impl Client {
         self.try_send(self.http.delete(self.at(path))).await.unwrap()
     }
 
+    /// A POST under a key, or under none where that is empty; without a body where that is null.
+    pub async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let mut request = self.http.post(self.at(path));
+        if !key.is_empty() {
+            request = request.header("Idempotency-Key", key);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        self.try_send(request).await.unwrap()
+    }
+
     /// A POST that may find nobody there.
     pub async fn try_post(&self, path: &str, idempotency_key: &str, body: &Value) -> Option<Answer> {
         let request = self.http.post(self.at(path)).header("Idempotency-Key", idempotency_key).json(body);
