@@ -17,7 +17,9 @@ mod book;
 mod check;
 mod driver;
 mod log;
+mod mutants;
 mod plan;
+mod pushes;
 mod rest;
 mod tell;
 mod truth;
@@ -43,6 +45,9 @@ const PROFILES: [&str; 3] = ["documented", "observed", "hostile"];
 const ROUND: usize = 4_000;
 /// Operations for each user, so that histories are long enough to go wrong and short enough to be read.
 const PER_USER: usize = 40;
+
+/// Whether WeChat pushes.
+const PUSHES: bool = false;
 
 /// Short time-outs, so that lost answers are known soon; a few attempts, so that retries end; and no limits of our own.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -97,7 +102,7 @@ async fn under(profile: &'static str, database: Database) {
             profile,
             operations,
             users: operations.div_ceil(PER_USER),
-            pushes: false,
+            pushes: PUSHES,
         };
         if only.is_some_and(|only| only != round.number) {
             continue;
@@ -168,7 +173,7 @@ async fn play(round: Round, client: &Client, wechat: &Wechat, place: &str, found
     }
     for pair in truths.pairs.keys() {
         let ours = log.pairs.get(pair).unwrap_or(&nothing);
-        let mut case = Case::new(&world, &asked, pair, &truths, ours);
+        let mut case = Case::new(&world, &asked, pair, &truths, (&truths.pairs[pair], ours));
         case.check();
         assert!(case.faults.is_empty(), "{}", tell::failure(&case, place));
         found.pairs += 1;
@@ -177,4 +182,5 @@ async fn play(round: Round, client: &Client, wechat: &Wechat, place: &str, found
             *found.named.entry(name).or_default() += amount;
         }
     }
+    mutants::are_noticed(&world, &asked, &truths, &log);
 }

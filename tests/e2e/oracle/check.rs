@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::{
     book::{Book, Delivery},
     log::{Event, Ours},
+    pushes,
     truth::{Pair, Truth, Truths, was_taken},
     world::World,
 };
@@ -65,10 +66,10 @@ impl<'a> Case<'a> {
         asked: &'a Asked,
         pair: &'a Pair,
         truths: &'a Truths,
-        ours: &'a Ours,
+        (truth, ours): (&'a Truth, &'a Ours),
     ) -> Self {
         let (named, faults) = (Named::new(), Vec::new());
-        Self { world, asked, pair, truth: &truths.pairs[pair], ours, truths, named, faults, surplus: 0 }
+        Self { world, asked, pair, truth, ours, truths, named, faults, surplus: 0 }
     }
 
     fn name(&mut self, name: &'static str, amount: i64) {
@@ -93,6 +94,8 @@ impl<'a> Case<'a> {
         self.faults.append(&mut book.faults);
         self.shown(&book);
         self.taps(book.granted - book.added);
+        let faults = pushes::acted_on_once(self);
+        self.faults.extend(faults);
         self.name("taps beyond the most that pile up", truth.capped);
         self.deliveries(&book);
         self.name("counts taken by refusals", truth.forfeited);
@@ -168,20 +171,13 @@ impl<'a> Case<'a> {
                     word(accept)
                 )
             });
-            let pushes: Vec<u64> = answers().filter_map(|answer| answer.push).filter(pushed).collect();
+            let heard_of: Vec<u64> = answers().filter_map(|answer| answer.push).filter(pushed).collect();
             // WeChat's pushes carry whole seconds: two of one second that say the same are one.
-            let seconds: HashSet<(i64, String)> = pushes
-                .iter()
-                .map(|seq| {
-                    let push = &self.truths.pushes[seq];
-                    let time: jiff::Timestamp = push["time"].as_str().unwrap().parse().unwrap();
-                    (time.as_second(), push["template_ids"].to_string())
-                })
-                .collect();
-            self.require((seconds.len()..=pushes.len()).contains(&heard.pushes.len()), || {
+            let seconds = pushes::classes(heard_of.iter().map(|seq| &self.truths.pushes[seq]));
+            self.require((seconds.len()..=heard_of.len()).contains(&heard.pushes.len()), || {
                 format!(
                     "{} pushes of {} were taken, {} are on the books",
-                    pushes.len(),
+                    heard_of.len(),
                     word(accept),
                     heard.pushes.len()
                 )
@@ -194,7 +190,7 @@ impl<'a> Case<'a> {
                     !reported.contains(&answer.tap) && !answer.push.as_ref().is_some_and(pushed)
                 });
                 let (both, none) = (both.count() as i64, none.count() as i64);
-                let alike = (pushes.len() - heard.pushes.len()) as i64;
+                let alike = (heard_of.len().saturating_sub(heard.pushes.len())) as i64;
                 let (reports, pushes) = (heard.reports.len() as i64, heard.pushes.len() as i64);
                 let counted = match self.policy("taps") {
                     "client_only" => reports,

@@ -82,6 +82,7 @@ impl World {
                 self.wechat.post("/sandbox/push-faults", &fault).await;
             }
             Op::Revoke => drop(self.wechat.post(&self.control("/tokens/revoke"), &json!({})).await),
+            Op::NewKey => self.set_pushes_up(1).await,
             Op::Settle { sent } => {
                 let mut dice = SmallRng::seed_from_u64(number as u64);
                 let doubts = self.doubts().await;

@@ -74,6 +74,8 @@ pub enum Op {
     },
     /// WeChat ends every token.
     Revoke,
+    /// Another `EncodingAESKey` is entered, while pushes are under way.
+    NewKey,
     /// A person settles a doubt, on no ground at all.
     Settle {
         sent: bool,
@@ -95,7 +97,11 @@ impl Op {
             | Self::PushFault { user, .. }
             | Self::Stranger { user, .. } => Some(*user),
             Self::Send { users, .. } => users.first().copied(),
-            Self::LateReport { .. } | Self::Retract { .. } | Self::Revoke | Self::Settle { .. } => None,
+            Self::LateReport { .. }
+            | Self::Retract { .. }
+            | Self::Revoke
+            | Self::NewKey
+            | Self::Settle { .. } => None,
         }
     }
 }
@@ -152,6 +158,7 @@ impl Round {
             let mut dice = self.dice(number as u64);
             let due = late.iter().position(|(at, _)| *at <= number);
             let op = match due {
+                _ if self.pushes && number == self.operations / 2 => Op::NewKey,
                 Some(at) => Op::LateReport { tap: late.swap_remove(at).1, dated: dice.random_bool(0.6) },
                 None => self.draw(&mut dice, &sends),
             };

@@ -39,7 +39,7 @@ pub async fn come_to_rest(world: &Arc<World>) -> u64 {
             let mut settled = false;
             for doubt in world.doubts().await {
                 let dice = dice(world, &doubt);
-                if stuck || dice % 4 != 0 {
+                if stuck || !dice.is_multiple_of(4) {
                     world.settle(&doubt, dice % 8 < 5).await;
                     settled = true;
                 } else {

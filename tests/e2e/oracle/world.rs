@@ -87,7 +87,11 @@ impl World {
             openids.push(openid);
         }
         let (client, known) = (client.clone(), Mutex::default());
-        Self { round, channel, appid, policy, templates, openids, client, wechat, known }
+        let world = Self { round, channel, appid, policy, templates, openids, client, wechat, known };
+        if world.round.pushes {
+            world.set_pushes_up(0).await;
+        }
+        world
     }
 
     /// How a caller names this user: every other one has a userid.

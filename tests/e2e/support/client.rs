@@ -53,6 +53,10 @@ impl Client {
         self.try_send(self.http.post(self.at(path)).json(body)).await.unwrap()
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.try_send(self.http.put(self.at(path)).json(body)).await.unwrap()
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.try_send(self.http.delete(self.at(path))).await.unwrap()
     }

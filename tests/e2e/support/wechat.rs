@@ -59,6 +59,14 @@ impl Wechat {
         if answer.status().is_success() { answer.json().await.ok() } else { None }
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Value {
+        let answer = self.http.put(format!("{}{path}", self.url)).json(body).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> Value {
         self.http.get(format!("{}{path}", self.url)).send().await.unwrap().json().await.unwrap()
     }
