@@ -16,6 +16,7 @@ const COMMANDS: &[&[&str]] = &[
     &["channel", "list"],
     &["channel", "add"],
     &["channel", "refresh"],
+    &["channel", "policy"],
     &["channel", "pause"],
     &["channel", "resume"],
     &["audit", "ledger"],

@@ -3,15 +3,17 @@
 //! The aggregate holds what decides: whether sending is allowed, which templates exist, which policies apply. Secrets are
 //! not here; an event carries only the reference under which the secrets vault keeps them.
 
+mod callback;
 mod command;
 mod event;
 mod policy;
 mod state;
 
+pub use callback::{CallbackChange, CallbackFormat, CallbackMode};
 pub use command::{ChannelCommand, ChannelError};
 pub use event::{
-    ChannelEvent, CredentialsReplaced, Paused, PolicyChanged, Registered, Resumed, SecretRef,
-    TemplatesRefreshed, TokenMode,
+    CallbackConfigured, ChannelEvent, CredentialsReplaced, Paused, PolicyChanged, Registered, Resumed,
+    SecretRef, TemplatesRefreshed, TokenMode,
 };
 pub use policy::{Policy, PolicyChange};
 pub use state::{Channel, TemplateState};

@@ -55,9 +55,9 @@ pub struct Refreshed {
 }
 
 /// What is asked of the channel aggregate, once WeChat has answered.
-struct Change {
-    command: ChannelCommand,
-    secret: Option<(SecretRef, SecretString)>,
+pub(crate) struct Change {
+    pub(crate) command: ChannelCommand,
+    pub(crate) secrets: Vec<(SecretRef, SecretString)>,
 }
 
 impl Work for Change {
@@ -72,7 +72,7 @@ impl Work for Change {
         let events = stage
             .ask::<Channel>(&StreamName::channel(), self.command.clone())?
             .map_err(|error| Stop::Refuse(refusal(&error)))?;
-        if let Some((reference, secret)) = &self.secret {
+        for (reference, secret) in &self.secrets {
             stage.effect(Effect::KeepSecret { reference: reference.0.clone(), secret: secret.clone() });
         }
         Ok(events)
@@ -90,6 +90,14 @@ fn refusal(error: &ChannelError) -> EngineError {
         ChannelError::AlreadyPaused => EngineError::conflict("already_paused", text),
         ChannelError::NotPaused => EngineError::conflict("not_paused", text),
         ChannelError::PolicyOutOfBounds { .. } => bad_policy(error, ""),
+        ChannelError::NoCallbackToken => EngineError::field("bad_callback", "/token", "required", text),
+        ChannelError::NoCallbackKey => {
+            EngineError::field("bad_callback", "/encoding_aes_key", "required", text)
+        }
+        ChannelError::BadOriginalId => {
+            EngineError::field("bad_callback", "/original_id", "original_id", text)
+        }
+        ChannelError::NoCallback => EngineError::not_found("no_callback", text),
     }
 }
 
@@ -156,7 +164,7 @@ impl Engine {
             policy: new.policy,
         };
         let work =
-            Change { command: ChannelCommand::Register(registered), secret: Some((reference, new.secret)) };
+            Change { command: ChannelCommand::Register(registered), secrets: vec![(reference, new.secret)] };
         let done = self.submit(log, caller, "register_channel", receipt, work).await?;
         tracing::info!(channel.code = %new.code, "channel set up");
         Ok(done_with(done, ()))
@@ -174,7 +182,7 @@ impl Engine {
         self.probe(&registered.appid, secret.clone(), registered.token_mode).await?;
         let reference = new_secret_ref(code);
         let command = ChannelCommand::ReplaceCredentials { secret: reference.clone() };
-        let work = Change { command, secret: Some((reference, secret)) };
+        let work = Change { command, secrets: vec![(reference, secret)] };
         let done = self.submit(LogName::channel(code), caller, "replace_credentials", None, work).await?;
         Ok(done_with(done, ()))
     }
@@ -225,7 +233,7 @@ impl Engine {
         if unreadable > 0 {
             tracing::warn!(channel.code = %code, templates.unreadable = unreadable, "templates of unknown shape");
         }
-        let work = Change { command: ChannelCommand::RefreshTemplates { listed }, secret: None };
+        let work = Change { command: ChannelCommand::RefreshTemplates { listed }, secrets: Vec::new() };
         let done = self.submit(LogName::channel(code), caller, "refresh_templates", None, work).await?;
         let refreshed = done
             .answer
@@ -293,7 +301,7 @@ impl Engine {
         name: &str,
         command: ChannelCommand,
     ) -> Result<Done<()>, EngineError> {
-        let work = Change { command, secret: None };
+        let work = Change { command, secrets: Vec::new() };
         Ok(done_with(self.submit(LogName::channel(code), caller, name, None, work).await?, ()))
     }
 }

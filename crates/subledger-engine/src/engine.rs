@@ -15,6 +15,7 @@ use crate::{
     dispatch::{self, DispatchSettings, Signals},
     gateway::Gateway,
     grants::Grants,
+    intake::{self, Doors, Tally},
     retention::{self, RetentionSettings, Turn},
 };
 
@@ -116,6 +117,8 @@ struct Shared {
     keys: KeyCache,
     grants: Grants,
     refresh_times: RefreshTimes,
+    push_doors: Doors,
+    push_tally: Tally,
     stop: CancellationToken,
     /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
     closing: CancellationToken,
@@ -123,6 +126,8 @@ struct Shared {
     dispatcher: Mutex<Option<JoinHandle<()>>>,
     /// The retention sweeper, until it is waited for.
     sweeper: Mutex<Option<JoinHandle<()>>>,
+    /// What tries pushes again, until it is waited for.
+    push_retry: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Everything a node runs. Cheap to clone.
@@ -152,10 +157,13 @@ impl Engine {
             keys: KeyCache::default(),
             grants: Grants::default(),
             refresh_times: RefreshTimes::default(),
+            push_doors: Doors::default(),
+            push_tally: Tally::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
             sweeper: Mutex::new(None),
+            push_retry: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -177,6 +185,14 @@ impl Engine {
         }
     }
 
+    /// Starts trying those pushes again that could not be acted on for want of the database.
+    pub async fn start_push_retry(&self) {
+        let mut retry = self.shared.push_retry.lock().await;
+        if retry.is_none() {
+            *retry = Some(tokio::spawn(intake::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
     /// Stops cleanly: claims nothing more, waits for the calls under way and their outcomes, then for every accepted
     /// command, then for the projections.
     pub async fn shutdown(&self) {
@@ -193,6 +209,12 @@ impl Engine {
             && let Err(error) = sweeper.await
         {
             tracing::error!(error = %error, "the retention sweeper ended badly");
+        }
+        let retry = self.shared.push_retry.lock().await.take();
+        if let Some(retry) = retry
+            && let Err(error) = retry.await
+        {
+            tracing::error!(error = %error, "what tries pushes again ended badly");
         }
         self.shared.executor.shutdown().await;
         self.shared.projections.shutdown().await;
@@ -253,6 +275,14 @@ impl Engine {
 
     pub(crate) fn grants(&self) -> &Grants {
         &self.shared.grants
+    }
+
+    pub(crate) fn push_doors(&self) -> &Doors {
+        &self.shared.push_doors
+    }
+
+    pub(crate) fn push_tally(&self) -> &Tally {
+        &self.shared.push_tally
     }
 
     pub(crate) fn refresh_times(&self) -> &RefreshTimes {

@@ -90,6 +90,9 @@ pub struct RecordedChoice {
     /// Whether it was counted.
     #[serde(default, skip_serializing_if = "TapResult::is_counted")]
     pub tap: TapResult,
+    /// Whether it is counted and corroborated at once: WeChat's push had told of it before and was noted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub noted_before: bool,
     /// Open grants after it.
     pub balance: u64,
     /// Whether the channel's template list knows the template.
@@ -191,8 +194,9 @@ impl RecordChoices {
             Some(LedgerEvent::TapNoted(_)) => TapResult::Noted,
             _ => TapResult::Counted,
         };
+        let noted_before = events.len() > 1;
         let balance = stage.state::<Ledger>(&ledger)?.balance();
-        Ok(RecordedChoice { template: template.clone(), choice, lot, tap, balance, listed })
+        Ok(RecordedChoice { template: template.clone(), choice, lot, tap, noted_before, balance, listed })
     }
 }
 
@@ -205,7 +209,7 @@ pub(crate) struct Grants {
 }
 
 impl Grants {
-    fn count(&self, channel: &ChannelCode, grants: u64) {
+    pub(crate) fn count(&self, channel: &ChannelCode, grants: u64) {
         {
             let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(counter) = channels.get(channel) {

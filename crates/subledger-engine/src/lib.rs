@@ -5,6 +5,7 @@
 //! one. Each use case is a file; [`dispatch`] is the loop that hands deliveries to WeChat.
 
 pub mod apps;
+pub mod callback;
 mod caller;
 pub mod channels;
 mod contents;
@@ -15,6 +16,7 @@ pub mod erasure;
 mod error;
 pub mod gateway;
 pub mod grants;
+pub mod intake;
 pub mod limits;
 pub mod messages;
 mod metric_definitions;

@@ -19,6 +19,11 @@ pub(crate) const QUEUE_ROWS: &str = "subledger_queue_rows";
 /// Age in seconds of the oldest delivery that is due. Label: `channel`.
 pub(crate) const OLDEST_UNDONE_SECONDS: &str = "subledger_oldest_undone_seconds";
 
+/// Pushes from WeChat that were taken in. Labels: `channel`, `kind`, `result` (what became of it, or `repeated`).
+pub(crate) const PUSHES: &str = "subledger_pushes_total";
+/// Requests to a push URL that were refused. Labels: `channel`, `class`.
+pub(crate) const PUSH_REFUSALS: &str = "subledger_push_refusals_total";
+
 /// Persons erased. No label: nothing about whom.
 pub(crate) const ERASURES: &str = "subledger_erasures_total";
 /// Rows deleted because they were kept long enough. Label: `class`.
@@ -35,6 +40,8 @@ pub fn describe_metrics() {
     describe_counter!(RECIPIENTS, Unit::Count, "Recipients of accepted messages, by result");
     describe_counter!(SWEPT, Unit::Count, "Leases of lost nodes found and resolved");
     describe_gauge!(QUEUE_ROWS, Unit::Count, "Deliveries not ended, by state");
+    describe_counter!(PUSHES, Unit::Count, "Pushes taken in, by kind and what became of them");
+    describe_counter!(PUSH_REFUSALS, Unit::Count, "Requests to push URLs that were refused, by class");
     describe_counter!(ERASURES, Unit::Count, "Persons erased");
     describe_counter!(
         RETENTION_ROWS,

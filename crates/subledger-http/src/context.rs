@@ -7,7 +7,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use subledger_engine::Engine;
 use tokio::sync::Semaphore;
 
-use crate::{HttpSettings, feed::Streams, meters::Meters, rate_limit::RateLimiter};
+use crate::{
+    HttpSettings, feed::Streams, meters::Meters, rate_limit::RateLimiter, settings::MAX_PUSHES_IN_FLIGHT,
+};
 
 /// Shared by all requests. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +24,7 @@ struct Shared {
     limiter: Option<RateLimiter>,
     meters: Arc<Meters>,
     slots: Semaphore,
+    push_slots: Semaphore,
     streams: Streams,
 }
 
@@ -30,9 +33,21 @@ impl Context {
         let limiter = (settings.requests_per_second > 0)
             .then(|| RateLimiter::new(settings.requests_per_second, settings.burst));
         let slots = Semaphore::new(settings.max_in_flight);
+        let push_slots = Semaphore::new(MAX_PUSHES_IN_FLIGHT);
         let meters = Arc::new(Meters::new());
         let streams = Streams::new(settings.max_streams_per_key, settings.max_streams);
-        Self { shared: Arc::new(Shared { engine, settings, metrics, limiter, meters, slots, streams }) }
+        Self {
+            shared: Arc::new(Shared {
+                engine,
+                settings,
+                metrics,
+                limiter,
+                meters,
+                slots,
+                push_slots,
+                streams,
+            }),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -64,6 +79,11 @@ impl Context {
     /// One permit per request to the API under way.
     pub(crate) fn slots(&self) -> &Semaphore {
         &self.shared.slots
+    }
+
+    /// One permit per request to a push URL under way: strangers may make them, and must not take the API's places.
+    pub(crate) fn push_slots(&self) -> &Semaphore {
+        &self.shared.push_slots
     }
 }
 

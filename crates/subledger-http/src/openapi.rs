@@ -42,6 +42,8 @@ pub(crate) const PREFIX: &str = "/api/v1";
         (name = "messages", description = "Send requests. 消息：发送请求。"),
         (name = "deliveries", description = "What became of each recipient; doubts. 投递：每个接收人的结果与待定处理。"),
         (name = "events", description = "The event log, to follow. 事件日志：供下游系统订阅。"),
+        (name = "pushes", description = "WeChat's pushes: set up, look, try again. 消息推送：配置、查看与重试。"),
+        (name = "wechat", description = "What WeChat calls. 微信调用的接口。"),
         (name = "reports", description = "Sums for analysts, as JSON or CSV. 报表：统计与库存，支持 JSON 与 CSV。"),
         (name = "keys", description = "API keys. 密钥。"),
         (name = "service", description = "Health and metrics. 服务健康与指标。"),
@@ -101,11 +103,11 @@ pub(crate) fn complete(document: &mut utoipa::openapi::OpenApi) {
         }
         // A report names its channel by a parameter.
         let has_channel = path.contains("{code}") || path.starts_with(&format!("{PREFIX}/reports/"));
-        let PathItem { get, put, post, delete, .. } = item;
+        let PathItem { get, put, post, delete, patch, .. } = item;
         for operation in [get].into_iter().flatten() {
             refusals(operation, has_channel, false);
         }
-        for operation in [put, post, delete].into_iter().flatten() {
+        for operation in [put, post, delete, patch].into_iter().flatten() {
             refusals(operation, has_channel, true);
         }
     }

@@ -22,8 +22,8 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        channels, client_reports, deliveries, erasures, events, health, ledgers, messages, reports,
-        templates, users, whoami,
+        callbacks, channels, client_reports, deliveries, erasures, events, health, ledgers, messages,
+        push_setup, pushes, reports, templates, users, whoami,
     },
 };
 
@@ -40,6 +40,12 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::amend_policy),
         routes!(channels::change_policy),
         routes!(channels::show_queue),
+        routes!(push_setup::show_callback, push_setup::configure_callback),
+        routes!(pushes::list_pushes),
+        routes!(pushes::redo_pushes),
+        routes!(pushes::show_push),
+        routes!(pushes::show_push_body),
+        routes!(pushes::show_push_health),
         routes!(templates::refresh_templates),
         routes!(templates::list_templates),
         routes!(templates::show_template),
@@ -76,12 +82,13 @@ fn prefixed((schemas, paths, methods): UtoipaMethodRouter<Context>) -> UtoipaMet
     (schemas, under, methods)
 }
 
-/// What needs no key.
+/// What needs no key: WeChat's pushes carry a proof of their own.
 fn service() -> OpenApiRouter<Context> {
     OpenApiRouter::new()
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+        .routes(routes!(callbacks::check_push_url, callbacks::take_push))
 }
 
 /// The OpenAPI document of everything [`router`] serves, generated from its routes.

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// How long WeChat waits for an answer is 5 s; what is not recorded a second before that is refused, so that it comes again.
+pub(crate) const PUSH_DEADLINE: Duration = Duration::from_secs(4);
+/// Requests to push URLs at once; more wait within their deadline. Bounds the memory that strangers can take.
+pub(crate) const MAX_PUSHES_IN_FLIGHT: usize = 256;
+
 /// Limits of the HTTP adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {

@@ -5,6 +5,7 @@ mod events;
 mod explanation;
 mod ledgers;
 mod messages;
+mod pushes;
 mod reports;
 mod templates;
 mod users;
@@ -15,10 +16,11 @@ pub(crate) use events::EventView;
 pub(crate) use explanation::ExplanationView;
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView};
+pub(crate) use pushes::{PushBodyView, PushDetailView, PushHealthView, PushView, RedoneView};
 pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFormat, StockView};
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{
-    ChoiceWord, DeliveryStateWord, LanguageWord, ProgramStateWord, RightWord, SkipReasonWord, TapResultWord,
-    TokenModeWord, VerdictWord,
+    CallbackFormatWord, CallbackModeWord, ChoiceWord, DeliveryStateWord, LanguageWord, ProgramStateWord,
+    PushKindWord, PushStateWord, RightWord, SkipReasonWord, TapResultWord, TokenModeWord, VerdictWord,
 };

@@ -55,8 +55,9 @@ pub use queries::{
 pub use rebuild::{rebuild, rebuild_within};
 pub use replay::{Replay, ReplayError};
 pub use rows::{
-    AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState,
-    Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, ReportTemplateRow, TemplateRow,
+    AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, CallbackRow, ChannelRow, DeliveryCounts, DeliveryRow,
+    DeliveryState, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, ReportTemplateRow,
+    TemplateRow,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};
 pub use status::status;

@@ -12,7 +12,7 @@ use chacha20poly1305::{
 use ring::signature::Ed25519KeyPair;
 use subledger_domain::{ChannelCode, Openid, SubjectId, UserId, UserRef};
 
-use crate::{MasterKey, StoreError};
+use crate::{MasterKey, PushKey, StoreError};
 
 const NONCE_BYTES: usize = 24;
 const DEPLOYMENT: &[&[u8]] = &[b"deployment", b"secret"];
@@ -94,6 +94,17 @@ impl Vault {
     /// The hash that stands for a userid.
     pub(crate) fn user_ref_of(&self, userid: &UserId) -> UserRef {
         UserRef::from_bytes(self.hash(&[b"user", userid.as_str().as_bytes()]))
+    }
+
+    /// What a push of a channel is known by.
+    pub(crate) fn push_key_of(&self, channel: &ChannelCode, content_key: &[u8; 32]) -> PushKey {
+        PushKey::from_bytes(self.hash(&[b"push", channel.as_str().as_bytes(), content_key]))
+    }
+
+    /// A few digits that stand for a secret.
+    pub(crate) fn fingerprint_of(&self, secret: &[u8]) -> String {
+        let hash = self.hash(&[b"fingerprint", secret]);
+        hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The key pair that signs the ends of logs. It is derived, so there is one per deployment and nothing to store.

@@ -125,9 +125,15 @@ pub fn receive(
     if is_container_check(body) {
         return Ok(Inbound::ContainerCheck);
     }
-    let Opened { content, with: opened_with } = open(settings, query, body, now_seconds)?;
+    Ok(understood(settings, open(settings, query, body, now_seconds)?))
+}
+
+/// Decodes what was opened: the second half of [`receive`]. Also for what was kept and is to be read anew.
+#[must_use]
+pub fn understood(settings: &PushSettings, opened: Opened) -> Inbound {
+    let Opened { content, with: opened_with } = opened;
     let decoded = match decode(&content) {
-        Ok(Decoded::ContainerCheck) => return Ok(Inbound::ContainerCheck),
+        Ok(Decoded::ContainerCheck) => return Inbound::ContainerCheck,
         Ok(Decoded::Push(push)) => Ok(push),
         Err(reason) => Err(reason),
     };
@@ -135,7 +141,19 @@ pub fn receive(
         Ok(push) => ContentKey::of_push(settings.appid(), push, &content),
         Err(_) => ContentKey::of_bytes(settings.appid(), &content),
     };
-    Ok(Inbound::Push(Received { content, opened_with, decoded, key }))
+    Inbound::Push(Received { content, opened_with, decoded, key })
+}
+
+/// Opens a sealed body that was kept as it came, because no key opened it then ([`Handling::Keep`]). Its signature and its
+/// time were checked when it came, and are not looked at again.
+///
+/// # Errors
+/// [`PushError::Envelope`], [`PushError::ClearBody`], [`PushError::Unopened`], [`PushError::WrongTail`]
+pub fn reopen(settings: &PushSettings, body: &[u8]) -> Result<Opened, PushError> {
+    let keys = settings.known_keys().ok_or(PushError::Unopened(SealFault::Padding))?;
+    let envelope = Envelope::read(body).map_err(PushError::Envelope)?.ok_or(PushError::ClearBody)?;
+    let (content, with) = unseal(keys, settings.tail(), &envelope.encrypt)?;
+    Ok(Opened { content, with })
 }
 
 /// Checks and opens a POST without looking at what its content says. The first half of [`receive`], and all that pushes of

@@ -1,11 +1,13 @@
 //! The command line, as `--help` shows it.
 
+mod push;
 mod report;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use push::{Callback, Pushes};
 pub(crate) use report::{Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
@@ -65,7 +67,7 @@ pub(crate) enum Command {
     /// Sender apps and their API keys
     #[command(subcommand)]
     App(App),
-    /// Channels: list, show, refresh templates, pause, resume
+    /// Channels: list, refresh templates, policies, WeChat's pushes, pause, resume
     #[command(subcommand)]
     Channel(Channel),
     /// Why did a user (not) get a message: timelines from the events
@@ -238,6 +240,23 @@ pub(crate) enum Channel {
         code: String,
         #[command(flatten)]
         change: Box<PolicyFlags>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// How WeChat pushes to a channel: set it, or show it and what to enter in WeChat's console
+    #[command(after_help = push::CALLBACK_EXAMPLES)]
+    Callback(Box<Callback>),
+    /// What WeChat pushed: list, show, try again
+    #[command(subcommand)]
+    Pushes(Pushes),
+    /// How a channel's pushes fare, with hints
+    #[command(after_help = "Example:\n  subledger channel push-health wechatmp123")]
+    PushHealth {
+        /// The channel
+        code: String,
         #[command(flatten)]
         common: Common,
         /// Print JSON

@@ -10,6 +10,7 @@ mod events;
 mod export;
 mod migrate;
 mod projections;
+mod pushes;
 mod report;
 mod retention;
 mod sandbox;

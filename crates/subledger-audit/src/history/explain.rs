@@ -214,13 +214,16 @@ pub struct Delivery {
 /// Why a grant is void.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Voided {
-    /// The event that recorded the drift.
+    /// The event that recorded it.
     #[serde(flatten)]
     pub event: Stamp,
-    /// The delivery whose answer proved it.
-    pub found_by: DeliveryId,
-    /// WeChat's answer.
-    pub answer: Answer,
+    /// The delivery whose answer proved drift; none where the grant was cleared or taken away.
+    pub found_by: Option<DeliveryId>,
+    /// WeChat's answer that proved drift.
+    pub answer: Option<Answer>,
+    /// The change of settings that cleared the grant, or the correction that took it away.
+    #[serde(serialize_with = "json::evidence")]
+    pub evidence: Option<Evidence>,
 }
 
 /// A tap, or one grant of an import, and what it paid for.

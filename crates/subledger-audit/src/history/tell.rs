@@ -19,7 +19,7 @@ use subledger_store::Recorded;
 
 use super::{
     Point,
-    explain::{Explanation, Listed, Stamp, Step, Tap},
+    explain::{Explanation, Listed, Stamp, Step, Tap, Voided},
     states::{PastMessage, PastTemplates},
     words::{Language, Phrase, Told},
 };
@@ -358,13 +358,16 @@ impl Speaker {
         let by_hand = tap.evidence.source == EvidenceSource::Operator;
         let name = self.say(&Phrase::Tap { lot: tap.lot, word: tap.word.as_deref(), by_hand });
         let mut line = format!("{name}  [{}; {}]  {went}", self.tapped(&tap.evidence), self.stamp(tap.event));
-        if let Some(voided) = &tap.voided {
+        if let Some(Voided { found_by: Some(found_by), answer: Some(answer), event, .. }) = &tap.voided {
             let because = Phrase::VoidBecause {
-                found_by: &voided.found_by.to_string(),
-                position: voided.event.position.0,
-                answer: &self.answered(&voided.answer),
+                found_by: &found_by.to_string(),
+                position: event.position.0,
+                answer: &self.answered(answer),
             };
             let _ = write!(line, "; {}", self.say(&because));
+        }
+        if let Some(evidence) = tap.voided.as_ref().and_then(|voided| voided.evidence.as_ref()) {
+            let _ = write!(line, "; {}", self.say(&Phrase::TakenAway(evidence)));
         }
         if let Some(doubt) = tap.doubted_by {
             let _ = write!(line, "; {}", self.say(&Phrase::MaybeSpentBy(&doubt.to_string())));

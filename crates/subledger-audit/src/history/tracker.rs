@@ -89,17 +89,15 @@ impl Tracker {
                 if let Some(added) = e.added {
                     self.open(stamp, added.first_lot, added.count, &e.evidence, changes);
                 }
-                e.removed.iter().for_each(|lot| self.void(stamp, *lot, changes));
+                self.void(&e.removed, &taken_away(stamp, &e.evidence), changes);
             }
-            LedgerEvent::Cleared(e) => e.lots.iter().for_each(|lot| self.void(stamp, *lot, changes)),
+            LedgerEvent::Cleared(e) => self.void(&e.lots, &taken_away(stamp, &e.evidence), changes),
             LedgerEvent::Forfeited(e) => {
                 self.spend(stamp, e.delivery, DeliveryState::Refused, before, changes);
             }
-            LedgerEvent::Corroborated(_)
-            | LedgerEvent::TapNoted(_)
-            | LedgerEvent::Confirmed(_)
-            | LedgerEvent::Undelivered(_)
-            | LedgerEvent::StrangerReported(_) => {}
+            LedgerEvent::Confirmed(e) => self.touch(stamp, e.delivery),
+            LedgerEvent::Undelivered(e) => self.touch(stamp, e.delivery),
+            LedgerEvent::Corroborated(_) | LedgerEvent::TapNoted(_) | LedgerEvent::StrangerReported(_) => {}
             LedgerEvent::Rejected(_) => *changes.entry(NumberName::Rejected).or_default() += 1,
             LedgerEvent::Consented(_) | LedgerEvent::Suspended(_) => {}
             LedgerEvent::Reserved(e) => {
@@ -138,13 +136,9 @@ impl Tracker {
                 LateOutcome::NotSent => self.give_back(stamp, e.delivery, DeliveryState::NotSent, changes),
             },
             LedgerEvent::DriftFound(e) => {
-                for lot in &e.lots {
-                    self.void(stamp, *lot, changes);
-                    if let Some(tap) = self.taps.get_mut(lot) {
-                        let answer = e.answer.clone();
-                        tap.voided = Some(Voided { event: stamp, found_by: e.delivery, answer });
-                    }
-                }
+                let (found_by, answer) = (Some(e.delivery), Some(e.answer.clone()));
+                let why = Voided { event: stamp, found_by, answer, evidence: None };
+                self.void(&e.lots, &why, changes);
             }
         }
     }
@@ -279,15 +273,27 @@ impl Tracker {
         }
     }
 
-    fn void(&mut self, stamp: Stamp, lot: LotId, changes: &mut Changes) {
-        let Some(tap) = self.taps.get(&lot).filter(|tap| tap.state.is_live()) else {
-            return self.find(stamp.position, FindingKind::Lot { lot });
-        };
-        let holder = tap.delivery;
-        if let Some(delivery) = holder.and_then(|holder| self.deliveries.get_mut(&holder)) {
-            delivery.paid = Paid::Void;
+    fn void(&mut self, lots: &[LotId], why: &Voided, changes: &mut Changes) {
+        for lot in lots {
+            let Some(tap) = self.taps.get_mut(lot).filter(|tap| tap.state.is_live()) else {
+                self.find(why.event.position, FindingKind::Lot { lot: *lot });
+                continue;
+            };
+            tap.voided = Some(why.clone());
+            let holder = tap.delivery;
+            if let Some(delivery) = holder.and_then(|holder| self.deliveries.get_mut(&holder)) {
+                delivery.paid = Paid::Void;
+            }
+            self.put(why.event, *lot, LotState::Void, holder, changes);
         }
-        self.put(stamp, lot, LotState::Void, holder, changes);
+    }
+
+    /// Something is said about a delivery that does not move it.
+    fn touch(&mut self, stamp: Stamp, id: DeliveryId) {
+        match self.deliveries.get_mut(&id) {
+            Some(delivery) => delivery.changed = stamp,
+            None => self.find(stamp.position, FindingKind::Delivery { delivery: id }),
+        }
     }
 
     /// Moves a grant, and the numbers with it.
@@ -444,6 +450,10 @@ const fn number(state: LotState) -> NumberName {
         LotState::Consumed => NumberName::Consumed,
         LotState::Void => NumberName::Voided,
     }
+}
+
+fn taken_away(event: Stamp, evidence: &Evidence) -> Voided {
+    Voided { event, found_by: None, answer: None, evidence: Some(evidence.clone()) }
 }
 
 const fn released(reason: &ReleaseReason) -> DeliveryState {

@@ -7,8 +7,8 @@ mod en;
 mod zh;
 
 use subledger_domain::{
-    EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent, ledger::LedgerEvent,
-    message::MessageEvent, person::PersonEvent,
+    Evidence, EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent,
+    ledger::LedgerEvent, message::MessageEvent, person::PersonEvent,
 };
 use subledger_projection::{DeliveryState, LedgerRow, LotState, MessageRow, TemplateRow};
 
@@ -159,6 +159,8 @@ pub(super) enum Phrase<'a> {
         /// WeChat's answer, in words.
         answer: &'a str,
     },
+    /// A grant was cleared, or taken away by hand.
+    TakenAway(&'a Evidence),
     MaybeSpentBy(&'a str),
     FindingsTitle,
     NoFindings,

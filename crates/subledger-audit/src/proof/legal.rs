@@ -39,6 +39,7 @@ pub(super) fn channel(state: &Channel, event: &ChannelEvent) -> Verdict {
         }
         ChannelEvent::Registered(_)
         | ChannelEvent::CredentialsReplaced(_)
+        | ChannelEvent::CallbackConfigured(_)
         | ChannelEvent::PolicyChanged(_) => Ok(()),
     }
 }

@@ -32,6 +32,8 @@ struct Recalled {
     template: TemplateId,
     choice: Choice,
     lot: Option<LotId>,
+    #[serde(default)]
+    noted_before: bool,
 }
 
 /// What an event says of the report it rests on.
@@ -102,10 +104,11 @@ fn contradiction(receipt: &RawReceipt, told: &Told) -> Option<String> {
     let Ok(answer) = serde_json::from_slice::<Answer>(&receipt.outcome) else {
         return Some("an answer that cannot be read".to_owned());
     };
-    // It names the last event of its command. Each choice was one of them or two (a second source had told of the tap before),
-    // and all of them were recorded at once.
+    // It names the last event of its command. Each choice was one of them, or two where the other source had told of the tap
+    // before; and all of them were recorded at once.
     let position = i64::try_from(told.position.0).unwrap_or(i64::MAX);
-    let events = i64::try_from(answer.choices.len()).unwrap_or(i64::MAX).saturating_mul(2);
+    let twice = answer.choices.iter().filter(|choice| choice.noted_before).count();
+    let events = i64::try_from(answer.choices.len() + twice).unwrap_or(i64::MAX);
     let of_command = (position..position.saturating_add(events)).contains(&receipt.position);
     if !of_command || receipt.recorded_at != told.recorded_at.micros() {
         return Some(format!(

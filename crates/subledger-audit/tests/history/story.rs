@@ -92,7 +92,7 @@ async fn play_pushes(node: &Node) {
         word: if choice == Choice::Accept { "accept" } else { "reject" }.into(),
         kind: TemplateKind::OneTime,
         taps,
-        window: 300,
+        window: 5,
         evidence,
     };
     let sent = |msgid: &str, code| LedgerCommand::RecordSent {
@@ -115,13 +115,17 @@ async fn play_pushes(node: &Node) {
         refused_send: RefusedSend::Consume,
         outcome: AttemptOutcome::Refused { answer: answer(47003, "argument") },
     };
-    let off = LedgerCommand::Suspend { settings_off: SettingsOff::Clear, evidence: push("push-14") };
+    // Later than the consent, which is dated ahead.
+    let evidence = Evidence { at: node.now().plus_seconds(7_200), ..push("push-14") };
+    let off = LedgerCommand::Suspend { settings_off: SettingsOff::Clear, evidence };
     let steps = [
         tap(node, WHO, Choice::Accept),
         about(WHO, tell(Choice::Accept, Taps::Both, push("push-10"))),
         about(WHO, tell(Choice::Accept, Taps::ClientOnly, push("push-11"))),
         about(WHO, sent("3300000000000000001", 0)),
         about(WHO, sent("3300000000000000001", 5)),
+        // Of the delivery that 43101 proved sent, whose msgid nobody knew; then of nobody's.
+        about(WHO, sent("3300000000000000098", 0)),
         about(WHO, sent("3300000000000000099", 0)),
         about(WHO, adjust(3)),
         about(WHO, adjust(-1)),

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{
+    callback::CallbackChange,
     event::{Registered, SecretRef},
     policy::{Policy, PolicyChange},
 };
@@ -43,6 +44,16 @@ pub enum ChannelCommand {
         /// Which, and to what.
         change: PolicyChange,
     },
+    /// Set how WeChat pushes to the channel.
+    ConfigureCallback {
+        /// What changes.
+        change: CallbackChange,
+    },
+    /// A verified push named the Mini Program.
+    LearnOriginalId {
+        /// `gh_…`, as the push has it.
+        original_id: String,
+    },
 }
 
 /// Why a channel refuses a command.
@@ -68,6 +79,18 @@ pub enum ChannelError {
     /// It is not paused.
     #[error("the channel is not paused")]
     NotPaused,
+    /// Pushes are signed with a token, and there is none yet.
+    #[error("pushes need a token")]
+    NoCallbackToken,
+    /// The mode encrypts, and there is no key.
+    #[error("compatible and secure mode need an EncodingAESKey")]
+    NoCallbackKey,
+    /// No original id.
+    #[error("an original id is gh_ and 1 to 64 letters, digits, - and _")]
+    BadOriginalId,
+    /// Nothing was configured that could learn.
+    #[error("no callback is configured")]
+    NoCallback,
     /// A number of a policy is out of its bounds.
     #[error("policy {policy} must be {least} to {most}; found {found}")]
     PolicyOutOfBounds {

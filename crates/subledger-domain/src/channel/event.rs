@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Policy;
+use super::{
+    callback::{CallbackFormat, CallbackMode},
+    policy::Policy,
+};
 use crate::{Template, TemplateId, event::stored_events};
 
 stored_events! {
@@ -20,6 +23,8 @@ stored_events! {
         Resumed = 14, "channel.resumed", 1;
         /// A policy of the channel changed.
         PolicyChanged = 15, "channel.policy_changed", 1;
+        /// How WeChat pushes to the channel was set, or the original id was learned from a push.
+        CallbackConfigured = 16, "channel.callback_configured", 1;
     }
 }
 
@@ -96,4 +101,27 @@ pub struct Resumed {
 pub struct PolicyChanged {
     /// The policies from now on.
     pub policy: Policy,
+}
+
+/// Payload of [`ChannelEvent::CallbackConfigured`]: all of it, as it is from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackConfigured {
+    /// The way of encryption.
+    pub mode: CallbackMode,
+    /// The spelling that the console was to be set to.
+    pub format: CallbackFormat,
+    /// Where the token is.
+    pub token: SecretRef,
+    /// Where the key is; none in plaintext mode, if there never was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<SecretRef>,
+    /// Where the key before it is: WeChat may go on using it for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_key: Option<SecretRef>,
+    /// The Mini Program's original id (`gh_…`), which pushes name instead of the AppID, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_id: Option<String>,
+    /// Nothing was set: the original id was taken from the first push.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learned: bool,
 }

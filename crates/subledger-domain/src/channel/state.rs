@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     MAX_TEMPLATES,
+    callback::check_original_id,
     command::{ChannelCommand, ChannelError},
     event::{
-        ChannelEvent, CredentialsReplaced, Paused, PolicyChanged, Registered, Resumed, SecretRef,
-        TemplatesRefreshed,
+        CallbackConfigured, ChannelEvent, CredentialsReplaced, Paused, PolicyChanged, Registered, Resumed,
+        SecretRef, TemplatesRefreshed,
     },
     policy::Policy,
 };
@@ -30,6 +31,8 @@ pub struct Channel {
     registered: Option<Registered>,
     templates: BTreeMap<TemplateId, TemplateState>,
     paused: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    callback: Option<CallbackConfigured>,
 }
 
 impl Channel {
@@ -51,6 +54,11 @@ impl Channel {
     /// Whether sending is stopped.
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// How WeChat pushes to it, if that was ever set.
+    pub fn callback(&self) -> Option<&CallbackConfigured> {
+        self.callback.as_ref()
     }
 
     /// A template WeChat has ever listed.
@@ -82,6 +90,7 @@ impl Channel {
                     }
                 }
             }
+            ChannelEvent::CallbackConfigured(e) => self.callback = Some(e.clone()),
             ChannelEvent::Paused(_) => self.paused = true,
             ChannelEvent::Resumed(_) => self.paused = false,
             ChannelEvent::PolicyChanged(e) => {
@@ -122,6 +131,8 @@ impl Channel {
 }
 
 impl Decide for Channel {
+    const STATE: u16 = 2;
+
     type Ask = ChannelCommand;
 
     fn decide(&self, ask: ChannelCommand, _now: Timestamp) -> Result<Vec<ChannelEvent>, ChannelError> {
@@ -150,6 +161,27 @@ impl Decide for Channel {
             }
             (ChannelCommand::AmendPolicy { change }, Some(current)) => {
                 return change_policy(current, change.of(current.policy));
+            }
+            (ChannelCommand::ConfigureCallback { change }, Some(_)) => {
+                let configured = change.after(self.callback.as_ref())?;
+                let same = |before: &CallbackConfigured| {
+                    CallbackConfigured { learned: false, ..before.clone() } == configured
+                };
+                if self.callback.as_ref().is_some_and(same) {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::CallbackConfigured(configured)
+            }
+            (ChannelCommand::LearnOriginalId { original_id }, Some(_)) => {
+                check_original_id(&original_id)?;
+                let Some(callback) = &self.callback else { return Err(ChannelError::NoCallback) };
+                // Only the first one: another is what configuring is for.
+                if callback.original_id.is_some() {
+                    return Ok(Vec::new());
+                }
+                let learned =
+                    CallbackConfigured { original_id: Some(original_id), learned: true, ..callback.clone() };
+                ChannelEvent::CallbackConfigured(learned)
             }
         };
         Ok(vec![event])

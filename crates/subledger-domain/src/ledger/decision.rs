@@ -213,7 +213,11 @@ impl Ledger {
             (Ok(outstanding), outcome) => (outstanding, outcome),
             // The answer of a call that was given up as "not sent": it was sent, and the lot it gave back is spent.
             (Err(_), AttemptOutcome::Accepted { wechat_msgid }) if self.is_suspect(delivery) => {
-                return Ok(vec![late_answer(delivery, wechat_msgid, now)]);
+                if self.is_of_another(delivery, wechat_msgid.as_deref()) {
+                    return Ok(Vec::new());
+                }
+                let settled = vec![late_answer(delivery, wechat_msgid.clone(), now)];
+                return Ok(self.and_claimed(wechat_msgid.as_deref(), settled));
             }
             (Err(refusal), _) => return Err(refusal),
         };
@@ -367,11 +371,17 @@ impl Ledger {
             Err(_) if matches!(verdict, Verdict::Sent { .. }) && self.is_suspect(delivery) => {}
             Err(refusal) => return Err(refusal),
         }
-        let outcome = match verdict {
-            Verdict::Sent { wechat_msgid } => LateOutcome::Sent { wechat_msgid },
-            Verdict::NotSent => LateOutcome::NotSent,
-        };
-        Ok(vec![LedgerEvent::SettledLate(SettledLate { delivery, outcome, evidence })])
+        let settled = |outcome| vec![LedgerEvent::SettledLate(SettledLate { delivery, outcome, evidence })];
+        Ok(match verdict {
+            Verdict::Sent { wechat_msgid } if self.is_of_another(delivery, wechat_msgid.as_deref()) => {
+                Vec::new()
+            }
+            Verdict::Sent { wechat_msgid } => {
+                let sent = settled(LateOutcome::Sent { wechat_msgid: wechat_msgid.clone() });
+                self.and_claimed(wechat_msgid.as_deref(), sent)
+            }
+            Verdict::NotSent => settled(LateOutcome::NotSent),
+        })
     }
 
     fn release(&self, delivery: DeliveryId, request: ReleaseRequest) -> Decision {

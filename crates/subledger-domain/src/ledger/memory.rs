@@ -81,19 +81,14 @@ pub(super) struct Send {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wechat_msgid: Option<Box<str>>,
     /// WeChat's sent event said success.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) confirmed: bool,
     /// It said failure.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) undelivered: bool,
     /// It came before the answer, which is still out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) early: Option<Box<Early>>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Ledger {
@@ -206,6 +201,13 @@ impl Ledger {
 
     /// The delivery went out.
     fn sent(&mut self, delivery: DeliveryId, wechat_msgid: Option<&str>) {
+        // An event of this message that was taken for the attempt under way is not about that one.
+        self.sends.retain(|send| {
+            send.early.is_none()
+                || send.delivery == Some(delivery)
+                || wechat_msgid.is_none()
+                || send.wechat_msgid.as_deref() != wechat_msgid
+        });
         let Some(send) = self.sends.iter_mut().find(|send| send.delivery == Some(delivery)) else {
             return self.keep_send(Some(delivery), wechat_msgid);
         };

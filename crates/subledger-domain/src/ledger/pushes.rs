@@ -140,15 +140,43 @@ impl Ledger {
         vec![LedgerEvent::StrangerReported(StrangerReported { wechat_msgid, code, evidence })]
     }
 
+    /// Whether this message is on the books as sent by another delivery that has ended: a push was taken for that one's. One
+    /// message spends one grant, whoever it is counted for.
+    pub(super) fn is_of_another(&self, delivery: DeliveryId, wechat_msgid: Option<&str>) -> bool {
+        let named = |send: &Send| {
+            let other = send.delivery.is_some_and(|sent| sent != delivery);
+            other
+                && send.early.is_none()
+                && wechat_msgid.is_some()
+                && send.wechat_msgid.as_deref() == wechat_msgid
+        };
+        !self.outstanding.contains_key(&delivery) && self.sends.iter().any(named)
+    }
+
     /// What the answer of an attempt leads to, where a sent event came before it that was about another send after all: the
     /// event is judged anew, as if it came after the answer.
-    pub(super) fn and_retold(
+    pub(super) fn and_retold(&self, delivery: DeliveryId, answered: Vec<LedgerEvent>) -> Vec<LedgerEvent> {
+        let early = self.sends.iter().find(|send| send.early.is_some() && send.delivery == Some(delivery));
+        self.judged_anew(early, answered)
+    }
+
+    /// The same where a delivery that was given up turns out to be the message that an event named, while the event is
+    /// taken for the attempt under way.
+    pub(super) fn and_claimed(
         &self,
-        delivery: DeliveryId,
-        mut answered: Vec<LedgerEvent>,
+        wechat_msgid: Option<&str>,
+        settled: Vec<LedgerEvent>,
     ) -> Vec<LedgerEvent> {
-        let early = self.send_of(delivery).and_then(|send| Some((send, send.early.as_deref()?)));
-        let Some((send, early)) = early else { return answered };
+        let named = |send: &&Send| {
+            send.early.is_some() && wechat_msgid.is_some() && send.wechat_msgid.as_deref() == wechat_msgid
+        };
+        self.judged_anew(self.sends.iter().find(named), settled)
+    }
+
+    fn judged_anew(&self, send: Option<&Send>, mut events: Vec<LedgerEvent>) -> Vec<LedgerEvent> {
+        let Some((send, early)) = send.and_then(|send| Some((send, send.early.as_deref()?))) else {
+            return events;
+        };
         let sent = SentEvent {
             wechat_msgid: send.wechat_msgid.as_deref().map(str::to_owned),
             code: early.code,
@@ -157,9 +185,9 @@ impl Ledger {
             evidence: early.evidence.clone(),
         };
         let mut after = self.clone();
-        answered.iter().for_each(|event| after.fold(event));
-        answered.extend(after.record_sent(sent));
-        answered
+        events.iter().for_each(|event| after.fold(event));
+        events.extend(after.record_sent(sent));
+        events
     }
 }
 

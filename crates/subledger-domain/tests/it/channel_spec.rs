@@ -222,3 +222,68 @@ fn policies_that_are_as_by_default_are_not_stored() {
     assert_eq!(serde_json::to_string(&Policy::default()).unwrap(), r#"{"unknown_balance":"refuse"}"#);
     assert_eq!(serde_json::from_str::<Policy>("{}").unwrap(), Policy::default());
 }
+
+fn callback(key: Option<&str>, original_id: Option<&str>) -> CallbackChange {
+    let reference = |name: &str| SecretRef(name.to_owned());
+    CallbackChange {
+        mode: CallbackMode::Secure,
+        format: CallbackFormat::Json,
+        token: Some(reference("pushtoken/1")),
+        key: key.map(reference),
+        original_id: original_id.map(str::to_owned),
+    }
+}
+
+fn configured(key: &str, previous: Option<&str>, original_id: Option<&str>) -> CallbackConfigured {
+    CallbackConfigured {
+        mode: CallbackMode::Secure,
+        format: CallbackFormat::Json,
+        token: SecretRef("pushtoken/1".to_owned()),
+        key: Some(SecretRef(key.to_owned())),
+        previous_key: previous.map(|name| SecretRef(name.to_owned())),
+        original_id: original_id.map(str::to_owned),
+        learned: false,
+    }
+}
+
+#[test]
+fn a_new_push_key_makes_the_old_one_the_previous_and_what_is_left_out_stays() {
+    let configure = |change| ChannelCommand::ConfigureCallback { change };
+    let first = ChannelEvent::CallbackConfigured(configured("k1", None, None));
+    spec::<Channel>(set_up(), configure(callback(Some("k1"), None)), vec![first.clone()]);
+    let history = [set_up(), vec![first]].concat();
+    let second = ChannelEvent::CallbackConfigured(configured("k2", Some("k1"), Some("gh_1")));
+    spec::<Channel>(history.clone(), configure(callback(Some("k2"), Some("gh_1"))), vec![second.clone()]);
+    let history = [history, vec![second]].concat();
+    // The same again changes nothing.
+    spec::<Channel>(history.clone(), configure(callback(None, None)), vec![]);
+    let keyless = CallbackChange { mode: CallbackMode::Plaintext, ..callback(None, None) };
+    let clear =
+        CallbackConfigured { mode: CallbackMode::Plaintext, ..configured("k2", Some("k1"), Some("gh_1")) };
+    spec::<Channel>(history, configure(keyless), vec![ChannelEvent::CallbackConfigured(clear)]);
+}
+
+#[test]
+fn pushes_need_a_token_a_key_and_a_sound_original_id() {
+    let refuse = |change, error| {
+        refused::<Channel>(set_up(), ChannelCommand::ConfigureCallback { change }, error);
+    };
+    refuse(CallbackChange { token: None, ..callback(Some("k1"), None) }, ChannelError::NoCallbackToken);
+    refuse(callback(None, None), ChannelError::NoCallbackKey);
+    for id in ["", "gh_", "wx123", "gh_ä", "gh_a b"] {
+        refuse(callback(Some("k1"), Some(id)), ChannelError::BadOriginalId);
+    }
+}
+
+#[test]
+fn an_original_id_is_learned_once() {
+    let learn = |id: &str| ChannelCommand::LearnOriginalId { original_id: id.to_owned() };
+    refused::<Channel>(set_up(), learn("gh_1"), ChannelError::NoCallback);
+    let history = [set_up(), vec![ChannelEvent::CallbackConfigured(configured("k1", None, None))]].concat();
+    let learned = CallbackConfigured { learned: true, ..configured("k1", None, Some("gh_1")) };
+    let event = ChannelEvent::CallbackConfigured(learned);
+    spec::<Channel>(history.clone(), learn("gh_1"), vec![event.clone()]);
+    let history = [history, vec![event]].concat();
+    spec::<Channel>(history.clone(), learn("gh_2"), vec![]);
+    refused::<Channel>(history, learn("o_user"), ChannelError::BadOriginalId);
+}

@@ -132,6 +132,34 @@ fn an_early_sent_event_of_another_delivery_finds_it_after_the_answer() {
 }
 
 #[test]
+fn a_message_that_is_counted_for_another_delivery_spends_no_second_grant() {
+    // 1 was sent and given up as not sent; its event came while 2 was in flight, and the answer to 2 was lost.
+    let not_sent = late(1, LateOutcome::NotSent, operator(900));
+    let mut history =
+        [in_flight(), vec![doubted(1), not_sent, reserved(2, 1), started(2, 1), granted(2)]].concat();
+    history.extend([confirmed(2, Some(MSGID)), doubted(2), sent_late(2, Some(MSGID))]);
+    assert_eq!(fold(&history).lots(), [Lot { id: 2, doubted_by: Some(delivery(1)) }]);
+    spec::<Ledger>(history.clone(), settle(1, accepted()), vec![]);
+    let verdict = Verdict::Sent { wechat_msgid: Some(MSGID.to_owned()) };
+    let ask = LedgerCommand::Resolve { delivery: delivery(1), verdict, evidence: operator(990) };
+    spec::<Ledger>(history, ask, vec![]);
+}
+
+#[test]
+fn an_answer_claims_the_event_that_was_taken_for_the_attempt_under_way() {
+    let not_sent = late(1, LateOutcome::NotSent, operator(900));
+    let mut history =
+        [in_flight(), vec![doubted(1), not_sent, reserved(2, 1), started(2, 1), granted(2)]].concat();
+    history.push(confirmed(2, Some(MSGID)));
+    let answer = Evidence::new(EvidenceSource::WechatAnswer, MSGID, at(NOW));
+    let sent = late(1, LateOutcome::Sent { wechat_msgid: Some(MSGID.to_owned()) }, answer);
+    let events = vec![sent, confirmed(1, Some(MSGID))];
+    spec::<Ledger>(history.clone(), settle(1, accepted()), events.clone());
+    // So a lost answer to 2 is a doubt, and no proof.
+    spec::<Ledger>([history, events].concat(), settle(2, unknown()), vec![doubted(2)]);
+}
+
+#[test]
 fn an_event_older_than_the_attempt_is_about_another() {
     let ask = |began: i64| LedgerCommand::RecordSent {
         wechat_msgid: Some(MSGID.to_owned()),

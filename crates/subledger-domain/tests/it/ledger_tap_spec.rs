@@ -1,7 +1,8 @@
 //! How a tap becomes a grant, and how two sources of one tap stay one.
 
+use proptest::prelude::*;
 use subledger_domain::ledger::*;
-use subledger_domain::{Evidence, EvidenceSource, TemplateKind};
+use subledger_domain::{Decide, Evidence, EvidenceSource, TemplateKind};
 
 use crate::ledger_spec::{fold, granted, suspended};
 use crate::support::*;
@@ -195,4 +196,40 @@ fn only_the_newest_taps_are_remembered() {
     }
     let next = MAX_REMEMBERED_TAPS as u64 + 2;
     spec::<Ledger>(history, told(Taps::Both, push(1)), vec![grant(next, push(1))]);
+}
+
+/// Taps as both sides tell of them: when, according to the report and to the push.
+fn tells(taps: &[(i64, i64)]) -> Vec<Evidence> {
+    let both = |(n, (report, pushed)): (usize, &(i64, i64))| {
+        let name = format!("tap-{n}");
+        [by(EvidenceSource::ClientReport, &name, *report), by(EvidenceSource::WechatPush, &name, *pushed)]
+    };
+    taps.iter().enumerate().flat_map(both).collect()
+}
+
+fn hear(taps: Taps, tells: &[Evidence]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for evidence in tells {
+        for event in ledger.decide(told(taps, evidence.clone()), at(NOW)).unwrap() {
+            ledger.fold(&event);
+        }
+    }
+    ledger
+}
+
+proptest! {
+    #![proptest_config(crate::properties::cases(256))]
+
+    #[test]
+    fn reports_and_pushes_come_to_one_state_in_any_order(
+        taps in prop::collection::vec((0..100i64, 0..100i64), 1..8),
+        policy in prop_oneof![Just(Taps::Both), Just(Taps::ClientOnly), Just(Taps::PushOnly)],
+        order in Just((0..14usize).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let facts = tells(&taps);
+        let shuffled: Vec<_> = order.into_iter().filter_map(|n| facts.get(n).cloned()).collect();
+        let ledger = hear(policy, &shuffled);
+        prop_assert_eq!(ledger.balance(), taps.len() as u64, "{:?}", shuffled);
+        prop_assert_eq!(ledger, hear(policy, &facts), "{:?}", shuffled);
+    }
 }

@@ -77,8 +77,13 @@ impl Model {
             }
             Op::Settle { d, out: Out::Accepted | Out::Mute, .. } | Op::Resolve { d, sent: true } if phase == Some(Ended) => {
                 let Some(lot) = self.find(|_, doubt| doubt == Some(d)) else { return false };
+                let m = matches!(op, Op::Settle { out: Out::Accepted, .. }).then_some(d);
+                // One message spends one grant, also if a push made it another delivery's.
+                if self.sends.iter().any(|it| m.is_some() && it.m == m && it.d.is_some_and(|sent| sent != d) && it.early.is_none()) { return true }
+                let early = self.sends.iter().find(|it| m.is_some() && it.m == m).and_then(|it| it.early);
                 self.grants[lot] = (At::Spent, None);
-                self.went(d, matches!(op, Op::Settle { out: Out::Accepted, .. }).then_some(d));
+                self.went(d, m);
+                if let Some(good) = early { self.event(m, good) }
             }
             Op::Start { d, expired } if phase == Some(Waiting) => {
                 let busy = self.deliveries.values().any(|it| matches!(it.phase, Started | Doubt));
@@ -188,6 +193,7 @@ impl Model {
     }
 
     fn went(&mut self, d: u8, m: Option<u8>) {
+        self.sends.retain(|it| it.early.is_none() || it.d == Some(d) || m.is_none() || it.m != m);
         let Some(it) = self.sends.iter_mut().find(|it| it.d == Some(d)) else { return self.keep(Some(d), m) };
         let same = m.is_none() || it.m.is_none() || it.m == m;
         *it = Sent { m: m.or(it.m), good: it.good && same, bad: it.bad && same, early: None, ..*it };

@@ -1,11 +1,16 @@
 //! Accepting a message: who is skipped and why, what is refused, idempotency.
 
-use subledger_domain::{channel::Policy, ledger::UnknownBalance, message::SkipReason};
+use subledger_domain::{
+    channel::Policy,
+    ledger::{RefusedSend, UnknownBalance},
+    message::SkipReason,
+};
 use subledger_engine::{
     ErrorKind, Values,
     send::{Recipient, RecipientPlan, To},
 };
 use subledger_projection::DeliveryState;
+use subledger_sandbox::{CallPath, FaultKind, FaultSpec};
 
 use crate::world::{APPID, LONG_TERM, TEMPLATE, World, send_request, to_user};
 
@@ -139,4 +144,21 @@ async fn an_unknown_balance_is_attempted_once_where_the_policy_says_so() {
     }
     assert_eq!((world.wechat.journal().len(), world.accepted_by_wechat()), (2, 1));
     assert_eq!(world.ledger(&openid).await.totals().voided, 0, "nothing was believed, so nothing drifted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_send_costs_its_grant_where_the_policy_says_so() {
+    for (refused_send, open) in [(RefusedSend::Release, 1), (RefusedSend::Consume, 0)] {
+        let world = World::with_policy(Policy { refused_send, ..Policy::default() }).await;
+        let openid = world.user("zhangsan").await;
+        world.tap("zhangsan", &openid, "tap-1").await;
+        let fault = FaultSpec { code: Some(40037), ..FaultSpec::on(FaultKind::Errcode, CallPath::Send) };
+        world.wechat.inject(fault).unwrap();
+        world.engine.start_dispatch().await;
+        let answer = world.send(vec![to_user("zhangsan")]).await.unwrap();
+        let row = world.ended(answer.msgid, 0).await;
+        assert_eq!((row.state, row.code), (DeliveryState::Refused, Some(40037)));
+        let totals = world.ledger(&openid).await.totals();
+        assert_eq!((totals.open, totals.consumed), (open, 1 - open), "{refused_send:?}");
+    }
 }

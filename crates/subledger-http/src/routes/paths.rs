@@ -14,6 +14,17 @@ pub(super) struct ChannelPath {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
+pub(super) struct PushKeyPath {
+    /// The channel's code.
+    #[param(example = "wechatmp123", pattern = "^[A-Za-z0-9]{1,32}$")]
+    code: String,
+    /// What the push is known by.
+    #[param(pattern = "^[0-9a-f]{32}$")]
+    push: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(super) struct TemplatePath {
     /// The channel's code.
     #[param(example = "wechatmp123", pattern = "^[A-Za-z0-9]{1,32}$")]

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use subledger_domain::channel::{Policy, PolicyChange};
-use subledger_projection::ChannelRow;
+use subledger_projection::{CallbackRow, ChannelRow};
 use subledger_store::QueueStats;
 use utoipa::ToSchema;
 
 use super::words::{
-    DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord, TokenModeWord, UnknownBalanceWord,
+    CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
+    TokenModeWord, UnknownBalanceWord,
 };
 use crate::moment::Moment;
 
@@ -135,6 +136,32 @@ pub(crate) struct ChannelView {
     templates_listed: u32,
     /// Templates that were listed once and are not any more.
     templates_vanished: u32,
+    /// How WeChat pushes to it; null if that was never set.
+    callback: Option<ChannelCallbackView>,
+}
+
+/// How WeChat pushes to a channel. More of it at `/callback`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChannelCallbackView {
+    /// How pushes are protected. `plaintext` is for trying out only.
+    mode: CallbackModeWord,
+    /// How they are spelled.
+    format: CallbackFormatWord,
+    /// When it was last set.
+    configured_at: Moment,
+    /// The Mini Program's original id (`gh_…`), once it is known.
+    original_id: Option<String>,
+}
+
+impl From<CallbackRow> for ChannelCallbackView {
+    fn from(row: CallbackRow) -> Self {
+        Self {
+            mode: row.mode.into(),
+            format: row.format.into(),
+            configured_at: Moment(row.configured_at),
+            original_id: row.original_id,
+        }
+    }
 }
 
 impl From<ChannelRow> for ChannelView {
@@ -153,6 +180,7 @@ impl From<ChannelRow> for ChannelView {
             templates_refreshed_at: row.templates_refreshed_at.map(Moment),
             templates_listed: row.templates_listed,
             templates_vanished: row.templates_vanished,
+            callback: row.callback.map(Into::into),
         }
     }
 }

@@ -201,17 +201,21 @@ impl From<Delivery> for PaidDeliveryView {
 pub(crate) struct VoidedView {
     #[serde(flatten)]
     event: StampView,
-    /// The delivery whose answer proved it.
-    found_by: String,
-    answer: AnswerView,
+    /// The delivery whose answer proved drift; null where the grant was cleared or taken away.
+    found_by: Option<String>,
+    /// WeChat's answer that proved drift.
+    answer: Option<AnswerView>,
+    /// The change of settings that cleared the grant, or the correction that took it away.
+    evidence: Option<EvidenceView>,
 }
 
 impl From<Voided> for VoidedView {
     fn from(voided: Voided) -> Self {
         Self {
             event: voided.event.into(),
-            found_by: voided.found_by.to_string(),
-            answer: voided.answer.into(),
+            found_by: voided.found_by.map(|delivery| delivery.to_string()),
+            answer: voided.answer.map(AnswerView::from),
+            evidence: voided.evidence.map(EvidenceView::from),
         }
     }
 }

@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{
     TemplateKind,
     app::Right,
-    channel::TokenMode,
+    channel::{CallbackFormat, CallbackMode, TokenMode},
     ledger::{Basis, Choice, DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance},
     message::SkipReason,
     template_values::Severity,
 };
 use subledger_engine::{doubts::ManualVerdict, grants::TapResult, users::BindResult};
 use subledger_projection::{DeliveryState, LotState};
+use subledger_store::{PushFormat, PushKind, PushMode, PushState, RelayState};
 use utoipa::ToSchema;
 
 macro_rules! words {
@@ -42,6 +43,31 @@ words! {
     /// How access tokens are obtained. `stable` coexists with other systems; `normal` retires the token before.
     #[derive(Default)]
     TokenModeWord is TokenMode { #[default] Stable, Normal }
+
+    /// How pushes are protected: `plaintext` (not at all), `compatible` or `secure`.
+    #[derive(Default)]
+    CallbackModeWord is CallbackMode { Plaintext, Compatible, #[default] Secure }
+
+    /// How pushes are spelled.
+    #[derive(Default)]
+    CallbackFormatWord is CallbackFormat { #[default] Json, Xml }
+
+    /// What was pushed: an answer to the `popup`, a `change` of settings, the result of a send (`sent`), something `other`, or
+    /// what cannot be read (`undecodable`).
+    PushKindWord is PushKind { Popup, Change, Sent, Other, Undecodable }
+
+    /// What became of a push: `pending` (to be tried again by itself), `acted`, `ignored` (there was nothing to do),
+    /// `undecodable` or `failed`.
+    PushStateWord is PushState { Pending, Acted, Ignored, Undecodable, Failed }
+
+    /// How a push was protected.
+    PushModeWord is PushMode { Plaintext, Compatible, Secure }
+
+    /// How a push is spelled.
+    PushFormatWord is PushFormat { Xml, Json, Unknown }
+
+    /// How far a push is on its way to the integrator's back end.
+    RelayStateWord is RelayState { None, Waiting, Leased, Done, GivenUp }
 
     /// Sends to users without a grant on the books: `refuse` them, or `attempt` once and learn from the answer.
     #[derive(Default)]

@@ -90,6 +90,12 @@ async fn set_up_refuses_what_cannot_be() {
                 "invalid_body",
                 Some(("/policy/x", "unknown_field")),
             ),
+            refuse(
+                with("policy", json!({ "doubt_deadline_s": 59 })),
+                422,
+                "bad_policy",
+                Some(("/policy/doubt_deadline_s", "out_of_bounds")),
+            ),
             refuse(with("colour", json!("red")), 422, "invalid_body", Some(("/colour", "unknown_field"))),
             refuse(json!({ "code": "other1" }), 422, "invalid_body", Some(("/name", "required"))),
             refuse(new_channel(CHANNEL), 409, "channel_exists", None),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{APPID, CHANNEL, LONG, ORDER, SECRET, TestApp, new_channel};
+use crate::support::{APPID, CHANNEL, LONG, ORDER, SECRET, TestApp, fault, new_channel, signed_query};
 
 fn channel(path: &str) -> String {
     format!("/channels/{CHANNEL}{path}")
@@ -21,6 +21,7 @@ async fn every_documented_operation_works() {
     ledgers(&app, &openid, &msgid).await;
     retract(&app).await;
     settle(&app).await;
+    push(&app).await;
     for report in ["activity", "stock"] {
         app.get(&format!("/reports/{report}?channel={CHANNEL}")).await.ok(200);
     }
@@ -80,8 +81,23 @@ async fn set_up(app: &TestApp) {
     assert_eq!(rules, ["too_long", "missing_key"]);
 
     app.post(&channel("/credentials"), &json!({ "secret": SECRET })).await.ok(200);
-    let policy = json!({ "unknown_balance": "attempt" });
-    app.send_method("PUT", &channel("/policy"), &policy).await.ok(200);
+    let mut policy = json!({
+        "unknown_balance": "attempt",
+        "taps": "both",
+        "tap_window_s": 300,
+        "doubt_deadline_s": 259_200,
+        "doubt_verdict": "assume_sent",
+        "refused_send": "release",
+        "settings_off": "keep",
+    });
+    app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "attempt" })).await.ok(200);
+    assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);
+    let change = json!({ "taps": "push_only", "doubt_deadline_s": 60 });
+    app.send_method("PATCH", &channel("/policy"), &change).await.ok(200);
+    (policy["taps"], policy["doubt_deadline_s"]) = (json!("push_only"), json!(60));
+    assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy, "what is not named stays");
+    let wrong = app.send_method("PATCH", &channel("/policy"), &json!({ "tap_window_s": 0 })).await;
+    fault(&wrong.problem(422, "bad_policy"), "/tap_window_s", "out_of_bounds");
     assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);
     app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "refuse" })).await.ok(200);
 }
@@ -112,7 +128,7 @@ async fn tap(app: &TestApp, openid: &str) {
     assert_eq!(
         answer["choices"][0],
         json!({
-            "template_id": ORDER, "choice": "accept", "lot": 1, "balance": 1, "listed": true,
+            "template_id": ORDER, "choice": "accept", "lot": 1, "balance": 1, "listed": true, "tap": "counted",
         })
     );
     let failed = json!({ "report_id": "r-2", "userid": "zhangsan", "result": {
@@ -238,4 +254,45 @@ async fn settle(app: &TestApp) {
     app.post(&settle, &verdict).await.ok(200);
     app.post(&settle, &verdict).await.problem(409, "not_in_doubt");
     assert_eq!(app.ended(msgid).await["counts"]["sent"], 1);
+}
+
+async fn push(app: &TestApp) {
+    app.get(&channel("/callback")).await.problem(404, "no_callback");
+    let set = app.send_method("PUT", &channel("/callback"), &json!({ "mode": "plaintext" })).await.ok(200);
+    let token = set["generated_token"].as_str().unwrap();
+    assert!(set["warning"].is_string() && set["generated_key"].is_null(), "{set}");
+    let shown = app.get(&channel("/callback")).await.ok(200);
+    assert_eq!(
+        (&shown["path"], &shown["mode"]),
+        (&json!("/callbacks/wechat/wechatmp123"), &json!("plaintext"))
+    );
+    assert!(!shown.to_string().contains(token), "it is shown once");
+
+    let url = format!("/callbacks/wechat/{CHANNEL}");
+    let checked = app.outside(&format!("{url}?{}&echostr=5837397576500011341", signed_query(token))).await;
+    assert_eq!((checked.status, &*checked.text), (200, "5837397576500011341"));
+    assert_eq!(checked.header("content-type"), "text/plain; charset=utf-8");
+    let body = json!({
+        "ToUserName": "gh_0123456789ab", "FromUserName": "oPUSHED_user_0000000000001", "CreateTime": "1790000000",
+        "MsgType": "text", "Content": "hello", "MsgId": "1",
+    });
+    let taken = app.strange(&url, &signed_query(token), &body.to_string()).await;
+    assert_eq!((taken.status, &*taken.text), (200, "success"));
+
+    let listed = app.get(&channel("/pushes")).await.ok(200);
+    let push = &listed["items"][0];
+    assert_eq!(
+        (&push["kind"], &push["state"], &push["seen"]),
+        (&json!("other"), &json!("ignored"), &json!(1))
+    );
+    let path = channel(&format!("/pushes/{}", push["key"].as_str().unwrap()));
+    assert_eq!(app.get(&path).await.ok(200)["decoded"]["msg_type"], "text");
+    assert_eq!(app.get(&format!("{path}/body")).await.ok(200)["text"], body.to_string());
+    app.get(&channel("/pushes/xyz")).await.problem(422, "bad_push_key");
+    app.get(&channel(&format!("/pushes/{}", "0".repeat(32)))).await.problem(404, "unknown_push");
+    let redone = app.post(&channel("/pushes/redo"), &json!({})).await.ok(200);
+    assert_eq!((&redone["tried"], &redone["more"]), (&json!(0), &json!(false)));
+    let health = app.get(&channel("/push-health")).await.ok(200);
+    assert_eq!((&health["kinds"]["other"]["kept"], &health["states"]["ignored"]), (&json!(1), &json!(1)));
+    assert_eq!(health["hints"][0]["code"], "plaintext", "{health}");
 }

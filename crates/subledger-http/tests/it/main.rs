@@ -1,6 +1,6 @@
 //! The whole server over real HTTP: SQLite, the simulated WeChat, and a client that knows only what is documented.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod bad_input;
 mod feed;
@@ -11,6 +11,8 @@ mod paging;
 mod past;
 mod paused;
 mod people;
+mod place;
+mod pushes;
 mod reader;
 mod reports;
 mod rights;

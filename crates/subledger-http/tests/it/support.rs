@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use crate::place::Place;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reqwest::{Method, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
@@ -107,7 +108,7 @@ pub(crate) struct TestApp {
     /// Method and path of every request that was answered 2xx.
     done: Mutex<BTreeSet<(String, String)>>,
     servers: Vec<JoinHandle<()>>,
-    _directory: tempfile::TempDir,
+    _place: Place,
 }
 
 impl Drop for TestApp {
@@ -119,6 +120,11 @@ impl Drop for TestApp {
 impl TestApp {
     /// A server without channels.
     pub(crate) async fn empty(settings: HttpSettings) -> Self {
+        Self::empty_on(&Place::sqlite(), settings).await
+    }
+
+    /// The same on this database.
+    async fn empty_on(place: &Place, settings: HttpSettings) -> Self {
         let http = http_client();
         let wechat = Sandbox::new(SandboxConfig::default());
         wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
@@ -131,9 +137,8 @@ impl TestApp {
         let simulated =
             tokio::spawn(async move { served.serve(listener, std::future::pending()).await.unwrap() });
 
-        let directory = tempfile::tempdir().unwrap();
         let config = StoreConfig {
-            url: SecretString::from(format!("sqlite://{}/subledger.db", directory.path().display())),
+            url: SecretString::from(place.url.clone()),
             master_key: MasterKey::from_bytes([7; 32]),
             max_connections: 4,
         };
@@ -157,7 +162,7 @@ impl TestApp {
             http,
             done: Mutex::default(),
             servers: vec![simulated, server],
-            _directory: directory,
+            _place: place.clone(),
         };
         app.key = app.app("tester", &Right::ALL, None).await;
         app
@@ -169,7 +174,16 @@ impl TestApp {
     }
 
     pub(crate) async fn with(settings: HttpSettings) -> Self {
-        let app = Self::empty(settings).await;
+        Self::with_on(&Place::sqlite(), settings).await
+    }
+
+    /// The same on this database.
+    pub(crate) async fn on(place: &Place) -> Self {
+        Self::with_on(place, HttpSettings::default()).await
+    }
+
+    async fn with_on(place: &Place, settings: HttpSettings) -> Self {
+        let app = Self::empty_on(place, settings).await;
         app.post("/channels", &new_channel(CHANNEL)).await.ok(201);
         app.post(&format!("/channels/{CHANNEL}/templates/refresh"), &json!({})).await.ok(200);
         app
@@ -211,6 +225,12 @@ impl TestApp {
     /// A path outside the API, without a key.
     pub(crate) async fn outside(&self, path: &str) -> Answer {
         self.raw(self.http.get(format!("{}{path}", self.url))).await
+    }
+
+    /// A POST outside the API, without a key; `query` goes behind the path.
+    pub(crate) async fn strange(&self, path: &str, query: &str, body: &str) -> Answer {
+        let url = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        self.raw(self.http.post(format!("{}{url}", self.url)).body(body.to_owned())).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -283,6 +303,18 @@ impl TestApp {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// The query of a push that carries no sealed part, as WeChat signs it.
+pub(crate) fn signed_query(token: &str) -> String {
+    use sha1::{Digest, Sha1};
+
+    let timestamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let nonce = "1234567";
+    let mut parts = [token, &timestamp, nonce];
+    parts.sort_unstable();
+    let signature = hex::encode(Sha1::digest(parts.concat()));
+    format!("signature={signature}&timestamp={timestamp}&nonce={nonce}")
 }
 
 pub(crate) fn new_channel(code: &str) -> Value {

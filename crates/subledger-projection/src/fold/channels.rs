@@ -2,12 +2,12 @@
 
 use subledger_domain::{
     ChannelCode, Template,
-    channel::{ChannelEvent, Registered, TemplatesRefreshed},
+    channel::{CallbackConfigured, ChannelEvent, Registered, TemplatesRefreshed},
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    ChannelRow, TemplateRow,
+    CallbackRow, ChannelRow, TemplateRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -81,6 +81,9 @@ impl Channels {
                 row.pause_reason = None;
             }
             ChannelEvent::PolicyChanged(changed) => row.policy = changed.policy,
+            ChannelEvent::CallbackConfigured(configured) => {
+                row.callback = Some(callback_row(stamp, row.callback.as_ref(), configured));
+            }
             ChannelEvent::TemplatesRefreshed(refreshed) => {
                 row.templates_refreshed_at = Some(stamp.at);
                 row.templates_listed = refreshed.listed;
@@ -105,7 +108,15 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         templates_refreshed_at: None,
         templates_listed: 0,
         templates_vanished: 0,
+        callback: None,
     }
+}
+
+fn callback_row(stamp: Stamp, before: Option<&CallbackRow>, configured: CallbackConfigured) -> CallbackRow {
+    let CallbackConfigured { mode, format, original_id, learned, .. } = configured;
+    // What a push taught was set by nobody.
+    let configured_at = before.filter(|_| learned).map_or(stamp.at, |before| before.configured_at);
+    CallbackRow { mode, format, configured_at, original_id }
 }
 
 fn refresh(

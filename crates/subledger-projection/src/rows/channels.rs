@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, TemplateId, TemplateKey, TemplateKind, Timestamp,
-    channel::{Policy, TokenMode},
+    channel::{CallbackFormat, CallbackMode, Policy, TokenMode},
 };
 
 /// One Mini Program set up for sending.
@@ -33,6 +33,22 @@ pub struct ChannelRow {
     pub templates_listed: u32,
     /// How many templates were listed once and are not any more.
     pub templates_vanished: u32,
+    /// How WeChat pushes to it, if that was ever set.
+    #[serde(default)]
+    pub callback: Option<CallbackRow>,
+}
+
+/// How WeChat pushes to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackRow {
+    /// The way of encryption.
+    pub mode: CallbackMode,
+    /// The spelling that the console was to be set to.
+    pub format: CallbackFormat,
+    /// When an operator last set it.
+    pub configured_at: Timestamp,
+    /// The Mini Program's original id (`gh_…`), once it is known.
+    pub original_id: Option<String>,
 }
 
 impl ChannelRow {

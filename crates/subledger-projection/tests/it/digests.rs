@@ -15,7 +15,7 @@ on_both_databases!(the_digests_of_the_scripted_history_are_these);
 const EXPECTED: [(ProjectionName, &str); 4] = [
     (ProjectionName::Channels, "b14e2350dc1b9a379e00d2a803372fde2805e048d25966c80020a6e7d040958a"),
     (ProjectionName::Bindings, "f01df2f86a8883bb1cf5d84886f3bdc1ed2df4148e48415721bde533be6d3d2f"),
-    (ProjectionName::Messages, "c028efa8b9621e1555b6f41cfd6b5e67ab7c581952f64d67389876d2b6d8bb44"),
+    (ProjectionName::Messages, "317f130ccad13ff34d5f69ceb797990081ecbcbab19afc9aa06eb1caa0393c74"),
     (ProjectionName::Apps, "8c6559bad118acfb501667f0300b4fc94ba1bc30d50bc7855ca052bb649fe8d4"),
 ];
 

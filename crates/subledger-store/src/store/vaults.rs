@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use subledger_domain::{ChannelCode, DeliveryId, LogName, MessageId, Openid, SubjectId, UserId, UserRef};
 
 use super::Store;
-use crate::StoreError;
+use crate::{PushKey, StoreError};
 
 /// The index under which the contents shared by all recipients are kept.
 pub(crate) const SHARED: i64 = -1;
@@ -43,6 +43,18 @@ impl Store {
     /// The hash that stands for a userid in the log.
     pub fn user_ref_of(&self, userid: &UserId) -> UserRef {
         self.inner.vault.user_ref_of(userid)
+    }
+
+    /// What a push is known by in a channel, by 32 bytes that are equal for each delivery of it. Those are made from an
+    /// openid without a secret, so they are hashed under the deployment's before they stand anywhere.
+    pub fn push_key_of(&self, channel: &ChannelCode, content_key: &[u8; 32]) -> PushKey {
+        self.inner.vault.push_key_of(channel, content_key)
+    }
+
+    /// Eight hexadecimal digits by which people tell two secrets apart. They say nothing about the secret to anybody without
+    /// the deployment's own.
+    pub fn fingerprint_of(&self, secret: &SecretString) -> String {
+        self.inner.vault.fingerprint_of(secret.expose_secret().as_bytes())
     }
 
     /// The openids behind subjects of a log; subjects that are unknown or erased are left out.

@@ -105,6 +105,11 @@ impl PushSettings {
         &self.token
     }
 
+    /// Whatever keys there are, in any mode: what was kept may have been sealed under another.
+    pub(super) fn known_keys(&self) -> Option<&PushKeys> {
+        self.keys.as_ref()
+    }
+
     /// The keys to open bodies with; `None` in plaintext mode, whatever keys there are.
     pub(super) fn sealing_keys(&self) -> Option<&PushKeys> {
         match self.mode {

@@ -10,7 +10,7 @@ use subledger_domain::{
 };
 use subledger_engine::{Engine, channels::NewChannel};
 
-use super::{Reading, channel_code, engine, operator};
+use super::{Reading, channel_code, engine, operator, pushes};
 use crate::{
     cli::{Channel, PolicyFlags},
     exit::SettingsError,
@@ -53,6 +53,9 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
         Channel::Policy { code, change, common, json } => {
             policy(&engine(&common).await?, &channel_code(&code)?, &change, json).await
         }
+        Channel::Callback(callback) => pushes::callback(*callback).await,
+        Channel::Pushes(command) => pushes::run(command).await,
+        Channel::PushHealth { code, common, json } => pushes::health(&code, &common, json).await,
         Channel::Pause { code, reason, common } => {
             let engine = engine(&common).await?;
             engine.pause_channel(&operator()?, &channel_code(&code)?, reason).await?;

@@ -53,6 +53,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
     let url = format!("http://{}", listener.local_addr()?);
     let metrics = install_metrics()?;
     engine.start_dispatch().await;
+    engine.start_push_retry().await;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async move {

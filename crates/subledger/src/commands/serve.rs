@@ -36,6 +36,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr()?;
     engine.start_dispatch().await;
+    engine.start_push_retry().await;
     engine.start_retention(settings.retention(), Arc::new(Always)).await;
     println!("subledger listens on http://{address} (API reader: http://{address}/docs)");
     tracing::info!(http.address = %address, "serving");

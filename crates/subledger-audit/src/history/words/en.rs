@@ -4,7 +4,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::ChannelEvent,
+    channel::{CallbackMode, ChannelEvent},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -134,6 +134,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::VoidBecause { found_by, position, answer } => {
             format!("delivery {found_by} proved at position {position} that it was not there: {answer}")
         }
+        Phrase::TakenAway(evidence) => format!("taken away ({})", by(evidence)),
         Phrase::MaybeSpentBy(delivery) => {
             format!("may have been spent by delivery {delivery}, which was settled as not sent")
         }
@@ -451,6 +452,23 @@ fn channel(event: &ChannelEvent) -> String {
         ChannelEvent::Paused(e) => format!("paused: {}", e.reason),
         ChannelEvent::Resumed(e) => format!("resumed: {}", e.reason),
         ChannelEvent::PolicyChanged(_) => "policies changed".to_owned(),
+        ChannelEvent::CallbackConfigured(e) => {
+            let id = e.original_id.as_deref().unwrap_or("not known yet");
+            match e.learned {
+                true => format!("the original id {id} was learned from a push"),
+                false => {
+                    format!("WeChat's pushes configured: {} mode, original id {id}", callback_mode(e.mode))
+                }
+            }
+        }
+    }
+}
+
+fn callback_mode(mode: CallbackMode) -> &'static str {
+    match mode {
+        CallbackMode::Plaintext => "plaintext",
+        CallbackMode::Compatible => "compatible",
+        CallbackMode::Secure => "secure",
     }
 }
 

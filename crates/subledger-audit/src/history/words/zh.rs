@@ -4,7 +4,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::ChannelEvent,
+    channel::{CallbackMode, ChannelEvent},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -123,6 +123,7 @@ pub(super) fn say(phrase: &Phrase<'_>) -> String {
         Phrase::VoidBecause { found_by, position, answer } => {
             format!("投递 {found_by} 在位点 {position} 证明它并不存在：{answer}")
         }
+        Phrase::TakenAway(evidence) => format!("已收回（{}）", by(evidence)),
         Phrase::MaybeSpentBy(delivery) => format!("可能已被投递 {delivery} 用掉，该投递按未发送结清"),
         Phrase::FindingsTitle => "发现：账目不一致".to_owned(),
         Phrase::NoFindings => "全部一致。".to_owned(),
@@ -419,6 +420,21 @@ fn channel(event: &ChannelEvent) -> String {
         ChannelEvent::Paused(e) => format!("暂停发送：{}", e.reason),
         ChannelEvent::Resumed(e) => format!("恢复发送：{}", e.reason),
         ChannelEvent::PolicyChanged(_) => "策略已变更".to_owned(),
+        ChannelEvent::CallbackConfigured(e) => {
+            let id = e.original_id.as_deref().unwrap_or("尚未获知");
+            match e.learned {
+                true => format!("从推送中获知原始 ID：{id}"),
+                false => format!("配置了微信消息推送：{}，原始 ID {id}", callback_mode(e.mode)),
+            }
+        }
+    }
+}
+
+fn callback_mode(mode: CallbackMode) -> &'static str {
+    match mode {
+        CallbackMode::Plaintext => "明文模式",
+        CallbackMode::Compatible => "兼容模式",
+        CallbackMode::Secure => "安全模式",
     }
 }
 

@@ -35,7 +35,7 @@ fn by_hand(at: i64) -> Evidence {
 fn outcome(n: u8) -> AttemptOutcome {
     let answer = Answer { code: Some(1), rid: None, class: "test".to_owned() };
     match n % 5 {
-        0 => AttemptOutcome::Accepted { wechat_msgid: (n % 2 == 0).then(|| format!("m{}", n % 4)) },
+        0 => AttemptOutcome::Accepted { wechat_msgid: n.is_multiple_of(2).then(|| format!("m{}", n % 4)) },
         1 => AttemptOutcome::NoPermission { answer },
         2 => AttemptOutcome::Refused { answer },
         3 => AttemptOutcome::Postponed { answer, until: Timestamp::from_micros(0), max_attempts: 3 },

@@ -41,7 +41,7 @@ pub(super) fn requests(most: usize) -> impl Strategy<Value = Vec<Request>> {
             |(subject, template, choice, push, taps, ago)| Request::Tap { subject, template, choice, push, taps, ago }
         ),
         1 => (subject.clone(), -2..3i64).prop_map(|(subject, by)| Request::Adjust { subject, by }),
-        3 => (delivery.clone(), any::<bool>(), prop::bool::weighted(0.8))
+        2 => (delivery.clone(), any::<bool>(), prop::bool::weighted(0.8))
             .prop_map(|(delivery, named, good)| Request::Sent { delivery, named, good }),
         1 => (subject.clone(), 1..4u32).prop_map(|(subject, count)| Request::Import { subject, count }),
         1 => (subject.clone(), any::<bool>(), any::<bool>(), any::<bool>(), ago).prop_map(
@@ -53,7 +53,7 @@ pub(super) fn requests(most: usize) -> impl Strategy<Value = Vec<Request>> {
             .prop_map(|(delivery, expired)| Request::Start { delivery, expired }),
         8 => (delivery.clone(), 0..8u8, any::<bool>())
             .prop_map(|(delivery, outcome, consume)| Request::Settle { delivery, outcome, consume }),
-        3 => (delivery.clone(), any::<bool>()).prop_map(|(delivery, sent)| Request::Resolve { delivery, sent }),
+        5 => (delivery.clone(), any::<bool>()).prop_map(|(delivery, sent)| Request::Resolve { delivery, sent }),
         1 => (delivery, any::<bool>()).prop_map(|(delivery, expire)| Request::Release { delivery, expire }),
         1 => (0..4usize).prop_map(|message| Request::Retract { message }),
     ];
