@@ -22,6 +22,7 @@ mod plan;
 mod pushes;
 mod rest;
 mod tell;
+mod told;
 mod truth;
 mod world;
 
@@ -47,7 +48,7 @@ const ROUND: usize = 4_000;
 const PER_USER: usize = 40;
 
 /// Whether WeChat pushes.
-const PUSHES: bool = false;
+const PUSHES: bool = true;
 
 /// Short time-outs, so that lost answers are known soon; a few attempts, so that retries end; and no limits of our own.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -92,6 +93,7 @@ async fn under(profile: &'static str, database: Database) {
     let (service, url) = Process::serve_with(&database, &wechat, ENVIRONMENT).await;
     let client = Client::new(&url, &key);
 
+    let corrections = client.describes("/api/v1/channels/{code}/ledgers/adjustments").await;
     let rounds = operations.div_ceil(ROUND);
     let (begun, mut done, mut found) = (Instant::now(), 0, Found::default());
     for number in 0..rounds {
@@ -103,6 +105,7 @@ async fn under(profile: &'static str, database: Database) {
             operations,
             users: operations.div_ceil(PER_USER),
             pushes: PUSHES,
+            corrections,
         };
         if only.is_some_and(|only| only != round.number) {
             continue;

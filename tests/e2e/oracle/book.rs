@@ -106,6 +106,11 @@ impl Book {
         }
     }
 
+    /// The open grants.
+    pub fn open(&self) -> Vec<u64> {
+        self.lots.iter().filter(|(_, place)| **place == Place::Open).map(|(lot, _)| *lot).collect()
+    }
+
     /// Open grants; set aside; held by doubts.
     pub fn places(&self) -> (i64, i64, i64) {
         let (mut open, mut reserved, mut in_doubt) = (0, 0, 0);

@@ -15,12 +15,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde_json::Value;
-
 use super::{
     book::{Book, Delivery},
-    log::{Event, Ours},
+    log::Ours,
     pushes,
+    told::{Source, Told},
     truth::{Pair, Truth, Truths, was_taken},
     world::World,
 };
@@ -57,7 +56,7 @@ pub struct Case<'a> {
     pub named: Named,
     pub faults: Vec<String>,
     /// Of what may later be found as drift.
-    surplus: i64,
+    pub surplus: i64,
 }
 
 impl<'a> Case<'a> {
@@ -215,13 +214,24 @@ impl<'a> Case<'a> {
                             },
                             apart,
                         );
-                        // Passing surplus: counted twice first, and another two taken for one later.
-                        self.surplus += both - apart.max(0);
+                        // Told of twice and counted twice first, though another two were taken for one later.
+                        let exact =
+                            told.pairs.iter().filter(|(lot, second)| self.is_exact(&told, **lot, second));
+                        let passing = both - exact.count() as i64 - apart.max(0);
+                        self.surplus += passing.max(0);
                     }
                 }
             }
         }
         self.pairs(&told);
+    }
+
+    /// Whether both sources of a lot speak of one tap, as far as WeChat's seconds tell.
+    fn is_exact(&self, told: &Told, lot: u64, second: &Source) -> bool {
+        let Some(first) = told.lots.get(&lot) else { return false };
+        let (report, push) = if second.source == "wechat_push" { (first, second) } else { (second, first) };
+        let tap = self.truth.answers.iter().find(|answer| answer.tap == report.reference);
+        tap.is_some_and(|tap| tap.time.as_second() == push.at.div_euclid(1_000_000))
     }
 
     /// Every pair stands within the window, and nothing that could be a pair stands alone.
@@ -339,83 +349,4 @@ impl<'a> Case<'a> {
 
 fn word(accept: bool) -> &'static str {
     if accept { "an accept" } else { "a refusal" }
-}
-
-/// One source's word for a tap.
-#[derive(Debug, Clone)]
-struct Source {
-    source: String,
-    reference: String,
-    at: i64,
-}
-
-impl Source {
-    fn of(data: &Value) -> Self {
-        let evidence = &data["evidence"];
-        let text = |field: &str| evidence[field].as_str().unwrap_or_default().to_owned();
-        Self { source: text("source"), reference: text("ref"), at: evidence["at"].as_i64().unwrap_or(0) }
-    }
-}
-
-/// References on the books, each once.
-#[derive(Debug, Default)]
-struct Heard {
-    reports: Vec<String>,
-    pushes: Vec<String>,
-}
-
-/// What the books know of taps.
-#[derive(Debug, Default)]
-struct Told {
-    accepts: Heard,
-    refusals: Heard,
-    /// The first source of each lot.
-    lots: BTreeMap<u64, Source>,
-    /// The second source of each lot that has one.
-    pairs: BTreeMap<u64, Source>,
-    faults: Vec<String>,
-}
-
-impl Told {
-    fn of(events: &[Event]) -> Self {
-        let mut told = Self::default();
-        // What was noted is told of once more when it corroborates.
-        let mut noted: HashSet<(bool, String)> = HashSet::new();
-        for event in events {
-            let one = Source::of(&event.data);
-            let choice = event.data["choice"].as_str();
-            let accept = match event.kind.as_str() {
-                "ledger.granted" => true,
-                "ledger.rejected" => false,
-                "ledger.corroborated" | "ledger.tap_noted" => choice == Some("accept"),
-                _ => continue,
-            };
-            if let (Some(lot), "ledger.granted") = (event.data["lot"].as_u64(), event.kind.as_str()) {
-                told.lots.insert(lot, one.clone());
-            }
-            if let (Some(lot), "ledger.corroborated") = (event.data["lot"].as_u64(), event.kind.as_str())
-                && told.pairs.insert(lot, one.clone()).is_some()
-            {
-                told.faults.push(format!("lot {lot} is corroborated twice"));
-            }
-            let key = (accept, format!("{}:{}", one.source, one.reference));
-            if event.kind == "ledger.corroborated" && noted.remove(&key) {
-                continue;
-            }
-            if event.kind == "ledger.tap_noted" {
-                noted.insert(key);
-            }
-            let heard = if accept { &mut told.accepts } else { &mut told.refusals };
-            let list = match one.source.as_str() {
-                "client_report" => &mut heard.reports,
-                "wechat_push" => &mut heard.pushes,
-                _ => continue,
-            };
-            if list.contains(&one.reference) {
-                told.faults.push(format!("{one:?} is on the books twice"));
-            }
-            list.push(one.reference);
-        }
-        told
-    }
 }

@@ -90,6 +90,24 @@ impl World {
                     self.settle(&doubts[dice.random_range(0..doubts.len())], *sent).await;
                 }
             }
+            Op::Adjust { user, template, by } => {
+                let mut body = self.person(*user);
+                body["template_id"] = json!(self.templates[*template]);
+                body[if *by > 0 { "add" } else { "remove" }] = json!(by.abs());
+                body["reason"] = json!("a guess");
+                let answer = self.ask("/ledgers/adjustments", "", &body).await;
+                // So many are not open.
+                assert!(answer.status == 200 || answer.status == 409, "{}", answer.body);
+            }
+            Op::Open { user, template, count } => {
+                let mut row = self.person(*user);
+                row["row_id"] = json!("1");
+                row["template_id"] = json!(self.templates[*template]);
+                row["count"] = json!(count);
+                let body = json!({ "import_id": format!("import-{number}"), "rows": [row] });
+                let answer = self.ask("/opening-balances", "", &body).await;
+                assert_eq!(answer.expect_status(200)["counted"], 1, "{}", answer.body);
+            }
             Op::Stranger { user, template } => self.stranger(*user, *template).await,
         }
     }
@@ -98,6 +116,7 @@ impl World {
         let ids: Vec<&String> = templates.iter().map(|template| &self.templates[*template]).collect();
         let mut tap = json!({ "openid": self.openids[user], "template_ids": ids, "id": report_id(number) });
         let path = self.control("/taps");
+        let mut keep = false;
         let silent = if answer.silent { self.wechat.try_post(&path, &tap).await } else { None };
         let at = jiff::Timestamp::now().to_string();
         // Nothing kept to be silent with: the popup is shown.
@@ -106,10 +125,11 @@ impl World {
             None => {
                 tap["choice"] = json!(answer.word);
                 tap["keep"] = json!(answer.keep);
+                keep = answer.keep;
                 self.wechat.post(&path, &tap).await
             }
         };
-        let tapped = Tapped { user, at, result, told: false };
+        let tapped = Tapped { user, at, result, keep, told: false };
         self.known.lock().unwrap().taps.insert(number, tapped);
     }
 

@@ -80,6 +80,18 @@ pub enum Op {
     Settle {
         sent: bool,
     },
+    /// An operator adds grants, or takes some away, on no ground at all.
+    Adjust {
+        user: usize,
+        template: usize,
+        by: i64,
+    },
+    /// A balance that another system is said to have counted is imported.
+    Open {
+        user: usize,
+        template: usize,
+        count: u32,
+    },
     /// Another system of the same company sends.
     Stranger {
         user: usize,
@@ -95,6 +107,8 @@ impl Op {
             | Self::Setting { user, .. }
             | Self::SendFault { user, .. }
             | Self::PushFault { user, .. }
+            | Self::Adjust { user, .. }
+            | Self::Open { user, .. }
             | Self::Stranger { user, .. } => Some(*user),
             Self::Send { users, .. } => users.first().copied(),
             Self::LateReport { .. }
@@ -116,6 +130,8 @@ pub struct Round {
     pub users: usize,
     /// Whether WeChat pushes.
     pub pushes: bool,
+    /// Whether the service takes corrections and opening balances.
+    pub corrections: bool,
 }
 
 impl Round {
@@ -205,6 +221,10 @@ impl Round {
             920..960 if self.pushes => Op::PushFault { user, fault: push_fault(dice) },
             960..961 => Op::Revoke,
             961..968 => Op::Stranger { user, template },
+            968..974 if self.corrections => {
+                Op::Adjust { user, template, by: [-2, -1, 1, 2][dice.random_range(0..4)] }
+            }
+            974..976 if self.corrections => Op::Open { user, template, count: dice.random_range(1..4) },
             _ => Op::Settle { sent: dice.random_bool(0.6) },
         }
     }

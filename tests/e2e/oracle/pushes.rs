@@ -40,7 +40,10 @@ pub fn classes<'a>(pushes: impl Iterator<Item = &'a Value>) -> HashSet<(i64, Str
     pushes
         .map(|push| {
             let time: jiff::Timestamp = push["time"].as_str().unwrap().parse().unwrap();
-            (time.as_second(), push["template_ids"].to_string())
+            let mut templates: Vec<String> =
+                push["template_ids"].as_array().unwrap().iter().map(Value::to_string).collect();
+            templates.sort();
+            (time.as_second(), templates.concat())
         })
         .collect()
 }

@@ -1,10 +1,10 @@
 //! What really happened, read from the simulated WeChat's journals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::world::World;
+use super::{driver::report_id, world::World};
 
 /// A user and a template.
 pub type Pair = (String, String);
@@ -13,6 +13,7 @@ pub type Pair = (String, String);
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub tap: String,
+    pub time: jiff::Timestamp,
     pub accept: bool,
     /// The push that speaks of it.
     pub push: Option<u64>,
@@ -68,8 +69,13 @@ impl Truths {
             }
         }
         let mut truths = Self { pairs, pushes: HashMap::new() };
+        let kept: HashSet<String> = {
+            let known = world.known.lock().unwrap();
+            let kept = known.taps.iter().filter(|(_, tapped)| tapped.keep);
+            kept.map(|(number, _)| report_id(*number)).collect()
+        };
         for act in world.wechat.pages("/sandbox/acts", appid).await {
-            truths.act(&act, &world.templates);
+            truths.act(&act, &world.templates, &kept);
         }
         for entry in world.wechat.pages("/sandbox/journal", appid).await {
             if let Some(truth) = truths.pair(&entry["openid"], &entry["template_id"]) {
@@ -91,18 +97,21 @@ impl Truths {
         self.pairs.get_mut(&(openid.as_str()?.to_owned(), template.as_str()?.to_owned()))
     }
 
-    fn act(&mut self, act: &Value, templates: &[String]) {
+    fn act(&mut self, act: &Value, templates: &[String], kept: &HashSet<String>) {
         if act["kind"] == "tap" {
+            let time = act["time"].as_str().unwrap().parse().unwrap();
             for answer in act["answers"].as_array().unwrap() {
                 let truth = self.pair(&act["openid"], &answer["template_id"]).unwrap();
                 let word = answer["choice"].as_str().unwrap();
                 truth.answers.push(Answer {
                     tap: act["id"].as_str().unwrap().to_owned(),
+                    time,
                     accept: word.starts_with("accept"),
                     push: act["push"].as_u64(),
                 });
                 // "Always keep" with a refusal switches the template off.
-                truth.ever_off |= word == "reject";
+                let stays = answer["silent"] == true || kept.contains(act["id"].as_str().unwrap());
+                truth.ever_off |= word == "reject" && stays;
                 truth.acts.push(act.clone());
             }
             return;

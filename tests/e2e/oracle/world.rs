@@ -17,6 +17,8 @@ pub struct Tapped {
     pub at: String,
     /// What the client's call came back with; none when the tap did not happen.
     pub result: Value,
+    /// "Always keep" was ticked.
+    pub keep: bool,
     /// The service has answered a report of it.
     pub told: bool,
 }
