@@ -7,7 +7,7 @@
 //!
 //! | variable | means | default |
 //! |---|---|---|
-//! | `SUBLEDGER_ORACLE_OPERATIONS` | operations of each run, that is per profile and database; more than 20,000 is the long run | 900 |
+//! | `SUBLEDGER_ORACLE_OPERATIONS` | operations of each run, that is per profile and database; more than 20,000 is the long run | 600 |
 //! | `SUBLEDGER_ORACLE_SEED` | the seed | a fixed one |
 //! | `SUBLEDGER_ORACLE_PROFILE` | one of the sandbox's profiles | each in its turn |
 //! | `SUBLEDGER_ORACLE_ROUND` | this round alone | all |
@@ -26,10 +26,14 @@ mod told;
 mod truth;
 mod world;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use self::{
-    check::{Case, Named},
+    check::{Case, Ground, Named},
     log::{Log, Ours},
     plan::Round,
     truth::Truths,
@@ -46,9 +50,6 @@ const PROFILES: [&str; 3] = ["documented", "observed", "hostile"];
 const ROUND: usize = 4_000;
 /// Operations for each user, so that histories are long enough to go wrong and short enough to be read.
 const PER_USER: usize = 40;
-
-/// Whether WeChat pushes.
-const PUSHES: bool = true;
 
 /// Short time-outs, so that lost answers are known soon; a few attempts, so that retries end; and no limits of our own.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -83,7 +84,7 @@ async fn under(profile: &'static str, database: Database) {
     if setting::<String>("SUBLEDGER_ORACLE_PROFILE").is_some_and(|only| only != profile) {
         return;
     }
-    let operations: usize = setting("SUBLEDGER_ORACLE_OPERATIONS").unwrap_or(900);
+    let operations: usize = setting("SUBLEDGER_ORACLE_OPERATIONS").unwrap_or(600);
     let seed: u64 = setting("SUBLEDGER_ORACLE_SEED").unwrap_or(20_261_125);
     let only: Option<u64> = setting("SUBLEDGER_ORACLE_ROUND");
     let on = if database.is_postgres() { "postgres" } else { "sqlite" };
@@ -104,7 +105,7 @@ async fn under(profile: &'static str, database: Database) {
             profile,
             operations,
             users: operations.div_ceil(PER_USER),
-            pushes: PUSHES,
+            pushes: true,
             corrections,
         };
         if only.is_some_and(|only| only != round.number) {
@@ -170,13 +171,18 @@ async fn play(round: Round, client: &Client, wechat: &Wechat, place: &str, found
         *found.states.entry(state).or_default() += count;
     }
     found.events += log.events;
-    let (asked, nothing) = (check::asked(&world), Ours::default());
+    let nothing = Ours::default();
+    let inbox = match world.round.pushes {
+        true => pushes::inbox(&world, position, truths.pushes.values()).await,
+        false => HashSet::new(),
+    };
+    let ground = Ground { asked: check::asked(&world), inbox };
     for pair in log.pairs.keys() {
         assert!(truths.pairs.contains_key(pair), "{place}\na ledger of nobody: {pair:?}");
     }
     for pair in truths.pairs.keys() {
         let ours = log.pairs.get(pair).unwrap_or(&nothing);
-        let mut case = Case::new(&world, &asked, pair, &truths, (&truths.pairs[pair], ours));
+        let mut case = Case::new(&world, &ground, pair, &truths, (&truths.pairs[pair], ours));
         case.check();
         assert!(case.faults.is_empty(), "{}", tell::failure(&case, place));
         found.pairs += 1;
@@ -185,5 +191,5 @@ async fn play(round: Round, client: &Client, wechat: &Wechat, place: &str, found
             *found.named.entry(name).or_default() += amount;
         }
     }
-    mutants::are_noticed(&world, &asked, &truths, &log);
+    mutants::are_noticed(&world, &ground, &truths, &log);
 }

@@ -30,10 +30,16 @@ pub type Named = BTreeMap<&'static str, i64>;
 /// The most taps of one ledger that all are remembered, so that each one that can be paired is.
 const REMEMBERED: usize = 32;
 
-/// Deliveries as they were asked for: page, openid and template by delivery id.
-pub type Asked = HashMap<String, (String, String, String)>;
+/// What the whole channel has been asked for and has taken in.
+pub struct Ground {
+    /// Page, openid and template by delivery id.
+    pub asked: HashMap<String, (String, String, String)>,
+    /// Keys of the pushes that the service keeps.
+    pub inbox: HashSet<String>,
+}
 
-pub fn asked(world: &World) -> Asked {
+/// Deliveries as they were asked for.
+pub fn asked(world: &World) -> HashMap<String, (String, String, String)> {
     let known = world.known.lock().unwrap();
     let mut asked = HashMap::new();
     for (page, one) in &known.asked {
@@ -48,7 +54,7 @@ pub fn asked(world: &World) -> Asked {
 /// A pair under examination.
 pub struct Case<'a> {
     pub world: &'a World,
-    pub asked: &'a Asked,
+    pub ground: &'a Ground,
     pub pair: &'a Pair,
     pub truth: &'a Truth,
     pub ours: &'a Ours,
@@ -62,13 +68,13 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     pub fn new(
         world: &'a World,
-        asked: &'a Asked,
+        ground: &'a Ground,
         pair: &'a Pair,
         truths: &'a Truths,
         (truth, ours): (&'a Truth, &'a Ours),
     ) -> Self {
         let (named, faults) = (Named::new(), Vec::new());
-        Self { world, asked, pair, truth, ours, truths, named, faults, surplus: 0 }
+        Self { world, ground, pair, truth, ours, truths, named, faults, surplus: 0 }
     }
 
     fn name(&mut self, name: &'static str, amount: i64) {
@@ -204,16 +210,11 @@ impl<'a> Case<'a> {
                     "push_only" => self.name("taps that no push told of", pushes - truth.accepts),
                     _ => {
                         self.name("taps that nobody told of", -none);
-                        self.name("pushes that WeChat's seconds cannot tell apart", -alike);
-                        let apart = both - told.pairs.len() as i64;
-                        self.name(
-                            if apart > 0 {
-                                "taps told of twice, further apart than the window"
-                            } else {
-                                "taps taken for one within the window"
-                            },
-                            apart,
-                        );
+                        let apart = both - alike - told.pairs.len() as i64;
+                        self.name("taps told of twice and not taken for one", apart.max(0));
+                        let seconds = alike.min((-apart).max(0));
+                        self.name("pushes that WeChat's seconds cannot tell apart", -seconds);
+                        self.name("taps taken for one within the window", apart.min(0) + seconds);
                         // Told of twice and counted twice first, though another two were taken for one later.
                         let exact =
                             told.pairs.iter().filter(|(lot, second)| self.is_exact(&told, **lot, second));
@@ -271,7 +272,7 @@ impl<'a> Case<'a> {
         }
         self.name("messages of strangers", committed.remove("pages/stranger").unwrap_or(0));
         for (id, delivery) in &book.deliveries {
-            let Some((page, openid, template)) = self.asked.get(id) else {
+            let Some((page, openid, template)) = self.ground.asked.get(id) else {
                 self.faults.push(format!("{id} was never asked for"));
                 continue;
             };

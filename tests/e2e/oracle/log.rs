@@ -85,10 +85,13 @@ pub async fn messages_add_up(world: &World, position: u64) -> BTreeMap<String, u
     states
 }
 
-async fn list(world: &World, path: &str, position: u64) -> Vec<Value> {
+/// All items of a list, as it is at this position or later.
+pub async fn list(world: &World, path: &str, position: u64) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
-        let path = world.path(&format!("{path}?limit=200&min_position={position}{cursor}"));
+        // The list of pushes is no read model and knows no position.
+        let at = if path == "/pushes" { String::new() } else { format!("&min_position={position}") };
+        let path = world.path(&format!("{path}?limit=200{at}{cursor}"));
         let page = world.client.get(&path).await;
         let page = page.expect_status(200);
         items.extend(page["items"].as_array().unwrap().iter().cloned());

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     book::Book,
-    check::{Asked, Case},
+    check::{Case, Ground},
     log::{Event, Log, Ours},
     truth::{Truth, Truths},
     world::World,
@@ -89,7 +89,7 @@ const LIES: &[(&str, Lie)] = &[
 ];
 
 /// Tells every lie about every pair.
-pub fn are_noticed(world: &World, asked: &Asked, truths: &Truths, log: &Log) {
+pub fn are_noticed(world: &World, ground: &Ground, truths: &Truths, log: &Log) {
     for (name, lie) in LIES {
         let mut told = 0;
         for (pair, truth) in &truths.pairs {
@@ -98,7 +98,7 @@ pub fn are_noticed(world: &World, asked: &Asked, truths: &Truths, log: &Log) {
             if !lie(&mut truth, &mut ours) {
                 continue;
             }
-            let mut case = Case::new(world, asked, pair, truths, (&truth, &ours));
+            let mut case = Case::new(world, ground, pair, truths, (&truth, &ours));
             case.check();
             // Where something may have been too much on the books, a drift is believed.
             if case.faults.is_empty()

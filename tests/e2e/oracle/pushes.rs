@@ -35,6 +35,27 @@ impl World {
     }
 }
 
+/// The keys of all pushes that the service keeps. Each was read and acted on, and was seen as often as WeChat says that it was
+/// taken.
+pub async fn inbox(world: &World, position: u64, pushes: impl Iterator<Item = &Value>) -> HashSet<String> {
+    let (mut keys, mut seen) = (HashSet::new(), 0);
+    for push in super::log::list(world, "/pushes", position).await {
+        assert!(matches!(push["state"].as_str(), Some("acted" | "ignored")), "not acted on: {push}");
+        assert!(keys.insert(push["key"].as_str().unwrap().to_owned()), "kept twice: {push}");
+        seen += push["seen"].as_u64().unwrap();
+    }
+    let (mut taken, mut delivered) = (0, 0);
+    for delivery in pushes.flat_map(|push| push["deliveries"].as_array().unwrap()) {
+        taken += u64::from(delivery["verdict"] == "taken");
+        delivered += 1;
+    }
+    assert!(
+        (taken..=delivered).contains(&seen),
+        "{taken} of {delivered} pushes were taken, {seen} were seen"
+    );
+    keys
+}
+
 /// Seconds and templates of pushes: those that are alike in both may be told apart by nobody.
 pub fn classes<'a>(pushes: impl Iterator<Item = &'a Value>) -> HashSet<(i64, String)> {
     pushes
@@ -66,6 +87,9 @@ pub fn acted_on_once(case: &Case<'_>) -> Vec<String> {
         let pushed = data["evidence"]["source"] == "wechat_push";
         let reference = data["evidence"]["ref"].as_str().unwrap_or_default();
         let delivery = text("delivery");
+        if pushed && !case.ground.inbox.contains(reference) {
+            faults.push(format!("{kind} rests on the push {reference}, which never came"));
+        }
         if matches!(kind, "ledger.consumed" | "ledger.settled_late") {
             ended.insert(delivery);
             if let Some(msgid) = data["wechat_msgid"].as_str() {
