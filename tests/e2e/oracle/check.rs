@@ -295,9 +295,10 @@ impl<'a> Case<'a> {
         };
         let called_off = delivery.ends.iter().any(|end| guess(end, "not_sent"));
         let last = delivery.ends.last().cloned().unwrap_or_default();
+        let went_out = matches!(last.0.as_str(), "consumed" | "sent");
         let name = match (cards, delivery.spent) {
             (1, 0) if delivery.in_doubt => Some("in doubt, and sent"),
-            (1, 0) if delivery.basis.as_deref() == Some("unknown_balance") => {
+            (1, 0) if delivery.basis.as_deref() == Some("unknown_balance") && went_out => {
                 Some("sent on an unknown balance")
             }
             (1, 0) if delivery.unfunded => Some("sent after its grant was found void"),
@@ -310,7 +311,8 @@ impl<'a> Case<'a> {
             (0, 1) if called_off && last == ("sent".to_owned(), "wechat_answer".to_owned()) => {
                 Some("explained by 43101, and not sent")
             }
-            (a, b) if a == b => None,
+            (1, 1) if went_out => None,
+            (0, 0) => None,
             _ => {
                 self.faults.push(format!(
                     "{id} reached the user {cards} times, cost {} grants, and ended as {:?}",
