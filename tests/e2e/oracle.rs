@@ -27,7 +27,7 @@ mod truth;
 mod world;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Instant,
 };
@@ -174,7 +174,7 @@ async fn play(round: Round, client: &Client, wechat: &Wechat, place: &str, found
     let nothing = Ours::default();
     let inbox = match world.round.pushes {
         true => pushes::inbox(&world, position, truths.pushes.values()).await,
-        false => HashSet::new(),
+        false => HashMap::new(),
     };
     let ground = Ground { asked: check::asked(&world), inbox };
     for pair in log.pairs.keys() {

@@ -15,6 +15,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde_json::Value;
+
 use super::{
     book::{Book, Delivery},
     log::Ours,
@@ -34,8 +36,8 @@ const REMEMBERED: usize = 32;
 pub struct Ground {
     /// Page, openid and template by delivery id.
     pub asked: HashMap<String, (String, String, String)>,
-    /// Keys of the pushes that the service keeps.
-    pub inbox: HashSet<String>,
+    /// The pushes that the service keeps, by key.
+    pub inbox: HashMap<String, Value>,
 }
 
 /// Deliveries as they were asked for.

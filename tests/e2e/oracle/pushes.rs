@@ -35,14 +35,19 @@ impl World {
     }
 }
 
-/// The keys of all pushes that the service keeps. Each was read and acted on, and was seen as often as WeChat says that it was
+/// All pushes that the service keeps, by key. Each was read and acted on, and was seen as often as WeChat says that it was
 /// taken.
-pub async fn inbox(world: &World, position: u64, pushes: impl Iterator<Item = &Value>) -> HashSet<String> {
-    let (mut keys, mut seen) = (HashSet::new(), 0);
+pub async fn inbox(
+    world: &World,
+    position: u64,
+    pushes: impl Iterator<Item = &Value>,
+) -> HashMap<String, Value> {
+    let (mut kept, mut seen) = (HashMap::new(), 0);
     for push in super::log::list(world, "/pushes", position).await {
         assert!(matches!(push["state"].as_str(), Some("acted" | "ignored")), "not acted on: {push}");
-        assert!(keys.insert(push["key"].as_str().unwrap().to_owned()), "kept twice: {push}");
         seen += push["seen"].as_u64().unwrap();
+        let earlier = kept.insert(push["key"].as_str().unwrap().to_owned(), push);
+        assert!(earlier.is_none(), "kept twice: {earlier:?}");
     }
     let (mut taken, mut delivered) = (0, 0);
     for delivery in pushes.flat_map(|push| push["deliveries"].as_array().unwrap()) {
@@ -53,7 +58,7 @@ pub async fn inbox(world: &World, position: u64, pushes: impl Iterator<Item = &V
         (taken..=delivered).contains(&seen),
         "{taken} of {delivered} pushes were taken, {seen} were seen"
     );
-    keys
+    kept
 }
 
 /// Seconds and templates of pushes: those that are alike in both may be told apart by nobody.
@@ -79,6 +84,7 @@ pub fn acted_on_once(case: &Case<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     let (mut ended, mut named) = (HashSet::new(), HashMap::<String, String>::new());
     let mut final_words: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut rested_on = HashSet::new();
     let (mut sent, mut switched) = (HashSet::new(), HashSet::new());
     for event in &case.ours.events {
         let data = &event.data;
@@ -87,8 +93,8 @@ pub fn acted_on_once(case: &Case<'_>) -> Vec<String> {
         let pushed = data["evidence"]["source"] == "wechat_push";
         let reference = data["evidence"]["ref"].as_str().unwrap_or_default();
         let delivery = text("delivery");
-        if pushed && !case.ground.inbox.contains(reference) {
-            faults.push(format!("{kind} rests on the push {reference}, which never came"));
+        if pushed {
+            rested_on.insert(reference);
         }
         if matches!(kind, "ledger.consumed" | "ledger.settled_late") {
             ended.insert(delivery);
@@ -122,6 +128,13 @@ pub fn acted_on_once(case: &Case<'_>) -> Vec<String> {
             .filter(|(_, times)| **times > 1)
             .map(|(push, times)| format!("the push {push} is acted on {times} times")),
     );
+    let came = case.ground.inbox.iter().filter(|(_, push)| led_to_events(case, push));
+    let came: HashSet<&str> = came.map(|(key, _)| key.as_str()).collect();
+    for key in came.symmetric_difference(&rested_on) {
+        faults.push(format!(
+            "the push {key} is either kept and not on the books, or on the books and not kept"
+        ));
+    }
     let taken_sent = taken(case.truth, "subscribe_msg_sent_event").len();
     if sent.len() != taken_sent {
         faults.push(format!("{taken_sent} sent events were taken, {} are on the books", sent.len()));
@@ -136,4 +149,15 @@ pub fn acted_on_once(case: &Case<'_>) -> Vec<String> {
         ));
     }
     faults
+}
+
+/// Whether a push is kept as one that led to events of this pair.
+fn led_to_events(case: &Case<'_>, push: &Value) -> bool {
+    let acted = |item: &Value| {
+        item["template_id"] == *case.pair.1
+            && item["events"].as_array().is_some_and(|events| !events.is_empty())
+    };
+    push["subject"].is_string()
+        && push["subject"] == case.ours.shown["subject"]
+        && push["effect"]["items"].as_array().is_some_and(|items| items.iter().any(acted))
 }
