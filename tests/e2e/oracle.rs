@@ -46,10 +46,12 @@ use crate::{
 
 /// Profiles of the simulated WeChat.
 const PROFILES: [&str; 3] = ["documented", "observed", "hostile"];
-/// Operations of a round at most. Short rounds find a failure soon and show a short history.
+/// Operations of a round at most; a short run has a few rounds, too, because each draws its policy. Short rounds find a failure soon and show a short history.
 const ROUND: usize = 4_000;
+const FEWEST_ROUNDS: usize = 3;
 /// Operations for each user, so that histories are long enough to go wrong and short enough to be read.
 const PER_USER: usize = 40;
+const FEWEST_USERS: usize = 12;
 
 /// Short time-outs, so that lost answers are known soon; a few attempts, so that retries end; and no limits of our own.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -95,16 +97,17 @@ async fn under(profile: &'static str, database: Database) {
     let client = Client::new(&url, &key);
 
     let corrections = client.describes("/api/v1/channels/{code}/ledgers/adjustments").await;
-    let rounds = operations.div_ceil(ROUND);
+    let size = operations.div_ceil(FEWEST_ROUNDS).clamp(1, ROUND);
+    let rounds = operations.div_ceil(size);
     let (begun, mut done, mut found) = (Instant::now(), 0, Found::default());
     for number in 0..rounds {
-        let operations = ROUND.min(operations - number * ROUND);
+        let of_round = size.min(operations - number * size);
         let round = Round {
             seed,
             number: number as u64,
             profile,
-            operations,
-            users: operations.div_ceil(PER_USER),
+            operations: of_round,
+            users: of_round.div_ceil(PER_USER).max(FEWEST_USERS),
             pushes: true,
             corrections,
         };
@@ -113,16 +116,18 @@ async fn under(profile: &'static str, database: Database) {
         }
         let place = format!(
             "SUBLEDGER_ORACLE_PROFILE={profile} SUBLEDGER_ORACLE_SEED={seed} SUBLEDGER_ORACLE_ROUND={number} \
-             SUBLEDGER_ORACLE_OPERATIONS={}, on {on}",
-            number * ROUND + operations,
+             SUBLEDGER_ORACLE_OPERATIONS={operations}, on {on}"
         );
         play(round, &client, &wechat, &place, &mut found).await;
-        done += operations;
+        done += of_round;
         let rate = done as f64 / begun.elapsed().as_secs_f64();
         eprintln!(
             "oracle: {profile} on {on}, round {} of {rounds}: {done} operations, {rate:.0}/s",
             number + 1
         );
+    }
+    if only.is_none() && setting::<usize>("SUBLEDGER_ORACLE_USER").is_none() {
+        mutants::were_told(&found.lies);
     }
     for arguments in [["projections", "verify"], ["audit", "verify"]] {
         let verified = run_cli(&database, &arguments);
@@ -148,11 +153,13 @@ struct Found {
     equal: u64,
     named: Named,
     states: BTreeMap<String, u64>,
+    /// How often each lie was told and noticed.
+    lies: BTreeMap<&'static str, u64>,
 }
 
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, pairs, equal, named, states } = self;
+        let Self { events, pairs, equal, named, states, .. } = self;
         write!(
             f,
             "{events} events; {equal} of {pairs} balances are WeChat's; differences {named:?}; deliveries {states:?}"
@@ -191,5 +198,5 @@ async fn play(round: Round, client: &Client, wechat: &Wechat, place: &str, found
             *found.named.entry(name).or_default() += amount;
         }
     }
-    mutants::are_noticed(&world, &ground, &truths, &log);
+    mutants::are_noticed(&world, &ground, &truths, &log, &mut found.lies);
 }

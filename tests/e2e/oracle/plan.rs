@@ -142,7 +142,8 @@ impl Round {
 
     /// The channel's policy.
     pub fn policy(&self) -> Value {
-        let mut dice = self.dice(u64::MAX);
+        // Another one under each profile: the names differ in length.
+        let mut dice = self.dice(u64::MAX - 8 - self.profile.len() as u64);
         let taps = if self.pushes {
             ["both", "both", "client_only", "push_only"]
         } else {
