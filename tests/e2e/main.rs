@@ -11,6 +11,7 @@ mod direct;
 mod kill;
 mod main_job;
 mod nodes;
+mod oracle;
 mod past;
 mod proof;
 mod pushes;

@@ -53,8 +53,24 @@ impl Client {
         self.try_send(self.http.post(self.at(path)).json(body)).await.unwrap()
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.try_send(self.http.put(self.at(path)).json(body)).await.unwrap()
+    }
+
     pub async fn delete(&self, path: &str) -> Answer {
         self.try_send(self.http.delete(self.at(path))).await.unwrap()
+    }
+
+    /// A POST under a key, or under none where that is empty; without a body where that is null.
+    pub async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let mut request = self.http.post(self.at(path));
+        if !key.is_empty() {
+            request = request.header("Idempotency-Key", key);
+        }
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        self.try_send(request).await.unwrap()
     }
 
     /// A POST that may find nobody there.
@@ -66,6 +82,13 @@ impl Client {
     /// A plain GET outside the API.
     pub async fn status_of(&self, path: &str) -> Option<u16> {
         self.http.get(format!("{}{path}", self.url)).send().await.ok().map(|answer| answer.status().as_u16())
+    }
+
+    /// Whether the service describes this path.
+    pub async fn describes(&self, path: &str) -> bool {
+        let described: Value =
+            self.http.get(format!("{}/openapi.json", self.url)).send().await.unwrap().json().await.unwrap();
+        described["paths"].get(path).is_some()
     }
 
     fn at(&self, path: &str) -> String {

@@ -7,7 +7,7 @@ mod process;
 mod server;
 mod wechat;
 
-pub use client::Client;
+pub use client::{Answer as Answered, Client};
 pub use cluster::{Cluster, Roster};
 pub use database::Database;
 pub use process::{Process, binary, run_cli, run_cli_with};

@@ -54,15 +54,25 @@ pub struct Process {
 impl Process {
     /// Starts the service and waits until it listens.
     pub async fn serve(database: &Database, wechat: &Wechat) -> (Self, String) {
+        Self::serve_with(database, wechat, &[]).await
+    }
+
+    /// The same with more environment.
+    pub async fn serve_with(
+        database: &Database,
+        wechat: &Wechat,
+        environment: &[(&str, &str)],
+    ) -> (Self, String) {
         let mut command = command(database);
+        command.envs(environment.iter().copied());
         command.args(["serve", "--listen", "127.0.0.1:0"]).env("SUBLEDGER_WECHAT_BASE_URL", &wechat.url);
         Self::start(command, "subledger listens on ").await
     }
 
     /// Starts the simulated WeChat and waits until it listens.
-    pub async fn sandbox() -> (Self, String) {
+    pub async fn sandbox(seed: u64) -> (Self, String) {
         let mut command = Command::new(binary());
-        command.args(["sandbox", "--listen", "127.0.0.1:0"]);
+        command.args(["sandbox", "--listen", "127.0.0.1:0", "--seed", &seed.to_string()]);
         Self::start(command, "Simulated WeChat at ").await
     }
 

@@ -19,12 +19,17 @@ pub struct Wechat {
 impl Wechat {
     /// Starts it with one Mini Program and one template.
     pub async fn start() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (process, url) = Process::sandbox().await;
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let wechat = Self { url, http, _process: Some(process) };
+        let wechat = Self::start_with_seed(1).await;
         wechat.add_app(APPID).await;
         wechat
+    }
+
+    /// Starts it with nothing in it.
+    pub async fn start_with_seed(seed: u64) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (process, url) = Process::sandbox(seed).await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, http, _process: Some(process) }
     }
 
     /// A second handle to it.
@@ -46,6 +51,12 @@ impl Wechat {
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// What a POST answers if it is taken and answered.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<Value> {
+        let answer = self.http.post(format!("{}{path}", self.url)).json(body).send().await.ok()?;
+        if answer.status().is_success() { answer.json().await.ok() } else { None }
     }
 
     pub async fn put(&self, path: &str, body: &Value) -> Value {
@@ -91,6 +102,20 @@ impl Wechat {
 
     pub async fn clear_faults(&self) {
         self.delete("/sandbox/faults").await;
+    }
+
+    /// All entries of one of its journals that are about one app.
+    pub async fn pages(&self, path: &str, appid: &str) -> Vec<Value> {
+        let (mut entries, mut after) = (Vec::new(), 0);
+        loop {
+            let page = self.get(&format!("{path}?appid={appid}&after={after}&limit=10000")).await;
+            assert_eq!(page["dropped"], 0, "the journal is full");
+            entries.extend(page["entries"].as_array().unwrap().iter().cloned());
+            match page["next_after"].as_u64() {
+                Some(next) => after = next,
+                None => return entries,
+            }
+        }
     }
 
     /// The whole journal.
