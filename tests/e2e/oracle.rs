@@ -26,11 +26,7 @@ mod told;
 mod truth;
 mod world;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use self::{
     check::{Case, Ground, Named},
@@ -46,8 +42,9 @@ use crate::{
 
 /// Profiles of the simulated WeChat.
 const PROFILES: [&str; 3] = ["documented", "observed", "hostile"];
-/// Operations of a round at most; a short run has a few rounds, too, because each draws its policy. Short rounds find a failure soon and show a short history.
+/// Operations of a round at most. Short rounds find a failure soon and show a short history.
 const ROUND: usize = 4_000;
+/// A short run has a few rounds, too, because each draws its policy.
 const FEWEST_ROUNDS: usize = 3;
 /// Operations for each user, so that histories are long enough to go wrong and short enough to be read.
 const PER_USER: usize = 40;
@@ -96,7 +93,6 @@ async fn under(profile: &'static str, database: Database) {
     let (service, url) = Process::serve_with(&database, &wechat, ENVIRONMENT).await;
     let client = Client::new(&url, &key);
 
-    let corrections = client.describes("/api/v1/channels/{code}/ledgers/adjustments").await;
     let size = operations.div_ceil(FEWEST_ROUNDS).clamp(1, ROUND);
     let rounds = operations.div_ceil(size);
     let (begun, mut done, mut found) = (Instant::now(), 0, Found::default());
@@ -108,8 +104,6 @@ async fn under(profile: &'static str, database: Database) {
             profile,
             operations: of_round,
             users: of_round.div_ceil(PER_USER).max(FEWEST_USERS),
-            pushes: true,
-            corrections,
         };
         if only.is_some_and(|only| only != round.number) {
             continue;
@@ -179,10 +173,7 @@ async fn play(round: Round, client: &Client, wechat: &Wechat, place: &str, found
     }
     found.events += log.events;
     let nothing = Ours::default();
-    let inbox = match world.round.pushes {
-        true => pushes::inbox(&world, position, truths.pushes.values()).await,
-        false => HashMap::new(),
-    };
+    let inbox = pushes::inbox(&world, position, truths.pushes.values()).await;
     let ground = Ground { asked: check::asked(&world), inbox };
     for pair in log.pairs.keys() {
         assert!(truths.pairs.contains_key(pair), "{place}\na ledger of nobody: {pair:?}");

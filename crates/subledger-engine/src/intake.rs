@@ -162,12 +162,12 @@ impl Engine {
             Ok(push) => push,
             Err(reason) => {
                 let effect = json!({ "reason": reason.class(), "detail": reason.to_string() });
-                return self.keep_push(at, row, PushState::Undecodable, effect).await;
+                return self.keep_push(at, row, true, PushState::Undecodable, effect).await;
             }
         };
         let Ok(openid) = push.from_user.parse::<Openid>() else {
             let effect = json!({ "reason": "bad_openid", "detail": "the sender is no openid" });
-            return self.keep_push(at, row, PushState::Failed, effect).await;
+            return self.keep_push(at, row, true, PushState::Failed, effect).await;
         };
         let act = Act {
             key,
@@ -191,7 +191,7 @@ impl Engine {
                     channel.code = %at.code, push.key = %key, error.code = error.code, error = %error, cause = ?error.cause,
                     "a push could not be acted on; it is kept"
                 );
-                self.keep_push(at, row, state, effect).await
+                self.keep_push(at, row, true, state, effect).await
             }
         }
     }
@@ -227,7 +227,9 @@ impl Engine {
         if came.moved {
             self.signals().wake(at.code);
         }
-        self.wake_relay();
+        if came.relayed {
+            self.wake_relay();
+        }
         self.count_push(at, kind, came.state.as_str());
         tracing::debug!(
             channel.code = %at.code, push.key = %key, push.kind = kind, push.state = came.state.as_str(), "a push was taken in"
@@ -235,11 +237,12 @@ impl Engine {
         Ok(came.state)
     }
 
-    /// Keeps what cannot be acted on.
+    /// Keeps what cannot be acted on; `opened` is whether the body is what WeChat wrote.
     async fn keep_push(
         &self,
         at: &At<'_>,
         row: PushRow,
+        opened: bool,
         state: PushState,
         effect: serde_json::Value,
     ) -> Result<(), EngineError> {
@@ -255,10 +258,12 @@ impl Engine {
         let work = Keep {
             key,
             row: Some(row),
+            opened,
             settled: (state != PushState::Pending).then(|| (state, effect.to_string())),
         };
-        self.submit_keep(at, log, work).await?;
-        self.wake_relay();
+        if self.submit_keep(at, log, work).await? {
+            self.wake_relay();
+        }
         self.count_push(at, kind, state.as_str());
         Ok(())
     }
@@ -271,14 +276,14 @@ impl Engine {
         state: PushState,
         effect: serde_json::Value,
     ) -> Result<(), EngineError> {
-        let work = Keep { key, row: None, settled: Some((state, effect.to_string())) };
-        self.submit_keep(at, LogName::channel(at.code), work).await
+        let work = Keep { key, row: None, opened: true, settled: Some((state, effect.to_string())) };
+        self.submit_keep(at, LogName::channel(at.code), work).await?;
+        Ok(())
     }
 
-    async fn submit_keep(&self, at: &At<'_>, log: LogName, work: Keep) -> Result<(), EngineError> {
+    async fn submit_keep(&self, at: &At<'_>, log: LogName, work: Keep) -> Result<bool, EngineError> {
         let submission = Submission { log, receipt: None, cause: cause(at.request), work };
-        self.executor().submit(submission).await.map_err(EngineError::from)?;
-        Ok(())
+        Ok(self.executor().submit(submission).await.map_err(EngineError::from)?.answer)
     }
 
     /// A body that is signed and that no key opens.
@@ -300,7 +305,7 @@ impl Engine {
             relay_due_at: None,
         };
         let effect = json!({ "reason": error.class(), "detail": error.to_string(), "sealed": true });
-        self.keep_push(at, row, PushState::Undecodable, effect).await
+        self.keep_push(at, row, false, PushState::Undecodable, effect).await
     }
 
     /// The row of a push that passed all checks.

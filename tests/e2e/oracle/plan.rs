@@ -128,10 +128,6 @@ pub struct Round {
     pub profile: &'static str,
     pub operations: usize,
     pub users: usize,
-    /// Whether WeChat pushes.
-    pub pushes: bool,
-    /// Whether the service takes corrections and opening balances.
-    pub corrections: bool,
 }
 
 impl Round {
@@ -144,11 +140,7 @@ impl Round {
     pub fn policy(&self) -> Value {
         // Another one under each profile: the names differ in length.
         let mut dice = self.dice(u64::MAX - 8 - self.profile.len() as u64);
-        let taps = if self.pushes {
-            ["both", "both", "client_only", "push_only"]
-        } else {
-            ["both", "both", "both", "client_only"]
-        };
+        let taps = ["both", "both", "client_only", "push_only"];
         let windows = [1, 2, 300];
         json!({
             "unknown_balance": if dice.random_bool(0.25) { "attempt" } else { "refuse" },
@@ -175,7 +167,7 @@ impl Round {
             let mut dice = self.dice(number as u64);
             let due = late.iter().position(|(at, _)| *at <= number);
             let op = match due {
-                _ if self.pushes && number == self.operations / 2 => Op::NewKey,
+                _ if number == self.operations / 2 => Op::NewKey,
                 Some(at) => Op::LateReport { tap: late.swap_remove(at).1, dated: dice.random_bool(0.6) },
                 None => self.draw(&mut dice, &sends),
             };
@@ -219,13 +211,11 @@ impl Round {
             }
             830..870 => Op::Setting { user, template, body: setting(dice) },
             870..920 => Op::SendFault { user, template, fault: send_fault(dice) },
-            920..960 if self.pushes => Op::PushFault { user, fault: push_fault(dice) },
+            920..960 => Op::PushFault { user, fault: push_fault(dice) },
             960..961 => Op::Revoke,
             961..968 => Op::Stranger { user, template },
-            968..974 if self.corrections => {
-                Op::Adjust { user, template, by: [-2, -1, 1, 2][dice.random_range(0..4)] }
-            }
-            974..976 if self.corrections => Op::Open { user, template, count: dice.random_range(1..4) },
+            968..974 => Op::Adjust { user, template, by: [-2, -1, 1, 2][dice.random_range(0..4)] },
+            974..976 => Op::Open { user, template, count: dice.random_range(1..4) },
             _ => Op::Settle { sent: dice.random_bool(0.6) },
         }
     }

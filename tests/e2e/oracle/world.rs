@@ -90,9 +90,7 @@ impl World {
         }
         let (client, known) = (client.clone(), Mutex::default());
         let world = Self { round, channel, appid, policy, templates, openids, client, wechat, known };
-        if world.round.pushes {
-            world.set_pushes_up(0).await;
-        }
+        world.set_pushes_up(0).await;
         world
     }
 

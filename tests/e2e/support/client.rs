@@ -84,13 +84,6 @@ impl Client {
         self.http.get(format!("{}{path}", self.url)).send().await.ok().map(|answer| answer.status().as_u16())
     }
 
-    /// Whether the service describes this path.
-    pub async fn describes(&self, path: &str) -> bool {
-        let described: Value =
-            self.http.get(format!("{}/openapi.json", self.url)).send().await.unwrap().json().await.unwrap();
-        described["paths"].get(path).is_some()
-    }
-
     fn at(&self, path: &str) -> String {
         format!("{}/api/v1{path}", self.url)
     }

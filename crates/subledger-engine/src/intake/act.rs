@@ -111,6 +111,9 @@ pub(crate) struct Came {
     /// Whether a delivery left the queue, so that others may go now.
     #[serde(default)]
     pub(crate) moved: bool,
+    /// Whether it waits to be relayed.
+    #[serde(default)]
+    pub(crate) relayed: bool,
 }
 
 /// Acts on a push.
@@ -164,7 +167,7 @@ impl Work for Act {
             // Refused where the push has none that looks like one; then there is nothing to learn.
             let _ = stage.ask::<Channel>(&StreamName::channel(), learn)?;
         }
-        let mut came = Came { state: PushState::Ignored, grants: 0, moved: false };
+        let mut came = Came { state: PushState::Ignored, grants: 0, moved: false, relayed: false };
         let (mut told, mut refused, mut last) = (Vec::new(), 0, None);
         for item in &self.items {
             let line = match self.apply(stage, item, policy)? {
@@ -193,7 +196,7 @@ impl Work for Act {
             // Nothing came of it: it is kept as failed, without a receipt, so that it can be tried again.
             return Err(Stop::Refuse(error));
         }
-        self.leave(stage, came.state, told)?;
+        came.relayed = self.leave(stage, came.state, told)?;
         Ok(came)
     }
 }
@@ -246,8 +249,13 @@ impl Act {
         Ok(asked.map_err(|error| EngineError::conflict(error.code(), error.to_string())))
     }
 
-    /// Leaves the body, the openid and what came of it.
-    fn leave(&self, stage: &mut Stage<'_>, state: PushState, mut told: Vec<Value>) -> Result<(), StageError> {
+    /// Leaves the body, the openid and what came of it. Answers whether the push waits to be relayed.
+    fn leave(
+        &self,
+        stage: &mut Stage<'_>,
+        state: PushState,
+        mut told: Vec<Value>,
+    ) -> Result<bool, StageError> {
         let more = told.len().saturating_sub(MAX_TOLD);
         told.truncate(MAX_TOLD);
         let mut effect = json!({ "items": told });
@@ -257,8 +265,10 @@ impl Act {
         if self.previous_key {
             effect["opened_with"] = "previous_key".into();
         }
+        let mut relayed = false;
         if let Some(row) = &self.row {
             let row = relay::wanted(stage, row.clone())?;
+            relayed = row.relay_due_at.is_some();
             stage.effect(Effect::KeepPush(row));
         }
         if let Some(was) = self.was {
@@ -269,7 +279,7 @@ impl Act {
             stage.effect(Effect::KeepOpenid { subject: self.subject, openid: self.openid.clone() });
         }
         stage.effect(Effect::SettlePush { key: self.key, state, effect: effect.to_string() });
-        Ok(())
+        Ok(relayed)
     }
 }
 
@@ -289,27 +299,32 @@ fn with_template(mut line: Value, item: &Item) -> Value {
 pub(crate) struct Keep {
     pub(crate) key: PushKey,
     pub(crate) row: Option<PushRow>,
+    /// Whether the row's body is what WeChat wrote. What no key opens is of no use to a back end; it is relayed once it is read.
+    pub(crate) opened: bool,
     /// What became of it. Left out for what is to be tried again: if it was acted on after all, that must stay.
     pub(crate) settled: Option<(PushState, String)>,
 }
 
 impl Work for Keep {
-    type Answer = ();
+    /// Whether it waits to be relayed.
+    type Answer = bool;
     type Refusal = EngineError;
 
     fn streams(&self, _known: &Known<'_>) -> Vec<StreamRef> {
         self.row.iter().map(|_| StreamRef::of::<Channel>(StreamName::channel())).collect()
     }
 
-    fn decide(&self, stage: &mut Stage<'_>) -> Result<(), Stop<EngineError>> {
+    fn decide(&self, stage: &mut Stage<'_>) -> Result<bool, Stop<EngineError>> {
+        let mut relayed = false;
         if let Some(row) = &self.row {
-            let row = relay::wanted(stage, row.clone())?;
+            let row = if self.opened { relay::wanted(stage, row.clone())? } else { row.clone() };
+            relayed = row.relay_due_at.is_some();
             stage.effect(Effect::KeepPush(row));
         }
         if let Some((state, effect)) = &self.settled {
             stage.effect(Effect::SettlePush { key: self.key, state: *state, effect: effect.clone() });
         }
-        Ok(())
+        Ok(relayed)
     }
 }
 

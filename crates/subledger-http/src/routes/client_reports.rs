@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use subledger_domain::ReportId;
 use subledger_engine::{
     Engine,
-    grants::{ClientReport, RecordedChoice, ReportAnswer, Tapper},
+    grants::{ClientReport, RecordedChoice, ReportAnswer},
 };
 use utoipa::ToSchema;
 
@@ -135,9 +135,6 @@ pub(crate) async fn report_tap_noop(
 
 fn parse(body: ReportBody) -> Result<ClientReport, ApiError> {
     let id: ReportId = parse_id("bad_report_id", "/report_id", &body.report_id)?;
-    let who = match Person::of(body.userid.as_deref(), body.openid.as_deref(), "").map_err(wrong_person)? {
-        Person::Userid(userid) => Tapper::Userid(userid),
-        Person::Openid(openid) => Tapper::Openid(openid),
-    };
-    Ok(ClientReport { id, who, tapped_at: body.tapped_at.map(|at| at.0), result: body.result })
+    let who = Person::of(body.userid.as_deref(), body.openid.as_deref(), "").map_err(wrong_person)?;
+    Ok(ClientReport { id, who: who.into(), tapped_at: body.tapped_at.map(|at| at.0), result: body.result })
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::TemplateId;
 use subledger_engine::{
     Engine, EngineError, FieldError,
-    corrections::{Adjustment, Corrected, Numbers, OpenedRow, OpeningRow, Whose},
+    corrections::{Adjustment, Corrected, Numbers, OpenedRow, OpeningRow},
     limits,
 };
 use utoipa::ToSchema;
@@ -199,7 +199,7 @@ pub(crate) async fn adjust_ledger(
         return Err(EngineError::field("bad_count", pointer, "bad_count", "must be at least 1").into());
     }
     let adjustment =
-        Adjustment { who: whose(who), template, by, reason: body.reason, idempotency_key: idempotency_key.0 };
+        Adjustment { who: who.into(), template, by, reason: body.reason, idempotency_key: idempotency_key.0 };
     let done = engine.adjust_ledger(&scope.caller, &scope.code, adjustment).await?;
     Ok(Written::of(done, CorrectedView::from))
 }
@@ -219,13 +219,6 @@ pub(crate) async fn import_balances(
     let rows = rows(body.rows)?;
     let done = engine.import_balances(&scope.caller, &scope.code, &body.import_id, rows).await?;
     Ok(Written::of(done, imported))
-}
-
-fn whose(person: Person) -> Whose {
-    match person {
-        Person::Userid(userid) => Whose::Userid(userid),
-        Person::Openid(openid) => Whose::Openid(openid),
-    }
 }
 
 fn rows(bodies: Vec<OpeningRowBody>) -> Result<Vec<OpeningRow>, ApiError> {
@@ -249,7 +242,7 @@ fn rows(bodies: Vec<OpeningRowBody>) -> Result<Vec<OpeningRow>, ApiError> {
         let who = Person::of(body.userid.as_deref(), body.openid.as_deref(), &pointer);
         match (who, template) {
             (Ok(who), Ok(template)) => {
-                rows.push(OpeningRow { row: body.row_id, who: whose(who), template, count: body.count });
+                rows.push(OpeningRow { row: body.row_id, who: who.into(), template, count: body.count });
             }
             (Err(field), _) => fields.push(field),
             (Ok(_), Err(_)) => {}

@@ -1,7 +1,7 @@
 //! A person in a request: by userid or by openid, never both.
 
 use subledger_domain::{IdError, Openid, UserId};
-use subledger_engine::{EngineError, FieldError};
+use subledger_engine::{EngineError, FieldError, corrections::Whose, grants::Tapper};
 
 use crate::problem::ApiError;
 
@@ -28,6 +28,24 @@ impl Person {
                 Err(wrong("openid", "one_of", "give a userid or an openid, not both".to_owned()))
             }
             (None, None) => Err(wrong("userid", "one_of", "give a userid or an openid".to_owned())),
+        }
+    }
+}
+
+impl From<Person> for Tapper {
+    fn from(person: Person) -> Self {
+        match person {
+            Person::Userid(userid) => Self::Userid(userid),
+            Person::Openid(openid) => Self::Openid(openid),
+        }
+    }
+}
+
+impl From<Person> for Whose {
+    fn from(person: Person) -> Self {
+        match person {
+            Person::Userid(userid) => Self::Userid(userid),
+            Person::Openid(openid) => Self::Openid(openid),
         }
     }
 }

@@ -69,12 +69,9 @@ pub(crate) async fn issue_user_token(
     State(engine): State<Engine>,
     Json(body): Json<UserTokenBody>,
 ) -> Result<axum::Json<UserTokenView>, ApiError> {
-    let who = match Person::of(body.userid.as_deref(), body.openid.as_deref(), "").map_err(wrong_person)? {
-        Person::Userid(userid) => Tapper::Userid(userid),
-        Person::Openid(openid) => Tapper::Openid(openid),
-    };
+    let who = Person::of(body.userid.as_deref(), body.openid.as_deref(), "").map_err(wrong_person)?;
     let ttl = body.ttl_s.map(Duration::from_secs);
-    let issued = engine.issue_user_token(&scope.caller, &rights, &scope.code, who, ttl).await?;
+    let issued = engine.issue_user_token(&scope.caller, &rights, &scope.code, who.into(), ttl).await?;
     let token = issued.token.expose_secret().to_owned();
     Ok(axum::Json(UserTokenView { token, expires_at: issued.expires_at.into() }))
 }

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use subledger_sandbox::{
     CallPath, FaultKind, FaultSpec, PushFaultKind, PushFaultSpec, PushFormat, PushMode, PushRequest,
     PushSpec, PushState, SettingState, SettleSpec,
 };
+
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
     place::{Place, on_both_databases},
@@ -27,6 +30,7 @@ on_both_databases!(
     what_cannot_be_read_is_kept_and_shown,
     a_storm_of_pushes_is_taken_whole,
     the_right_key_brings_back_what_no_key_opened,
+    a_push_goes_on_to_the_back_end_once_it_can_be_read,
     a_push_about_another_mini_program_is_kept_and_not_acted_on,
 );
 
@@ -362,6 +366,55 @@ async fn the_right_key_brings_back_what_no_key_opened(place: Place) {
     assert_eq!(old[0]["effect"]["read_as"], acted[0]["key"], "{old:?}");
     let redone = app.post(&channel("/pushes/redo"), &json!({})).await.ok(200);
     assert_eq!(redone["tried"], 0);
+}
+
+/// A back end that takes everything; what it took, as kind and body.
+async fn back_end() -> (String, UnboundedReceiver<(String, Value)>) {
+    let (took, taken) = tokio::sync::mpsc::unbounded_channel();
+    let take = async move |headers: HeaderMap, body: String| {
+        let kind = headers["subledger-kind"].to_str().unwrap().to_owned();
+        took.send((kind, serde_json::from_str(&body).unwrap())).unwrap();
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let router = axum::Router::new().route("/hook", axum::routing::post(take));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, taken)
+}
+
+async fn next(taken: &mut UnboundedReceiver<(String, Value)>) -> (String, Value) {
+    tokio::time::timeout(PATIENCE, taken.recv()).await.expect("nothing was relayed").unwrap()
+}
+
+async fn a_push_goes_on_to_the_back_end_once_it_can_be_read(place: Place) {
+    let app = TestApp::on(&place).await;
+    set_up(&app, "secure", "json", KEY).await;
+    let (url, mut taken) = back_end().await;
+    let wish = json!({ "url": url, "form": "decoded", "kinds": ["popup", "undecodable"] });
+    app.send_method("PUT", &channel("/relay"), &wish).await.ok(200);
+
+    let openid = app.user("zhangsan", 0).await;
+    app.tap(&openid);
+    let (kind, body) = next(&mut taken).await;
+    assert_eq!((&*kind, &body["user"]["openid"], &body["appid"]), ("popup", &json!(openid), &json!(APPID)));
+    assert_eq!(body["items"][0], json!({ "template_id": ORDER, "status": "accept", "scene": 0 }));
+    settle(&app).await;
+    assert_eq!(balance(&app, "zhangsan").await, 1);
+
+    // What no key opens says nothing to anybody. The right key brings it to the books and on to the back end.
+    let unknown = PushSpec { check: false, ..spec(&app, "secure", "json", OTHER_KEY) };
+    app.wechat.configure_push(APPID, &unknown).await.unwrap();
+    let other = app.user("lisi", 0).await;
+    app.tap(&other);
+    settle(&app).await;
+    let kept = pushes(&app, "state=undecodable").await;
+    assert_eq!((kept.len(), &kept[0]["relay"]), (1, &json!("none")), "{kept:?}");
+    let body = json!({ "encoding_aes_key": OTHER_KEY });
+    app.send_method("PUT", &channel("/callback"), &body).await.ok(200);
+    app.post(&channel("/pushes/redo"), &json!({})).await.ok(200);
+    let (kind, body) = next(&mut taken).await;
+    assert_eq!((&*kind, &body["user"]["openid"]), ("popup", &json!(other)));
+    assert_eq!(app.get(&channel("/relay")).await.ok(200)["given_up"], 0);
 }
 
 async fn a_push_about_another_mini_program_is_kept_and_not_acted_on(place: Place) {

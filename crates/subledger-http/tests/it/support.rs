@@ -170,6 +170,7 @@ impl TestApp {
             EgressPolicy { private: loopback, allow_http: true, ..EgressPolicy::default() };
         let engine = Engine::new(store, executor, projections, gateway, engine_settings);
         engine.start_dispatch().await;
+        engine.start_relay().await;
 
         let router = subledger_http::router(engine.clone(), settings, metrics());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

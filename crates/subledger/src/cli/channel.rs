@@ -1,0 +1,135 @@
+//! `subledger channel …`, as `--help` shows it.
+
+use clap::{Args, Subcommand};
+
+use super::{Callback, Common, Pushes, Relay, push};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// List channels
+    #[command(after_help = "Example:\n  subledger channel list")]
+    List {
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a channel up; the AppSecret is read from SUBLEDGER_APP_SECRET
+    #[command(
+        after_help = "Example:\n  SUBLEDGER_APP_SECRET=… subledger channel add wechatmp123 --appid wx0123456789abcdef --name \"Bakery\""
+    )]
+    Add {
+        /// Its code: letters and digits
+        code: String,
+        /// The Mini Program's AppID
+        #[arg(long)]
+        appid: String,
+        /// A name for people [default: the code]
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the template list from WeChat
+    #[command(after_help = "Example:\n  subledger channel refresh wechatmp123")]
+    Refresh {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the policies of a channel, or change those that are named
+    #[command(
+        after_help = "Example:\n  subledger channel policy wechatmp123 --taps push_only --tap-window-s 120"
+    )]
+    Policy {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        change: Box<PolicyFlags>,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// How WeChat pushes to a channel: set it, or show it and what to enter in WeChat's console
+    #[command(after_help = push::CALLBACK_EXAMPLES)]
+    Callback(Box<Callback>),
+    /// What WeChat pushed: list, show, try again
+    #[command(subcommand)]
+    Pushes(Pushes),
+    /// How a channel's pushes fare, with hints
+    #[command(after_help = "Example:\n  subledger channel push-health wechatmp123")]
+    PushHealth {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forward pushes from WeChat to a back end of yours
+    #[command(subcommand)]
+    Relay(Relay),
+    /// Stop sending; what waits keeps waiting
+    #[command(
+        after_help = "Example:\n  subledger channel pause wechatmp123 --reason \"wrong prices in the template\""
+    )]
+    Pause {
+        /// The channel
+        code: String,
+        /// Why; kept in the books
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Go on sending
+    #[command(
+        after_help = "Example:\n  subledger channel resume wechatmp123 --reason \"template corrected\""
+    )]
+    Resume {
+        /// The channel
+        code: String,
+        /// Why; kept in the books
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Policies to change; see docs/ledger.md.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyFlags {
+    /// Sends to users without a grant on the books
+    #[arg(long, value_parser = ["refuse", "attempt"])]
+    pub(crate) unknown_balance: Option<String>,
+    /// Whose word for a tap is a grant
+    #[arg(long, value_parser = ["both", "client_only", "push_only"])]
+    pub(crate) taps: Option<String>,
+    /// How far apart in seconds a report and a push of one tap may be: 1 to 86400
+    #[arg(long)]
+    pub(crate) tap_window_s: Option<u32>,
+    /// How long in seconds a doubt stays open that nobody settles: 60 to 2592000
+    #[arg(long)]
+    pub(crate) doubt_deadline_s: Option<u32>,
+    /// How it is closed then
+    #[arg(long, value_parser = ["assume_sent", "release"])]
+    pub(crate) doubt_verdict: Option<String>,
+    /// Whether a refused send uses up a grant
+    #[arg(long, value_parser = ["release", "consume"])]
+    pub(crate) refused_send: Option<String>,
+    /// What becomes of the grants of a user who switches messages off
+    #[arg(long, value_parser = ["keep", "clear"])]
+    pub(crate) settings_off: Option<String>,
+}
