@@ -7,6 +7,7 @@ mod callback;
 mod command;
 mod event;
 mod policy;
+mod quota;
 mod relay;
 mod state;
 
@@ -17,6 +18,7 @@ pub use event::{
     SecretRef, TemplatesRefreshed, TokenMode,
 };
 pub use policy::{Policy, PolicyChange};
+pub use quota::{BulkHeld, BulkRelease, BulkReleased, QuotaCleared, reserved};
 pub use relay::{
     PreviousSecret, RELAY_SECRET_OVERLAP_S, RelayConfigured, RelayForm, RelayKind, RelayStop, RelayStopped,
 };

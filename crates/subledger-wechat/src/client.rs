@@ -36,6 +36,14 @@ pub enum Api {
     GetTemplates,
     /// `GET /sns/jscode2session`
     Login,
+    /// `POST /cgi-bin/openapi/quota/get`
+    QuotaGet,
+    /// `POST /cgi-bin/clear_quota`
+    ClearQuota,
+    /// `POST /cgi-bin/openapi/rid/get`
+    RidGet,
+    /// `GET /cgi-bin/getcallbackip`: made without a token, to see whether WeChat answers.
+    CallbackAddresses,
 }
 
 impl Api {
@@ -48,6 +56,10 @@ impl Api {
             Self::Send => "send",
             Self::GetTemplates => "get_templates",
             Self::Login => "jscode2session",
+            Self::QuotaGet => "quota_get",
+            Self::ClearQuota => "clear_quota",
+            Self::RidGet => "rid_get",
+            Self::CallbackAddresses => "getcallbackip",
         }
     }
 
@@ -60,13 +72,17 @@ impl Api {
             Self::Send => "/cgi-bin/message/subscribe/send",
             Self::GetTemplates => "/wxaapi/newtmpl/gettemplate",
             Self::Login => "/sns/jscode2session",
+            Self::QuotaGet => "/cgi-bin/openapi/quota/get",
+            Self::ClearQuota => "/cgi-bin/clear_quota",
+            Self::RidGet => "/cgi-bin/openapi/rid/get",
+            Self::CallbackAddresses => "/cgi-bin/getcallbackip",
         }
     }
 
     /// Whether the call presents an access token, rather than the app's secret.
     #[must_use]
     pub fn presents_token(self) -> bool {
-        matches!(self, Self::Send | Self::GetTemplates)
+        matches!(self, Self::Send | Self::GetTemplates | Self::QuotaGet | Self::ClearQuota | Self::RidGet)
     }
 
     fn body_cap(self) -> usize {
@@ -76,10 +92,10 @@ impl Api {
         }
     }
 
-    /// Whether an answer without `errcode` is a success. The reference says so of calls that return data; a send returns
-    /// none, so a bare object there is somebody else's answer and proves nothing.
+    /// Whether an answer without `errcode` is a success. The reference says so of calls that return data; a send and the
+    /// clearing of a quota return none, so a bare object there is somebody else's answer and proves nothing.
     fn may_omit_errcode(self) -> bool {
-        !matches!(self, Self::Send)
+        !matches!(self, Self::Send | Self::ClearQuota)
     }
 }
 
@@ -130,6 +146,12 @@ impl WeChatClient {
             url.query_pairs_mut().extend_pairs(query);
         }
         url
+    }
+
+    /// The host and port that calls go to.
+    pub(crate) fn host_and_port(&self) -> (String, u16) {
+        let host = self.base.host_str().unwrap_or_default().to_owned();
+        (host, self.base.port_or_known_default().unwrap_or(443))
     }
 
     pub(crate) fn get(&self, api: Api, query: &[(&str, &str)]) -> RequestBuilder {

@@ -8,6 +8,7 @@ use super::{
     callback::CallbackChange,
     event::{Registered, SecretRef},
     policy::{Policy, PolicyChange},
+    quota::{BulkHeld, BulkRelease},
     relay::{RelayForm, RelayKind, RelayStop},
 };
 use crate::Template;
@@ -76,6 +77,20 @@ pub enum ChannelCommand {
         cause: RelayStop,
         /// Only if pushes go to this URL; otherwise nothing happens.
         only: Option<String>,
+    },
+    /// Hold bulk deliveries. Nothing happens if they are held that long already, or if there is no reserve.
+    HoldBulk(BulkHeld),
+    /// Let held deliveries go on. Nothing happens if none are held.
+    ReleaseBulk {
+        /// Why.
+        cause: BulkRelease,
+        /// Sends left.
+        remaining: u64,
+    },
+    /// WeChat has set the day's counts back.
+    ClearQuota {
+        /// Why, in the operator's words.
+        reason: String,
     },
 }
 

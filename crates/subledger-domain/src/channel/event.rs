@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     callback::{CallbackFormat, CallbackMode},
     policy::Policy,
+    quota::{BulkHeld, BulkReleased, QuotaCleared},
     relay::{RelayConfigured, RelayStopped},
 };
 use crate::{Template, TemplateId, event::stored_events};
@@ -30,6 +31,12 @@ stored_events! {
         RelayConfigured = 17, "channel.relay_configured", 1;
         /// Pushes are forwarded no more.
         RelayStopped = 18, "channel.relay_stopped", 1;
+        /// Little is left of WeChat's daily quota: bulk deliveries are held, single ones go on.
+        BulkHeld = 135, "channel.bulk_held", 1;
+        /// Held deliveries go on before their time.
+        BulkReleased = 136, "channel.bulk_released", 1;
+        /// WeChat set the day's counts back, because an operator asked it to. Holds end.
+        QuotaCleared = 137, "channel.quota_cleared", 1;
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
         SecretRef, TemplatesRefreshed,
     },
     policy::Policy,
+    quota::{BulkHeld, BulkRelease, BulkReleased, QuotaCleared, reserved},
     relay::{RelayConfigured, RelayStopped, Wish, configure},
 };
 use crate::{Decide, Template, TemplateId, Timestamp};
@@ -36,6 +37,8 @@ pub struct Channel {
     callback: Option<CallbackConfigured>,
     #[serde(default)]
     relay: Option<RelayConfigured>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bulk_held: Option<BulkHeld>,
 }
 
 impl Channel {
@@ -67,6 +70,11 @@ impl Channel {
     /// Where pushes are forwarded to, if they are.
     pub fn relay(&self) -> Option<&RelayConfigured> {
         self.relay.as_ref()
+    }
+
+    /// The hold of bulk deliveries, if there is one at this moment.
+    pub fn bulk_held(&self, now: Timestamp) -> Option<&BulkHeld> {
+        self.bulk_held.as_ref().filter(|held| now < held.until)
     }
 
     /// A template WeChat has ever listed.
@@ -108,6 +116,8 @@ impl Channel {
             }
             ChannelEvent::RelayConfigured(e) => self.relay = Some(e.clone()),
             ChannelEvent::RelayStopped(_) => self.relay = None,
+            ChannelEvent::BulkHeld(e) => self.bulk_held = Some(*e),
+            ChannelEvent::BulkReleased(_) | ChannelEvent::QuotaCleared(_) => self.bulk_held = None,
         }
     }
 
@@ -141,7 +151,7 @@ impl Channel {
 }
 
 impl Decide for Channel {
-    const STATE: u16 = 2;
+    const STATE: u16 = 3;
 
     type Ask = ChannelCommand;
 
@@ -167,10 +177,10 @@ impl Decide for Channel {
             (ChannelCommand::Resume { .. }, Some(_)) if !self.paused => return Err(ChannelError::NotPaused),
             (ChannelCommand::Resume { reason }, Some(_)) => ChannelEvent::Resumed(Resumed { reason }),
             (ChannelCommand::ChangePolicy { policy }, Some(current)) => {
-                return change_policy(current, policy);
+                return self.change_policy(current, policy, now);
             }
             (ChannelCommand::AmendPolicy { change }, Some(current)) => {
-                return change_policy(current, change.of(current.policy));
+                return self.change_policy(current, change.of(current.policy), now);
             }
             (ChannelCommand::ConfigureCallback { change }, Some(_)) => {
                 let configured = change.after(self.callback.as_ref())?;
@@ -207,15 +217,45 @@ impl Decide for Channel {
             (ChannelCommand::StopRelay { cause, .. }, Some(_)) => {
                 ChannelEvent::RelayStopped(RelayStopped { cause })
             }
+            (ChannelCommand::HoldBulk(held), Some(current)) => {
+                let held_already = self.bulk_held(now).is_some_and(|before| held.until <= before.until);
+                if held_already || held.until <= now || current.policy.bulk_reserve == 0 {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::BulkHeld(held)
+            }
+            (ChannelCommand::ReleaseBulk { cause, remaining }, Some(_)) => {
+                if self.bulk_held(now).is_none() {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::BulkReleased(BulkReleased { cause, remaining })
+            }
+            (ChannelCommand::ClearQuota { reason }, Some(_)) => {
+                ChannelEvent::QuotaCleared(QuotaCleared { reason })
+            }
         };
         Ok(vec![event])
     }
 }
 
-fn change_policy(current: &Registered, policy: Policy) -> Result<Vec<ChannelEvent>, ChannelError> {
-    policy.check()?;
-    if current.policy == policy {
-        return Ok(Vec::new());
+impl Channel {
+    fn change_policy(
+        &self,
+        current: &Registered,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Result<Vec<ChannelEvent>, ChannelError> {
+        policy.check()?;
+        if current.policy == policy {
+            return Ok(Vec::new());
+        }
+        let mut events = vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })];
+        if let Some(held) = self.bulk_held(now)
+            && held.remaining > reserved(held.limit, policy.bulk_reserve)
+        {
+            let released = BulkReleased { cause: BulkRelease::Policy, remaining: held.remaining };
+            events.push(ChannelEvent::BulkReleased(released));
+        }
+        Ok(events)
     }
-    Ok(vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })])
 }

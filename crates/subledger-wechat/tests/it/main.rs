@@ -8,6 +8,7 @@ mod calls;
 mod capture;
 mod never_twice;
 mod push;
+mod quota;
 mod secrets;
 mod send_outcomes;
 mod server;
