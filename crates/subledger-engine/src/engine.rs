@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use subledger_domain::{LogName, StreamName, Timestamp, channel::Channel, kind_by_name};
 use subledger_projection::{Lag, Pause, ProjectionName, Projections, Queries};
-use subledger_store::{Executor, Position, Store};
+use subledger_store::{Claimable, Executor, Position, Store};
 use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ use crate::{
     gateway::Gateway,
     grants::Grants,
     intake::{self, Doors, Tally},
+    quota::{self, QuotaSettings, QuotaTimes},
     relay::{self, RelaySettings, Relays},
     retention::{self, RetentionSettings, Turn},
 };
@@ -29,6 +30,8 @@ pub struct EngineSettings {
     pub dispatch: DispatchSettings,
     /// How pushes are relayed.
     pub relay: RelaySettings,
+    /// How often WeChat is asked about quotas.
+    pub quota: QuotaSettings,
     /// The node is not ready while a due delivery is older than this.
     pub max_undone_age: Duration,
     /// The longest a read waits for its projection to reach what this node has written.
@@ -41,6 +44,7 @@ impl Default for EngineSettings {
             node: format!("node-{}", uuid::Uuid::new_v4().simple()),
             dispatch: DispatchSettings::default(),
             relay: RelaySettings::default(),
+            quota: QuotaSettings::default(),
             max_undone_age: Duration::from_secs(300),
             read_wait: Duration::from_secs(1),
         }
@@ -124,6 +128,7 @@ struct Shared {
     push_doors: Doors,
     push_tally: Tally,
     relays: Relays,
+    quota_times: QuotaTimes,
     stop: CancellationToken,
     /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
     closing: CancellationToken,
@@ -135,6 +140,8 @@ struct Shared {
     sweeper: Mutex<Option<JoinHandle<()>>>,
     /// What tries pushes again, until it is waited for.
     push_retry: Mutex<Option<JoinHandle<()>>>,
+    /// What asks WeChat about quotas, until it is waited for.
+    quotas: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Everything a node runs. Cheap to clone.
@@ -167,12 +174,14 @@ impl Engine {
             push_doors: Doors::default(),
             push_tally: Tally::default(),
             relays: Relays::default(),
+            quota_times: QuotaTimes::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
             relay: Mutex::new(None),
             sweeper: Mutex::new(None),
             push_retry: Mutex::new(None),
+            quotas: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -210,6 +219,14 @@ impl Engine {
         }
     }
 
+    /// Starts asking WeChat about quotas.
+    pub async fn start_quota(&self) {
+        let mut quotas = self.shared.quotas.lock().await;
+        if quotas.is_none() {
+            *quotas = Some(tokio::spawn(quota::poll::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
     /// Stops cleanly: claims nothing more, waits for the calls under way and their outcomes, then for every accepted
     /// command, then for the projections.
     pub async fn shutdown(&self) {
@@ -238,6 +255,12 @@ impl Engine {
             && let Err(error) = retry.await
         {
             tracing::error!(error = %error, "what tries pushes again ended badly");
+        }
+        let quotas = self.shared.quotas.lock().await.take();
+        if let Some(quotas) = quotas
+            && let Err(error) = quotas.await
+        {
+            tracing::error!(error = %error, "what asks about quotas ended badly");
         }
         self.shared.executor.shutdown().await;
         self.shared.projections.shutdown().await;
@@ -312,6 +335,10 @@ impl Engine {
         &self.shared.refresh_times
     }
 
+    pub(crate) fn quota_times(&self) -> &QuotaTimes {
+        &self.shared.quota_times
+    }
+
     pub(crate) fn relays(&self) -> &Relays {
         &self.shared.relays
     }
@@ -347,20 +374,26 @@ impl Engine {
         let now = self.now();
         let mut undone = Vec::new();
         for head in store.heads().await?.into_iter().filter(|head| head.log.as_str() != LogName::MAIN) {
-            let Some(due) = store.queue_stats(&head.log).await?.oldest_due_at else { continue };
-            let micros = u64::try_from(now.micros().saturating_sub(due.micros())).unwrap_or(0);
-            let age = Duration::from_micros(micros);
-            if age <= self.shared.settings.max_undone_age {
-                continue;
-            }
-            // Told to wait by WeChat, or paused on purpose, is not stuck; another node would do no better.
+            let too_old = async |of| -> Result<Option<Duration>, EngineError> {
+                let due = store.queue_stats(&head.log, of).await?.oldest_due_at;
+                let micros = due.map_or(0, |due| now.micros().saturating_sub(due.micros()));
+                let age = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+                Ok(Some(age).filter(|age| *age > self.shared.settings.max_undone_age))
+            };
+            let Some(mut age) = too_old(Claimable::All).await? else { continue };
+            // Told to wait by WeChat, paused or held on purpose is not stuck; another node would do no better.
             if self.signals().is_held(&head.log, now) {
                 continue;
             }
             let (channel, _) = store.load::<Channel>(&head.log, &StreamName::channel()).await?;
-            if !channel.is_paused() {
-                undone.push(Undone { channel: head.log, age });
+            if channel.is_paused() {
+                continue;
             }
+            if channel.bulk_held(now).is_some() {
+                let Some(of_singles) = too_old(Claimable::Singles).await? else { continue };
+                age = of_singles;
+            }
+            undone.push(Undone { channel: head.log, age });
         }
         Ok(undone)
     }

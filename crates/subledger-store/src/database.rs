@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 
 pub use crate::sqlite::connect::SqliteDatabase;
 use crate::{
-    PushFilter, PushPage, StoreError,
+    Claimable, PushFilter, PushPage, QuotaSample, StoreError,
     error::while_doing,
     postgres,
     rows::{
-        ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
-        StreamFound, StreamTail, Writes,
+        ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, PollColumns, QueueColumns, QuotaColumns,
+        ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes,
         push::{PushColumns, PushCount, RelayCount, RelayEdge, RelayWrite},
     },
     sqlite::{self, receipt::Unfiled},
@@ -266,8 +266,12 @@ forward! {
     queue::expired(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
     queue::of_message(log: &LogName, message: &[u8; 16]) -> Vec<QueueColumns>;
     queue::doubts(log: &LogName, after: Option<DeliveryId>, limit: i64) -> Vec<QueueColumns>;
-    queue::stats(log: &LogName) -> Vec<(i64, i64)>;
-    queue::next_due(log: &LogName) -> Option<i64>;
+    queue::stats(log: &LogName) -> Vec<(i64, i64, i64)>;
+    queue::next_due(log: &LogName, of: Claimable) -> Option<i64>;
+    quota::keep(log: &LogName, sample: &QuotaSample, before: i64) -> ();
+    quota::note(log: &LogName, polled_at: i64, failure: Option<(Option<i64>, &str)>) -> ();
+    quota::samples(log: &LogName, since: i64) -> Vec<QuotaColumns>;
+    quota::polls() -> Vec<PollColumns>;
     push::note_again(log: &LogName, key: &[u8; 16], now: i64) -> bool;
     push::one(log: &LogName, key: &[u8; 16]) -> Option<PushColumns>;
     push::list(log: &LogName, filter: &PushFilter, page: PushPage, limit: i64) -> Vec<PushColumns>;

@@ -16,6 +16,7 @@ pub(crate) mod migrate;
 pub(crate) mod past;
 pub(crate) mod push;
 pub(crate) mod queue;
+pub(crate) mod quota;
 pub(crate) mod read;
 pub(crate) mod receipt;
 pub(crate) mod relay;

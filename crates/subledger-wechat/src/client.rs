@@ -154,6 +154,10 @@ impl WeChatClient {
         (host, self.base.port_or_known_default().unwrap_or(443))
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
     pub(crate) fn get(&self, api: Api, query: &[(&str, &str)]) -> RequestBuilder {
         self.http.get(self.url(api, query))
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::client::{Api, WeChatClient};
-use crate::outcome::{CallError, ConnectFailure, UnknownReason};
+use crate::outcome::{CallError, ConnectFailure};
 use crate::transport;
 
 /// Longest time for each of the first two steps.
@@ -86,10 +86,10 @@ impl WeChatClient {
         let request = self.get(Api::CallbackAddresses, &[]);
         let reply =
             transport::exchange(request, crate::client::BODY_CAP).await.map_err(|error| match error {
-                CallError::NotReached(ConnectFailure::Tls) => ReachFailure::Tls,
                 CallError::NotReached(ConnectFailure::Dns) => ReachFailure::Dns,
+                // A connection could be made a moment ago: what is missing since is the handshake, whatever it ended with.
+                CallError::NotReached(_) if self.is_tls() => ReachFailure::Tls,
                 CallError::NotReached(_) => ReachFailure::Tcp,
-                CallError::Unknown(UnknownReason::Timeout) => ReachFailure::NoAnswer,
                 _ => ReachFailure::NoAnswer,
             })?;
         let body: Option<serde_json::Value> = serde_json::from_slice(&reply.body).ok();

@@ -44,7 +44,10 @@ pub(super) fn channel(state: &Channel, event: &ChannelEvent) -> Verdict {
         | ChannelEvent::RelayConfigured(_)
         | ChannelEvent::CredentialsReplaced(_)
         | ChannelEvent::CallbackConfigured(_)
-        | ChannelEvent::PolicyChanged(_) => Ok(()),
+        | ChannelEvent::PolicyChanged(_)
+        | ChannelEvent::BulkHeld(_)
+        | ChannelEvent::BulkReleased(_)
+        | ChannelEvent::QuotaCleared(_) => Ok(()),
     }
 }
 

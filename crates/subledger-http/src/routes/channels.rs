@@ -238,6 +238,6 @@ pub(crate) async fn show_queue(
     scope.ready(&engine, position(query.min_position)).await?;
     // The head before the rows: they show at least what it says.
     let head = engine.store().head(&scope.log).await?;
-    let stats = engine.store().queue_stats(&scope.log).await?;
+    let stats = engine.store().queue_stats(&scope.log, Claimable::All).await?;
     Ok(At::new(head.position, stats.into()))
 }

@@ -21,7 +21,7 @@ async fn enqueue(executor: &Executor, rows: &[QueueRow]) {
 }
 
 async fn claim(store: &Store, limit: u32) -> Vec<DeliveryId> {
-    let claimed = store.claim(&log("mp"), "node-1", limit, LEASE).await.unwrap();
+    let claimed = store.claim(&log("mp"), "node-1", limit, LEASE, Claimable::All).await.unwrap();
     claimed.into_iter().map(|claim| claim.row.delivery).collect()
 }
 
@@ -43,7 +43,7 @@ pub async fn due_rows_are_claimed_oldest_first_and_once(db: Db) {
         row(delivery(1, 3), 13, at(5)),
     ];
     enqueue(&executor, &rows).await;
-    let first = store.claim(&log("mp"), "node-1", 2, LEASE).await.unwrap();
+    let first = store.claim(&log("mp"), "node-1", 2, LEASE, Claimable::All).await.unwrap();
     let claimed: Vec<_> = first.iter().map(|claim| claim.row.clone()).collect();
     assert_eq!(claimed, [rows[1].clone(), rows[2].clone()]);
     assert!(first.iter().all(|Claimed { lease_until, .. }| *lease_until > at(0)));
@@ -56,7 +56,7 @@ pub async fn due_rows_are_claimed_oldest_first_and_once(db: Db) {
     assert!(claim(&store, 10).await.is_empty());
     db.clock.advance_seconds(20);
     assert_eq!(claim(&store, 10).await, [delivery(1, 0)]);
-    assert!(store.claim(&log("mp2"), "node-1", 10, LEASE).await.unwrap().is_empty());
+    assert!(store.claim(&log("mp2"), "node-1", 10, LEASE, Claimable::All).await.unwrap().is_empty());
 }
 
 pub async fn a_subject_has_one_row_under_way(db: Db) {
@@ -100,9 +100,9 @@ pub async fn a_doubt_holds_back_its_subject_and_template(db: Db) {
         (1, delivery(1, 0), QueueState::InDoubt)
     );
     assert!(store.doubts(&log("mp"), Some(delivery(1, 0)), 10).await.unwrap().is_empty());
-    assert_eq!(store.next_due(&log("mp")).await.unwrap(), None);
+    assert_eq!(store.next_due(&log("mp"), Claimable::All).await.unwrap(), None);
     write(&executor, vec![Effect::Dequeue(delivery(1, 0)), Effect::Dequeue(delivery(1, 2))]).await;
-    assert_eq!(store.next_due(&log("mp")).await.unwrap(), Some(at(-3)));
+    assert_eq!(store.next_due(&log("mp"), Claimable::All).await.unwrap(), Some(at(-3)));
     assert_eq!(claim(&store, 10).await, [delivery(1, 1)]);
 }
 
@@ -147,7 +147,7 @@ pub async fn one_batch_may_queue_start_and_end_a_delivery(db: Db) {
     assert_eq!(state(&store, delivery(1, 0)).await, Some(QueueState::Started));
     assert_eq!(state(&store, delivery(1, 1)).await, Some(QueueState::InDoubt));
     assert_eq!(state(&store, delivery(1, 2)).await, None);
-    assert_eq!(store.next_due(&log("mp")).await.unwrap(), Some(at(9)));
+    assert_eq!(store.next_due(&log("mp"), Claimable::All).await.unwrap(), Some(at(9)));
     // Ended and queued anew under the same id, in one batch; and the subject passes from one row to the next.
     let done = in_one_batch(
         &executor,
@@ -174,31 +174,34 @@ pub async fn concurrent_claims_never_share_a_row_or_a_subject(db: Db) {
     let rows: Vec<_> = (0..200).map(|n| row(delivery(1, n), u128::from(n % 40), at(-1))).collect();
     enqueue(&executor, &rows).await;
     for _ in 0..5 {
-        let claims = (0..6).map(|n| {
-            let store = if n % 2 == 0 { store.clone() } else { other.clone() };
-            async move { store.claim(&log("mp"), &format!("node-{n}"), 15, LEASE).await.unwrap() }
-        });
+        let claims =
+            (0..6).map(|n| {
+                let store = if n % 2 == 0 { store.clone() } else { other.clone() };
+                async move {
+                    store.claim(&log("mp"), &format!("node-{n}"), 15, LEASE, Claimable::All).await.unwrap()
+                }
+            });
         let claimed: Vec<_> = futures::future::join_all(claims).await.into_iter().flatten().collect();
         let subjects: HashSet<_> = claimed.iter().map(|claim| claim.row.subject).collect();
         assert_eq!((claimed.len(), subjects.len()), (40, 40));
         write(&executor, claimed.iter().map(|claim| Effect::Dequeue(claim.row.delivery)).collect()).await;
     }
-    assert_eq!(store.queue_stats(&log("mp")).await.unwrap(), QueueStats::default());
+    assert_eq!(store.queue_stats(&log("mp"), Claimable::All).await.unwrap(), QueueStats::default());
 }
 
 pub async fn counts_and_the_next_due_time_are_right(db: Db) {
     let (store, executor) = db.node().await;
-    assert_eq!(store.queue_stats(&log("mp")).await.unwrap(), QueueStats::default());
+    assert_eq!(store.queue_stats(&log("mp"), Claimable::All).await.unwrap(), QueueStats::default());
     let rows: Vec<_> = (0..5).map(|n| row(delivery(1, n), u128::from(n), at(-10 + i64::from(n)))).collect();
     enqueue(&executor, &rows).await;
     enqueue(&executor, &[row(delivery(2, 0), 9, at(30))]).await;
     assert_eq!(claim(&store, 3).await, [delivery(1, 0), delivery(1, 1), delivery(1, 2)]);
     write(&executor, vec![Effect::MarkStarted(delivery(1, 0)), Effect::MarkStarted(delivery(1, 1))]).await;
     write(&executor, vec![Effect::MarkInDoubt(delivery(1, 1))]).await;
-    let stats = store.queue_stats(&log("mp")).await.unwrap();
+    let stats = store.queue_stats(&log("mp"), Claimable::All).await.unwrap();
     let expected = QueueStats { queued: 3, claimed: 1, started: 1, in_doubt: 1, oldest_due_at: Some(at(-7)) };
     assert_eq!(stats, expected);
-    assert_eq!(store.next_due(&log("mp")).await.unwrap(), Some(at(-7)));
+    assert_eq!(store.next_due(&log("mp"), Claimable::All).await.unwrap(), Some(at(-7)));
 }
 
 pub async fn what_is_held_back_is_not_overdue_but_expires(db: Db) {
@@ -208,7 +211,7 @@ pub async fn what_is_held_back_is_not_overdue_but_expires(db: Db) {
     enqueue(&executor, &rows).await;
     assert_eq!(claim(&store, 1).await, [delivery(1, 0)]);
     // The second row waits for its neighbour's call, not for a node.
-    let oldest = || async { store.queue_stats(&log("mp")).await.unwrap().oldest_due_at };
+    let oldest = || async { store.queue_stats(&log("mp"), Claimable::All).await.unwrap().oldest_due_at };
     assert_eq!(oldest().await, Some(at(-3)));
     write(&executor, vec![Effect::MarkStarted(delivery(1, 0)), Effect::MarkInDoubt(delivery(1, 0))]).await;
     assert_eq!(oldest().await, Some(at(-3)));
