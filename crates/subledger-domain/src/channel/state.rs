@@ -15,6 +15,7 @@ use super::{
     policy::Policy,
     quota::{BulkHeld, BulkRelease, BulkReleased, QuotaCleared, reserved},
     relay::{RelayConfigured, RelayStopped, Wish, configure},
+    token::{TokenConflictSuspected, TokenMode, TokenSourceChanged, worth_telling},
 };
 use crate::{Decide, Template, TemplateId, Timestamp};
 
@@ -37,6 +38,9 @@ pub struct Channel {
     callback: Option<CallbackConfigured>,
     #[serde(default)]
     relay: Option<RelayConfigured>,
+    /// When a conflict was last told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token_conflict_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bulk_held: Option<BulkHeld>,
 }
@@ -47,9 +51,9 @@ impl Channel {
         self.registered.as_ref()
     }
 
-    /// Where its AppSecret is.
+    /// Where its AppSecret is, or its credential for the token server.
     pub fn secret(&self) -> Option<&SecretRef> {
-        self.registered.as_ref().map(|registered| &registered.secret)
+        self.registered.as_ref().and_then(|registered| registered.secret.as_ref())
     }
 
     /// Its policies.
@@ -92,7 +96,7 @@ impl Channel {
             ChannelEvent::Registered(e) => self.registered = Some(e.clone()),
             ChannelEvent::CredentialsReplaced(e) => {
                 if let Some(registered) = &mut self.registered {
-                    registered.secret = e.secret.clone();
+                    registered.secret = Some(e.secret.clone());
                 }
             }
             ChannelEvent::TemplatesRefreshed(e) => {
@@ -116,6 +120,15 @@ impl Channel {
             }
             ChannelEvent::RelayConfigured(e) => self.relay = Some(e.clone()),
             ChannelEvent::RelayStopped(_) => self.relay = None,
+            ChannelEvent::TokenConflictSuspected(e) => self.token_conflict_at = Some(e.at),
+            ChannelEvent::TokenLeased(_) | ChannelEvent::TokenForced(_) => {}
+            ChannelEvent::TokenSourceChanged(e) => {
+                if let Some(registered) = &mut self.registered {
+                    registered.token_mode = e.mode;
+                    registered.secret = e.secret.clone();
+                    registered.token_url = e.url.clone();
+                }
+            }
             ChannelEvent::BulkHeld(e) => self.bulk_held = Some(*e),
             ChannelEvent::BulkReleased(_) | ChannelEvent::QuotaCleared(_) => self.bulk_held = None,
         }
@@ -161,9 +174,33 @@ impl Decide for Channel {
             (ChannelCommand::Register(_), Some(_)) => return Err(ChannelError::AlreadyRegistered),
             (ChannelCommand::Register(registration), None) => {
                 registration.policy.check()?;
+                token_source(&registration).check()?;
                 ChannelEvent::Registered(registration)
             }
             (_, None) => return Err(ChannelError::NotRegistered),
+            (ChannelCommand::ReplaceCredentials { .. }, Some(current))
+                if current.token_mode == TokenMode::Platform =>
+            {
+                return Err(ChannelError::NoSecretInUse);
+            }
+            (ChannelCommand::ChangeTokenSource { source }, Some(current)) => {
+                source.check()?;
+                if token_source(current) == source {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::TokenSourceChanged(source)
+            }
+            (ChannelCommand::SuspectTokenConflict { .. }, Some(_))
+                if !worth_telling(self.token_conflict_at, now) =>
+            {
+                return Ok(Vec::new());
+            }
+            (ChannelCommand::SuspectTokenConflict { mode, code, age_s, life_s }, Some(_)) => {
+                let suspected = TokenConflictSuspected { mode, code, age_s, life_s, at: now };
+                ChannelEvent::TokenConflictSuspected(suspected)
+            }
+            (ChannelCommand::NoteTokenLease { lease }, Some(_)) => ChannelEvent::TokenLeased(lease),
+            (ChannelCommand::NoteTokenForced { forced }, Some(_)) => ChannelEvent::TokenForced(forced),
             (ChannelCommand::ReplaceCredentials { secret }, Some(_)) => {
                 ChannelEvent::CredentialsReplaced(CredentialsReplaced { secret })
             }
@@ -257,5 +294,13 @@ impl Channel {
             events.push(ChannelEvent::BulkReleased(released));
         }
         Ok(events)
+    }
+}
+
+fn token_source(registered: &Registered) -> TokenSourceChanged {
+    TokenSourceChanged {
+        mode: registered.token_mode,
+        secret: registered.secret.clone(),
+        url: registered.token_url.clone(),
     }
 }
