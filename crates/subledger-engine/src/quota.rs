@@ -120,6 +120,12 @@ impl Engine {
         quota(self.store(), self.queries(), code).await
     }
 
+    /// The hold of a channel's bulk deliveries, if there is one at this moment.
+    pub async fn bulk_held(&self, code: &ChannelCode) -> Result<Option<BulkHeld>, EngineError> {
+        let channel = self.channel(code).await?.0;
+        Ok(channel.bulk_held(self.now()).copied())
+    }
+
     /// Asks WeChat now, unless it was asked a moment ago, and tells what is known then.
     pub async fn refresh_quota(&self, code: &ChannelCode) -> Result<Quota, EngineError> {
         self.registered(code).await?;

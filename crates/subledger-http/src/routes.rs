@@ -18,6 +18,7 @@ mod paths;
 mod person;
 pub(crate) mod push_setup;
 pub(crate) mod pushes;
+pub(crate) mod quota;
 pub(crate) mod relay;
 pub(crate) mod reports;
 mod shown;

@@ -12,6 +12,7 @@ mod import;
 mod migrate;
 mod projections;
 mod pushes;
+mod quota;
 mod relay;
 mod report;
 mod retention;
@@ -74,6 +75,7 @@ async fn engine(common: &Common) -> anyhow::Result<Engine> {
 /// them up to date itself.
 struct Reading {
     queries: Queries,
+    store: Store,
     engine: Option<Engine>,
 }
 
@@ -84,11 +86,15 @@ impl Reading {
         match node::open_engine(&settings, &config).await {
             Ok(engine) => {
                 engine.caught_up(log, None).await;
-                Ok(Self { queries: engine.queries().clone(), engine: Some(engine) })
+                Ok(Self {
+                    queries: engine.queries().clone(),
+                    store: engine.store().clone(),
+                    engine: Some(engine),
+                })
             }
             Err(error) if is_written_elsewhere(&error) => {
                 let store = node::open_store(&config).await?;
-                Ok(Self { queries: Queries::new(store), engine: None })
+                Ok(Self { queries: Queries::new(store.clone()), store, engine: None })
             }
             Err(error) => Err(error),
         }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{ChannelCode, LogName};
 use subledger_engine::{Engine, channels::NewChannel};
 use subledger_projection::ProjectionName;
+use subledger_store::Claimable;
 use utoipa::ToSchema;
 
 use super::{
@@ -67,7 +68,7 @@ pub(crate) struct CredentialsBody {
 pub(crate) struct ReasonBody {
     /// The reason, kept in the books.
     #[schema(example = "maintenance of the Mini Program", max_length = 500)]
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// A channel that was set up.
@@ -156,7 +157,8 @@ pub(crate) async fn show_channel(
     shown(&scope, &engine, query.min_position, &[ProjectionName::Channels]).await?;
     let answer = engine.queries().channel(&scope.code).await?;
     let row = answer.value.ok_or_else(subledger_engine::EngineError::unknown_channel)?;
-    Ok(At::new(answer.position, row.into()))
+    let quota = engine.quota(&scope.code).await?;
+    Ok(At::new(answer.position, ChannelView::from(row).with_quota(quota)))
 }
 
 /// Use another AppSecret.

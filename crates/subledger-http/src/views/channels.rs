@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use subledger_domain::channel::{Policy, PolicyChange};
+use subledger_engine::quota::Quota;
 use subledger_projection::{CallbackRow, ChannelRow};
 use subledger_store::QueueStats;
 use utoipa::ToSchema;
 
 use super::{
+    quota::QuotaView,
     relay::RelayView,
     words::{
         CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
@@ -35,6 +37,10 @@ pub(crate) struct PolicyView {
     pub(crate) refused_send: RefusedSendWord,
     /// What becomes of the grants of a user who switches messages off.
     pub(crate) settings_off: SettingsOffWord,
+    /// How much of WeChat's daily quota is kept for single sends, in per cent: messages to more than ten recipients are held
+    /// once no more than that is left.
+    #[schema(minimum = 0, maximum = 50, default = 10)]
+    pub(crate) bulk_reserve: u8,
 }
 
 impl Default for PolicyView {
@@ -53,6 +59,7 @@ impl From<Policy> for PolicyView {
             doubt_verdict: policy.doubt_verdict.into(),
             refused_send: policy.refused_send.into(),
             settings_off: policy.settings_off.into(),
+            bulk_reserve: policy.bulk_reserve,
         }
     }
 }
@@ -67,6 +74,7 @@ impl From<PolicyView> for Policy {
             doubt_verdict: view.doubt_verdict.into(),
             refused_send: view.refused_send.into(),
             settings_off: view.settings_off.into(),
+            bulk_reserve: view.bulk_reserve,
         }
     }
 }
@@ -91,6 +99,9 @@ pub(crate) struct PolicyChangeBody {
     refused_send: Option<RefusedSendWord>,
     /// What becomes of the grants of a user who switches messages off.
     settings_off: Option<SettingsOffWord>,
+    /// How much of WeChat's daily quota is kept for single sends, in per cent.
+    #[schema(minimum = 0, maximum = 50)]
+    bulk_reserve: Option<u8>,
 }
 
 impl From<PolicyChangeBody> for PolicyChange {
@@ -103,6 +114,7 @@ impl From<PolicyChangeBody> for PolicyChange {
             doubt_verdict: body.doubt_verdict.map(Into::into),
             refused_send: body.refused_send.map(Into::into),
             settings_off: body.settings_off.map(Into::into),
+            bulk_reserve: body.bulk_reserve,
         }
     }
 }
@@ -143,6 +155,8 @@ pub(crate) struct ChannelView {
     callback: Option<ChannelCallbackView>,
     /// Where its pushes are relayed to, or were; null if never.
     relay: Option<RelayView>,
+    /// WeChat's daily quota of sending; null in lists.
+    quota: Option<QuotaView>,
 }
 
 /// How WeChat pushes to a channel. More of it at `/callback`.
@@ -187,7 +201,14 @@ impl From<ChannelRow> for ChannelView {
             templates_vanished: row.templates_vanished,
             callback: row.callback.map(Into::into),
             relay: row.relay.map(Into::into),
+            quota: None,
         }
+    }
+}
+
+impl ChannelView {
+    pub(crate) fn with_quota(self, quota: Quota) -> Self {
+        Self { quota: Some(quota.into()), ..self }
     }
 }
 
@@ -196,6 +217,8 @@ impl From<ChannelRow> for ChannelView {
 pub(crate) struct QueueView {
     /// Deliveries waiting for their turn.
     queued: u64,
+    /// Those of them that belong to bulk messages.
+    bulk: u64,
     /// Taken up by a node, not started.
     claimed: u64,
     /// Handed to WeChat, answer outstanding.
@@ -210,6 +233,7 @@ impl From<QueueStats> for QueueView {
     fn from(stats: QueueStats) -> Self {
         Self {
             queued: stats.queued,
+            bulk: stats.bulk,
             claimed: stats.claimed,
             started: stats.started,
             in_doubt: stats.in_doubt,

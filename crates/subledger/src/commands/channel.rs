@@ -10,7 +10,7 @@ use subledger_domain::{
 };
 use subledger_engine::{Engine, channels::NewChannel};
 
-use super::{Reading, channel_code, engine, operator, pushes};
+use super::{Reading, channel_code, engine, operator, pushes, quota};
 use crate::{
     cli::{Channel, PolicyFlags},
     exit::SettingsError,
@@ -57,6 +57,14 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
         Channel::Pushes(command) => pushes::run(command).await,
         Channel::PushHealth { code, common, json } => pushes::health(&code, &common, json).await,
         Channel::Relay(relay) => super::relay::run(relay).await,
+        Channel::Quota { code, common, json } => quota::show(&channel_code(&code)?, &common, json).await,
+        Channel::ClearQuota { code, reason, common } => {
+            let engine = engine(&common).await?;
+            engine.clear_quota(&operator()?, &channel_code(&code)?, reason).await?;
+            engine.shutdown().await;
+            println!("WeChat has set the day's counts of {code} back.");
+            Ok(ExitCode::SUCCESS)
+        }
         Channel::Pause { code, reason, common } => {
             let engine = engine(&common).await?;
             engine.pause_channel(&operator()?, &channel_code(&code)?, reason).await?;
@@ -132,6 +140,7 @@ fn named(flags: &PolicyFlags) -> anyhow::Result<PolicyChange> {
         doubt_verdict,
         refused_send,
         settings_off,
+        bulk_reserve,
     } = flags;
     Ok(serde_json::from_value(json!({
         "unknown_balance": unknown_balance,
@@ -141,6 +150,7 @@ fn named(flags: &PolicyFlags) -> anyhow::Result<PolicyChange> {
         "doubt_verdict": doubt_verdict,
         "refused_send": refused_send,
         "settings_off": settings_off,
+        "bulk_reserve": bulk_reserve,
     }))?)
 }
 
@@ -162,6 +172,7 @@ async fn policy(
         doubt_verdict,
         refused_send,
         settings_off,
+        bulk_reserve,
     } = engine.registered(code).await?.policy;
     engine.shutdown().await;
     // With what is as by default, which is not stored.
@@ -173,6 +184,7 @@ async fn policy(
         "doubt_verdict": doubt_verdict,
         "refused_send": refused_send,
         "settings_off": settings_off,
+        "bulk_reserve": bulk_reserve,
     });
     if json {
         output::json(&policy)?;
