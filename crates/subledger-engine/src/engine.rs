@@ -13,6 +13,7 @@ use crate::{
     apps::KeyCache,
     channels::RefreshTimes,
     dispatch::{self, DispatchSettings, Signals},
+    doctor::Probes,
     gateway::Gateway,
     grants::Grants,
     intake::{self, Doors, Tally},
@@ -129,6 +130,7 @@ struct Shared {
     push_tally: Tally,
     relays: Relays,
     quota_times: QuotaTimes,
+    probes: Probes,
     stop: CancellationToken,
     /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
     closing: CancellationToken,
@@ -175,6 +177,7 @@ impl Engine {
             push_tally: Tally::default(),
             relays: Relays::default(),
             quota_times: QuotaTimes::default(),
+            probes: Probes::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
@@ -333,6 +336,15 @@ impl Engine {
 
     pub(crate) fn refresh_times(&self) -> &RefreshTimes {
         &self.shared.refresh_times
+    }
+
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.shared.probes
+    }
+
+    /// Whether this node follows the log: not, where a command only looks.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.shared.projections.are_resting()
     }
 
     pub(crate) fn quota_times(&self) -> &QuotaTimes {

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use subledger_domain::channel::{Registered, TokenMode};
 use subledger_store::Store;
 use subledger_wechat::{
-    Advice, CallError, ChannelClient, ChannelError, KeeperSettings, Probe, SecretFuture, SecretSource,
+    Advice, CallError, ChannelClient, ChannelError, KeeperSettings, Probe, Reach, SecretFuture, SecretSource,
     SecretUnavailable, SetupError, SourceFailure, SystemClock, TokenError, TokenFailure, TokenFetcher,
     TokenFuture, TokenKeeper, TokenKey, WeChatClient, WeChatConfig, caller_ip, lookup,
 };
@@ -72,6 +72,11 @@ impl Gateway {
             }
             _ => ChannelClient::new(client, keeper, key, Arc::new(NoSource(registered.token_mode))),
         }
+    }
+
+    /// Tries to reach WeChat, without any credential.
+    pub async fn reach(&self) -> Reach {
+        self.client.reach().await
     }
 
     /// Tries credentials that are not stored yet.

@@ -11,6 +11,7 @@ pub mod channels;
 mod contents;
 pub mod corrections;
 pub mod dispatch;
+pub mod doctor;
 pub mod doubts;
 mod engine;
 pub mod erasure;

@@ -67,6 +67,8 @@ pub struct Quota {
     pub held: Option<BulkHeld>,
     /// Bulk deliveries that wait, held or not.
     pub bulk_waiting: u64,
+    /// Sends we have begun today.
+    pub ours_today: u64,
     /// When WeChat was last asked.
     pub polled_at: Option<Timestamp>,
     /// Why it did not tell then.
@@ -74,6 +76,11 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// Whether the channel has sent today, as far as this deployment knows.
+    pub(crate) const fn sends_today(&self) -> bool {
+        self.ours_today > 0
+    }
+
     /// WeChat's bound within a short time, if it names one.
     pub fn rate(&self) -> Option<QuotaRate> {
         self.sample.and_then(|sample| sample.rate)
@@ -93,7 +100,7 @@ pub async fn quota(store: &Store, queries: &Queries, code: &ChannelCode) -> Resu
     let samples = store.quota_samples(&log, figures::day_start(today.plus_seconds(-2 * 86_400))).await?;
     let sample = samples.last().copied();
     let figures = sample.map(|sample| Figures::of(&sample, ours, now));
-    let poll = store.quota_polls().await?.into_iter().find(|poll| poll.log == log);
+    let poll = store.quota_polls(Some(&log)).await?.pop();
     let percent = channel.policy().bulk_reserve;
     Ok(Quota {
         forecast: figures.map_or(Forecast::Unknown, |figures| figures::forecast(&samples, &figures, now)),
@@ -102,6 +109,7 @@ pub async fn quota(store: &Store, queries: &Queries, code: &ChannelCode) -> Resu
         reserve: figures.map(|figures| reserved(figures.limit, percent)),
         held: channel.bulk_held(now).copied(),
         bulk_waiting: store.queue_stats(&log, Claimable::All).await?.bulk,
+        ours_today: ours,
         polled_at: poll.as_ref().map(|poll| poll.polled_at),
         failure: poll.and_then(|poll| poll.failure),
         sample,

@@ -22,8 +22,8 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        callbacks, channels, client_reports, corrections, deliveries, erasures, events, health, ledgers,
-        messages, push_setup, pushes, quota, relay, reports, templates, user_tokens, users, whoami,
+        callbacks, channels, client_reports, corrections, deliveries, doctor, erasures, events, health,
+        ledgers, messages, push_setup, pushes, quota, relay, reports, templates, user_tokens, users, whoami,
     },
 };
 
@@ -40,6 +40,8 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::amend_policy),
         routes!(channels::change_policy),
         routes!(channels::show_queue),
+        routes!(doctor::examine),
+        routes!(doctor::examine_channel),
         routes!(quota::show_quota),
         routes!(quota::refresh_quota),
         routes!(quota::clear_quota),

@@ -9,6 +9,7 @@ pub(crate) mod client_reports;
 pub(crate) mod corrections;
 mod data;
 pub(crate) mod deliveries;
+pub(crate) mod doctor;
 pub(crate) mod erasures;
 pub(crate) mod events;
 pub(crate) mod health;

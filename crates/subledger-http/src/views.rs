@@ -1,6 +1,7 @@
 //! What the API shows: one view per thing, with its own words, independent of how rows and events are stored.
 
 mod channels;
+mod doctor;
 mod events;
 mod explanation;
 mod ledgers;
@@ -14,6 +15,7 @@ mod users;
 mod words;
 
 pub(crate) use channels::{ChannelView, PolicyChangeBody, PolicyView, QueueView};
+pub(crate) use doctor::DoctorView;
 pub(crate) use events::EventView;
 pub(crate) use explanation::ExplanationView;
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};

@@ -19,6 +19,7 @@ use crate::{
     },
     sqlite::{self, receipt::Unfiled},
     store::inspect::{RawColumns, RawHead, RawQueue},
+    vault::SealedDeployment,
     work::Digest,
 };
 
@@ -271,7 +272,7 @@ forward! {
     quota::keep(log: &LogName, sample: &QuotaSample, before: i64) -> ();
     quota::note(log: &LogName, polled_at: i64, failure: Option<(Option<i64>, &str)>) -> ();
     quota::samples(log: &LogName, since: i64) -> Vec<QuotaColumns>;
-    quota::polls() -> Vec<PollColumns>;
+    quota::polls(log: Option<&LogName>) -> Vec<PollColumns>;
     push::note_again(log: &LogName, key: &[u8; 16], now: i64) -> bool;
     push::one(log: &LogName, key: &[u8; 16]) -> Option<PushColumns>;
     push::list(log: &LogName, filter: &PushFilter, page: PushPage, limit: i64) -> Vec<PushColumns>;
@@ -295,6 +296,9 @@ forward! {
     inspect::raw_queue(log: i64) -> Vec<RawQueue>;
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
+    look::version() -> String;
+    look::applied() -> Vec<(i64, bool)>;
+    look::stored_deployment() -> Option<SealedDeployment>;
     lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
     lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;
     lease::release(leases: &[(&str, &str, i64)]) -> ();

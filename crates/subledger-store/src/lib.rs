@@ -41,9 +41,10 @@ pub use push::{
 };
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, ByStream, Chunk, Claimable, Claimed, ClaimedRelay, Clock, Held, Inspector, KeptContent,
-    KindHealth, Lease, LogSnapshot, PushHealth, QueueEntry, QueueStats, QuotaFailure, QuotaPoll, QuotaRate,
-    QuotaSample, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth, RetentionClass, Scan, Scanned,
-    Snapshot, Store, StoredReceipt, StrayReceipt, Swept, SystemClock, Timestamped,
+    Amount, ByStream, Chunk, Claimable, Claimed, ClaimedRelay, Clock, DatabaseFacts, Held, Inspector,
+    KeptContent, KindHealth, Lease, LogSnapshot, Look, PushHealth, QueueEntry, QueueStats, QuotaFailure,
+    QuotaPoll, QuotaRate, QuotaSample, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth,
+    RetentionClass, Scan, Scanned, SchemaFound, Snapshot, Store, StoredReceipt, StrayReceipt, Swept,
+    SystemClock, Timestamped,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -11,6 +11,7 @@ pub(crate) mod erasure;
 pub(crate) mod head;
 pub(crate) mod inspect;
 pub(crate) mod lease;
+pub(crate) mod look;
 pub(crate) mod migrate;
 pub(crate) mod past;
 pub(crate) mod push;

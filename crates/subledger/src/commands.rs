@@ -5,6 +5,7 @@ mod app;
 mod audit;
 mod channel;
 mod demo;
+mod doctor;
 mod erase;
 mod events;
 mod export;
@@ -50,6 +51,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(events) => events::run(events).await,
         Command::Projections(projections) => projections::run(projections).await,
         Command::Report(report) => report::run(report).await,
+        Command::Doctor(doctor) => doctor::run(doctor).await,
         Command::Admin(admin) => admin::run(admin).await,
     }
 }

@@ -235,15 +235,18 @@ impl Settings {
 
     /// How to reach and unlock the database, with the master key of the environment.
     pub(crate) fn store(&self) -> Result<StoreConfig, SettingsError> {
+        Ok(self.store_with(Self::master_key()?))
+    }
+
+    /// The master key of the environment.
+    pub(crate) fn master_key() -> Result<MasterKey, SettingsError> {
         let text = std::env::var(MASTER_KEY).map_err(|_| {
             SettingsError(format!(
                 "{MASTER_KEY} is not set. It encrypts secrets, openids and contents in the database; make one with \
                  `subledger admin master-key`, keep it safe, and set it in the environment"
             ))
         })?;
-        let master_key =
-            MasterKey::parse(&text).map_err(|error| SettingsError(format!("{MASTER_KEY}: {error}")))?;
-        Ok(self.store_with(master_key))
+        MasterKey::parse(&text).map_err(|error| SettingsError(format!("{MASTER_KEY}: {error}")))
     }
 
     /// How to reach the database, with this master key.

@@ -73,7 +73,7 @@ async fn round(engine: &Engine) -> Result<(), EngineError> {
 async fn due(engine: &Engine) -> Result<Vec<LogName>, EngineError> {
     let (store, now) = (engine.store(), engine.now());
     let polls: BTreeMap<LogName, QuotaPoll> =
-        store.quota_polls().await?.into_iter().map(|poll| (poll.log.clone(), poll)).collect();
+        store.quota_polls(None).await?.into_iter().map(|poll| (poll.log.clone(), poll)).collect();
     let settings = &engine.settings().quota;
     // Whether a channel sends matters only once it could be due.
     let ripe = |log: &LogName| polls.get(log).is_none_or(|poll| soonest(poll, settings) <= now);
@@ -135,7 +135,8 @@ pub(crate) async fn ask(engine: &Engine, log: &LogName) -> Result<(), EngineErro
     let Some(registered) = channel.registered() else { return Ok(()) };
     // Counted before WeChat is asked: what is sent meanwhile is then counted twice rather than never.
     let today = day_start(engine.now());
-    let ours = engine.queries().attempts_since(None, today).await?.get(log).copied().unwrap_or(0);
+    let code = code_of(log);
+    let ours = engine.queries().attempts_since(code.as_ref(), today).await?.get(log).copied().unwrap_or(0);
     if registered.token_mode == TokenMode::Normal && ours == 0 {
         // A fetch would retire the token that another system may hold, for a figure nobody needs.
         return Ok(store.note_quota_failure(log, engine.now(), None, "not_asked").await?);

@@ -91,14 +91,19 @@ pub(crate) async fn samples(
     .map_err(while_doing("reading quotas"))
 }
 
-/// How asking goes, by log, with time and own count of the newest sample.
-pub(crate) async fn polls(connection: &mut PgConnection) -> Result<Vec<PollColumns>, StoreError> {
+/// How asking goes, of a log or by log, with time and own count of the newest sample.
+pub(crate) async fn polls(
+    connection: &mut PgConnection,
+    log: Option<&LogName>,
+) -> Result<Vec<PollColumns>, StoreError> {
     sqlx::query_as(
         "select h.name, p.polled_at, p.failures, p.errcode, p.failure, s.read_at, s.ours
          from quota_poll p join head h on h.id = p.log
          left join quota_sample s on s.log = p.log
-             and s.read_at = (select max(read_at) from quota_sample where log = p.log)",
+             and s.read_at = (select max(read_at) from quota_sample where log = p.log)
+         where $1::text is null or h.name = $1",
     )
+    .bind(log.map(LogName::as_str))
     .fetch_all(connection)
     .await
     .map_err(while_doing("reading how asking for quotas goes"))

@@ -97,9 +97,9 @@ impl Store {
         rows.into_iter().map(sample).collect()
     }
 
-    /// How asking goes, for every channel that was ever asked about.
-    pub async fn quota_polls(&self) -> Result<Vec<QuotaPoll>, StoreError> {
-        let rows = self.inner.database.reader().await?.session().polls().await?;
+    /// How asking goes, for a channel or for every one that was ever asked about.
+    pub async fn quota_polls(&self, log: Option<&LogName>) -> Result<Vec<QuotaPoll>, StoreError> {
+        let rows = self.inner.database.reader().await?.session().polls(log).await?;
         rows.into_iter()
             .map(|(log, polled_at, failures, errcode, failure, newest, ours)| {
                 let failures = unsigned(failures)?;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::FutureExt;
 use subledger_domain::{StreamName, ledger::Ledger};
 use subledger_store::{
-    Effect, Executor, ExecutorConfig, Position, Stop, StoreError, StreamRef, SubmitError, verify_chain,
+    Claimable, Effect, Executor, ExecutorConfig, Position, Stop, StoreError, StreamRef, SubmitError,
+    verify_chain,
 };
 
 use crate::{

@@ -7,6 +7,7 @@ pub mod leases;
 pub mod log;
 pub mod pushes;
 pub mod queue;
+pub mod quotas;
 pub mod readers;
 pub mod receipts;
 pub mod recovery;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use subledger_domain::{DeliveryId, TemplateId, Timestamp};
-use subledger_store::{Claimed, Effect, Executor, QueueRow, QueueState, QueueStats, Store};
+use subledger_store::{Claimable, Claimed, Effect, Executor, QueueRow, QueueState, QueueStats, Store};
 
 use crate::{
     fixture::{Db, START},
@@ -199,7 +199,8 @@ pub async fn counts_and_the_next_due_time_are_right(db: Db) {
     write(&executor, vec![Effect::MarkStarted(delivery(1, 0)), Effect::MarkStarted(delivery(1, 1))]).await;
     write(&executor, vec![Effect::MarkInDoubt(delivery(1, 1))]).await;
     let stats = store.queue_stats(&log("mp"), Claimable::All).await.unwrap();
-    let expected = QueueStats { queued: 3, claimed: 1, started: 1, in_doubt: 1, oldest_due_at: Some(at(-7)) };
+    let expected =
+        QueueStats { queued: 3, bulk: 0, claimed: 1, started: 1, in_doubt: 1, oldest_due_at: Some(at(-7)) };
     assert_eq!(stats, expected);
     assert_eq!(store.next_due(&log("mp"), Claimable::All).await.unwrap(), Some(at(-7)));
 }
@@ -251,4 +252,36 @@ pub async fn doubts_are_overdue_by_the_time_in_doubt(db: Db) {
     assert_eq!(store.overdue_doubts(&log("mp"), at(99), Some(&own), 10).await.unwrap().len(), 3);
     write(&executor, vec![Effect::Dequeue(delivery(1, 2))]).await;
     assert_eq!(overdue(at(99), 10).await, [(delivery(1, 0), at(10)), (delivery(1, 1), at(20))]);
+}
+
+pub async fn single_deliveries_go_on_while_bulk_is_held(db: Db) {
+    let (store, executor) = db.node().await;
+    let bulk = |id, whose, due| QueueRow { bulk: true, ..row(id, whose, due) };
+    // Of person 7 a bulk delivery is due before a single one, of person 8 after it.
+    let rows = [
+        bulk(delivery(1, 0), 7, at(-9)),
+        row(delivery(2, 0), 7, at(-5)),
+        row(delivery(3, 0), 8, at(-4)),
+        bulk(delivery(1, 1), 8, at(-3)),
+        bulk(delivery(1, 2), 9, at(-2)),
+    ];
+    enqueue(&executor, &rows).await;
+    let stats = store.queue_stats(&log("mp"), Claimable::All).await.unwrap();
+    assert_eq!((stats.queued, stats.bulk, stats.oldest_due_at), (5, 3, Some(at(-9))));
+    let singles = store.queue_stats(&log("mp"), Claimable::Singles).await.unwrap();
+    assert_eq!((singles.queued, singles.bulk, singles.oldest_due_at), (5, 3, Some(at(-5))));
+    assert_eq!(store.next_due(&log("mp"), Claimable::Singles).await.unwrap(), Some(at(-5)));
+    let claimed = store.claim(&log("mp"), "node-1", 10, LEASE, Claimable::Singles).await.unwrap();
+    let ids: Vec<DeliveryId> = claimed.iter().map(|claim| claim.row.delivery).collect();
+    assert_eq!(ids, [delivery(2, 0), delivery(3, 0)], "what is held holds nobody back");
+    assert!(claimed.iter().all(|claim| !claim.row.bulk));
+    assert_eq!(store.next_due(&log("mp"), Claimable::Singles).await.unwrap(), None);
+    // One delivery of a person at a time, bulk or not.
+    assert_eq!(claim(&store, 10).await, [delivery(1, 2)]);
+    write(&executor, vec![Effect::MarkStarted(delivery(2, 0))]).await;
+    write(&executor, vec![Effect::Dequeue(delivery(2, 0)), Effect::Dequeue(delivery(3, 0))]).await;
+    // A row stays what it is when it waits again.
+    store.unclaim(&log("mp"), &[delivery(1, 2)], at(-1)).await.unwrap();
+    assert!(store.claim(&log("mp"), "node-1", 10, LEASE, Claimable::Singles).await.unwrap().is_empty());
+    assert_eq!(claim(&store, 10).await, [delivery(1, 0), delivery(1, 1), delivery(1, 2)]);
 }
