@@ -29,6 +29,8 @@ pub(crate) struct Reserve {
     checked_at: Option<Timestamp>,
     /// Sends above the reserve when it was checked; none if the quota is not known.
     headroom: Option<u64>,
+    /// Sends begun that day when it was checked.
+    ours: u64,
     /// Claimed since.
     spent: u64,
 }
@@ -57,7 +59,7 @@ impl Reserve {
         }
         if channel.bulk_held(now).is_some() {
             // What is left is counted anew once they go on.
-            self.checked_at = None;
+            *self = Self::default();
             return Ok(Allowance { of: Claimable::Singles, limit: wanted });
         }
         if self.is_old(now) {
@@ -96,15 +98,20 @@ impl Reserve {
         in_flight: usize,
     ) -> Result<(), EngineError> {
         let (store, now) = (engine.store(), engine.now());
-        *self = Self { checked_at: Some(now), headroom: None, spent: 0 };
+        let same_day = self.checked_at.is_some_and(|at| day_start(at) == day_start(now));
+        // What this lane claimed is counted even where the read models do not show it yet.
+        let least = if same_day && in_flight > 0 { self.ours.saturating_add(self.spent) } else { 0 };
+        if in_flight == 0 {
+            engine.caught_up(log, None).await;
+        }
+        *self = Self { checked_at: Some(now), ..Self::default() };
         let Some(code) = code_of(log) else { return Ok(()) };
         let samples = store.quota_samples(log, day_start(now).plus_seconds(-86_400)).await?;
         let Some(sample) = samples.last() else { return Ok(()) };
         let ours = engine.queries().attempts_since(Some(&code), day_start(now)).await?;
-        let figures = Figures::of(sample, ours.get(log).copied().unwrap_or(0), now);
-        // Those under way may not be counted yet.
-        let remaining = figures.remaining.saturating_sub(in_flight as u64);
-        let headroom = remaining.saturating_sub(reserved(figures.limit, percent));
+        self.ours = ours.get(log).copied().unwrap_or(0).max(least);
+        let figures = Figures::of(sample, self.ours, now);
+        let headroom = figures.remaining.saturating_sub(reserved(figures.limit, percent));
         self.headroom = Some(headroom);
         if headroom > 0 {
             return Ok(());
@@ -112,7 +119,7 @@ impl Reserve {
         let held = BulkHeld {
             until: next_day(now),
             limit: figures.limit,
-            remaining,
+            remaining: figures.remaining,
             reserve: percent,
             read_at: figures.read_at,
         };
@@ -120,7 +127,7 @@ impl Reserve {
         engine.change_channel(cause, &code, ChannelCommand::HoldBulk(held)).await?;
         tracing::warn!(
             log.name = %log,
-            quota.remaining = remaining,
+            quota.remaining = figures.remaining,
             quota.limit = figures.limit,
             quota.reserve_percent = percent,
             "bulk deliveries are held: WeChat's daily quota runs short"

@@ -8,9 +8,11 @@
 mod channels;
 mod deadlines;
 mod dispatching;
+mod doctoring;
 mod forgetting;
 mod granting;
 mod place;
+mod quotas;
 mod receiver;
 mod relaying;
 mod sending;
