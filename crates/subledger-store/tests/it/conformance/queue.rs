@@ -285,3 +285,68 @@ pub async fn single_deliveries_go_on_while_bulk_is_held(db: Db) {
     assert!(store.claim(&log("mp"), "node-1", 10, LEASE, Claimable::Singles).await.unwrap().is_empty());
     assert_eq!(claim(&store, 10).await, [delivery(1, 0), delivery(1, 1), delivery(1, 2)]);
 }
+
+/// The table is small in one minute and large in the next: a plan made in the first must serve in the second.
+pub async fn a_claim_looks_at_few_rows_however_it_was_planned(db: Db) {
+    const PERSONS: u32 = 60;
+    const ROWS: u32 = 3_000;
+    let (store, executor) = db.node().await;
+    enqueue(&executor, &[row(delivery(1, 0), 1, at(-1))]).await;
+    write(&executor, vec![Effect::Dequeue(delivery(1, 0))]).await;
+    db.tamper(if db.is_sqlite() { "analyze" } else { "vacuum analyze queue" }).await;
+    // Often enough for a plan to be kept.
+    for _ in 0..10 {
+        assert!(claim(&store, 10).await.is_empty());
+        assert_eq!(store.next_due(&log("mp"), Claimable::All).await.unwrap(), None);
+    }
+    for rows in (0..ROWS).collect::<Vec<_>>().chunks(500) {
+        let rows =
+            rows.iter().map(|n| row(delivery(2, *n), u128::from(n % PERSONS), at(i64::from(*n) - 9_999)));
+        enqueue(&executor, &rows.collect::<Vec<_>>()).await;
+    }
+    let first: Vec<_> = (0..PERSONS).map(|n| delivery(2, n)).collect();
+    assert_eq!(claim(&store, 100).await, first);
+    assert!(claim(&store, 100).await.is_empty(), "everybody is busy");
+    assert_eq!(store.next_due(&log("mp"), Claimable::All).await.unwrap(), None);
+    executor.shutdown().await;
+    store.close().await;
+    if db.is_sqlite() {
+        return;
+    }
+    let counted = |column: &str| format!("select {column} from pg_stat_user_tables where relname = 'queue'");
+    // The server counts a connection's reads together with its writes, at the latest when the connection ends.
+    while db.number(&counted("n_tup_upd")).await < i64::from(PERSONS) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let read = db.number(&counted("seq_tup_read + idx_tup_fetch")).await;
+    assert!(read < i64::from(ROWS) * 20, "{read} rows were looked at");
+}
+
+/// However much bulk is held, a single delivery is found without looking at it.
+pub async fn a_claim_of_singles_looks_at_little_of_the_bulk(db: Db) {
+    const BULK: u32 = 3_000;
+    let (store, executor) = db.node().await;
+    let rows: Vec<QueueRow> = (0..BULK)
+        .map(|n| QueueRow { bulk: true, ..row(delivery(1, n), u128::from(n), at(i64::from(n) - 9_999)) })
+        .collect();
+    for rows in rows.chunks(500) {
+        enqueue(&executor, rows).await;
+    }
+    enqueue(&executor, &[row(delivery(2, 0), 7, at(-1)), row(delivery(2, 1), 9_999, at(-1))]).await;
+    for _ in 0..10 {
+        assert_eq!(store.next_due(&log("mp"), Claimable::Singles).await.unwrap(), Some(at(-1)));
+    }
+    let claimed = store.claim(&log("mp"), "node-1", 100, LEASE, Claimable::Singles).await.unwrap();
+    assert_eq!(claimed.len(), 2);
+    executor.shutdown().await;
+    store.close().await;
+    if db.is_sqlite() {
+        return;
+    }
+    let counted = |column: &str| format!("select {column} from pg_stat_user_tables where relname = 'queue'");
+    while db.number(&counted("n_tup_upd")).await < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let read = db.number(&counted("seq_tup_read + idx_tup_fetch")).await;
+    assert!(read < i64::from(BULK), "{read} rows were looked at");
+}
