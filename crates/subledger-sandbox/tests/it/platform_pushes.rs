@@ -157,7 +157,10 @@ async fn events_of_an_authorized_app_go_to_the_platform_and_back_to_the_app_afte
     let pushes = open.world.wechat.pushes();
     let last = pushes.last().unwrap();
     assert_eq!((last.appid.as_str(), last.platform.as_deref()), (APP, Some(COMPONENT)));
-    assert!(open.world.wechat.app(APP).unwrap().platform_push.is_some());
+    let view = open.world.wechat.app(APP).unwrap().platform_push.unwrap();
+    assert!(view.url.ends_with(&format!("/open/{APP}")), "{view:?}");
+    let page = open.world.get(&format!("/sandbox/pushes?platform={COMPONENT}&appid={APP}")).await;
+    assert_eq!(page["entries"].as_array().unwrap().len(), 2);
 
     open.world.wechat.deauthorize(COMPONENT, APP).unwrap();
     open.world.accept(&openid, ORDER);
