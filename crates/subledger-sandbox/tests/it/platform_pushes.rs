@@ -97,6 +97,26 @@ async fn tickets_stop_when_too_many_are_given_up_and_start_on_request() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_before_a_start_does_not_count_after_it() {
+    let open = Open::new().await;
+    settled(&open.world).await;
+    open.world.wechat.change_platform(COMPONENT, |s| s.give_up_tickets = 2).unwrap();
+    let next = || open.world.wechat.platform(COMPONENT).unwrap().next_ticket;
+    // Three deliveries each: two that end the pushes, and the first after the start.
+    open.receiver.script((0..9).map(|_| Reply::Say(500, "no")));
+    for _ in 0..3 {
+        open.world.wechat.advance(600).unwrap();
+        settled(&open.world).await;
+    }
+    assert_eq!(next(), None);
+    let body = json!({ "component_appid": COMPONENT, "component_secret": COMPONENT_SECRET });
+    open.world.post("/cgi-bin/component/api_start_push_ticket", &body).await;
+    settled(&open.world).await;
+    open.world.wechat.advance(600).unwrap();
+    assert!(next().is_some(), "one given up is not two");
+}
+
+#[tokio::test]
 async fn changes_of_authorization_are_told_in_the_documented_shape() {
     let open = Open::new().await;
     open.scan(&[17, 18]);

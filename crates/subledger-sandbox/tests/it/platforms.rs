@@ -67,6 +67,11 @@ async fn both_names_of_the_token_are_taken_and_other_tokens_are_not() {
     let own =
         format!("/cgi-bin/token?grant_type=client_credential&appid={COMPONENT}&secret={COMPONENT_SECRET}");
     assert_eq!(code(&open.world.get(&own).await), 61024);
+    open.world.wechat.create_platform(PlatformSpec::new("wx00000000comp0002", "s")).unwrap();
+    for other in ["wx00000000comp0002", "wxnobody", ""] {
+        let named = open.call("api_create_preauthcode", &token, json!({ "component_appid": other })).await;
+        assert_eq!(code(&named), 40013, "{other:?} is not the token's");
+    }
     let post = open.world.get("/cgi-bin/component/api_query_auth").await;
     assert_eq!(code(&post), 43002);
 }
