@@ -168,6 +168,12 @@ impl ChannelClient {
         self.keeper.token(&self.key, &self.source).await
     }
 
+    /// Takes somebody's word that WeChat refused the token with this number (40001), so that the next [`Self::token`] is a newer
+    /// one. The number must be one that a token has had.
+    pub fn refuse_token(&self, version: u64) {
+        self.keeper.refuse(&self.key, version, 40001);
+    }
+
     /// Has the token replaced although it lives; see [`TokenKeeper::force`].
     ///
     /// # Errors

@@ -33,6 +33,7 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
                 appid,
                 secret: SecretString::from(secret),
                 token_mode: TokenMode::default(),
+                token_url: None,
                 policy: Policy::default(),
                 idempotency_key: None,
             };
