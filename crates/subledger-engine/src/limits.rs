@@ -35,6 +35,8 @@ pub const MAX_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// Shortest time between two requests of people to ask WeChat about a channel's quota, or to have it cleared.
 pub const MIN_QUOTA_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest answer of a company's token server, in bytes. WeChat says that a token may have 512 characters and more.
+pub const MAX_TOKEN_ANSWER_BYTES: usize = 16 * 1_024;
 /// Rows of one request to import balances.
 pub const MAX_OPENING_ROWS: usize = 1_000;
 /// Characters of the id of an import, and of a row in it.

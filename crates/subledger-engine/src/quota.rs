@@ -76,11 +76,6 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Whether the channel has sent today, as far as this deployment knows.
-    pub(crate) const fn sends_today(&self) -> bool {
-        self.ours_today > 0
-    }
-
     /// WeChat's bound within a short time, if it names one.
     pub fn rate(&self) -> Option<QuotaRate> {
         self.sample.and_then(|sample| sample.rate)

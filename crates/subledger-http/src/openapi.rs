@@ -98,7 +98,15 @@ const WITH_BODY: &[(&str, &str)] = &[
 const WITH_WRITE: (&str, &str) = ("409", "The request does not fit the present state.");
 const WITH_WECHAT: (&str, &str) = ("502", "WeChat was not reached or gave no usable answer.");
 /// Operations that ask WeChat while the caller waits.
-const ASK_WECHAT: &[&str] = &["create_channel", "replace_credentials", "refresh_templates", "bind_user"];
+const ASK_WECHAT: &[&str] = &[
+    "create_channel",
+    "replace_credentials",
+    "refresh_templates",
+    "bind_user",
+    "lease_token",
+    "refresh_token",
+    "set_token_source",
+];
 
 /// Operations whose answer rests on no position of a channel's log.
 const WITHOUT_POSITION: &[&str] = &["whoami", "list_channels", "issue_user_token", OWN_REPORT];

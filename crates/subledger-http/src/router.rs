@@ -23,7 +23,8 @@ use crate::{
     problem::ApiError,
     routes::{
         callbacks, channels, client_reports, corrections, deliveries, doctor, erasures, events, health,
-        ledgers, messages, push_setup, pushes, quota, relay, reports, templates, user_tokens, users, whoami,
+        ledgers, messages, push_setup, pushes, quota, relay, reports, templates, tokens, user_tokens, users,
+        whoami,
     },
 };
 
@@ -45,6 +46,9 @@ fn api() -> OpenApiRouter<Context> {
         routes!(quota::show_quota),
         routes!(quota::refresh_quota),
         routes!(quota::clear_quota),
+        routes!(tokens::lease_token),
+        routes!(tokens::refresh_token),
+        routes!(tokens::set_token_source),
         routes!(push_setup::show_callback, push_setup::configure_callback),
         routes!(pushes::list_pushes),
         routes!(pushes::redo_pushes),

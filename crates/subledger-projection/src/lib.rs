@@ -57,7 +57,7 @@ pub use replay::{Replay, ReplayError};
 pub use rows::{
     AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, CallbackRow, ChannelRow, DeliveryCounts, DeliveryRow,
     DeliveryState, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, RelayRow, ReportTemplateRow,
-    TemplateRow,
+    TemplateRow, TokenConflictRow, TokenRow,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};
 pub use status::status;

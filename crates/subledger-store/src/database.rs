@@ -16,6 +16,7 @@ use crate::{
         ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, PollColumns, QueueColumns, QuotaColumns,
         ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes,
         push::{PushColumns, PushCount, RelayCount, RelayEdge, RelayWrite},
+        token::TokenStateColumns,
     },
     sqlite::{self, receipt::Unfiled},
     store::inspect::{RawColumns, RawHead, RawQueue},
@@ -269,8 +270,8 @@ forward! {
     queue::doubts(log: &LogName, after: Option<DeliveryId>, limit: i64) -> Vec<QueueColumns>;
     queue::stats(log: &LogName) -> Vec<(i64, i64, i64)>;
     queue::next_due(log: &LogName, of: Claimable) -> Option<i64>;
-    quota::keep(log: &LogName, sample: &QuotaSample, before: i64) -> ();
-    quota::note(log: &LogName, polled_at: i64, failure: Option<(Option<i64>, &str)>) -> ();
+    quota::keep_quota(log: &LogName, sample: &QuotaSample, before: i64) -> ();
+    quota::note_poll(log: &LogName, polled_at: i64, failure: Option<(Option<i64>, &str)>) -> ();
     quota::samples(log: &LogName, since: i64) -> Vec<QuotaColumns>;
     quota::polls(log: Option<&LogName>) -> Vec<PollColumns>;
     push::note_again(log: &LogName, key: &[u8; 16], now: i64) -> bool;
@@ -299,6 +300,11 @@ forward! {
     look::version() -> String;
     look::applied() -> Vec<(i64, bool)>;
     look::stored_deployment() -> Option<SealedDeployment>;
+    token::keep(
+        key: (&str, &str), turn: (i64, i64), next: i64, sealed: &[u8], life: (i64, i64)
+    ) -> bool;
+    token::give_up(key: (&str, &str), fence: i64) -> ();
+    token::states(keys: &[(&str, &str)], now: i64) -> Vec<TokenStateColumns>;
     lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
     lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;
     lease::release(leases: &[(&str, &str, i64)]) -> ();

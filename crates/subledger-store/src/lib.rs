@@ -42,9 +42,9 @@ pub use push::{
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
     Amount, ByStream, Chunk, Claimable, Claimed, ClaimedRelay, Clock, DatabaseFacts, Held, Inspector,
-    KeptContent, KindHealth, Lease, LogSnapshot, Look, PushHealth, QueueEntry, QueueStats, QuotaFailure,
-    QuotaPoll, QuotaRate, QuotaSample, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth,
-    RetentionClass, Scan, Scanned, SchemaFound, Snapshot, Store, StoredReceipt, StrayReceipt, Swept,
-    SystemClock, Timestamped,
+    KeptContent, KeptToken, KindHealth, Lease, LogSnapshot, Look, PushHealth, QueueEntry, QueueStats,
+    QuotaFailure, QuotaPoll, QuotaRate, QuotaSample, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
+    RelayHealth, RetentionClass, Scan, Scanned, SchemaFound, Snapshot, Store, StoredReceipt, StrayReceipt,
+    Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -117,7 +117,7 @@ async fn round(
     }
     pace.spend(claimed.len());
     reserve.spend(claimed.len());
-    let client = lane.engine.gateway().channel(registered);
+    let client = lane.engine.client(&lane.log, registered);
     let rows: Vec<QueueRow> = claimed.into_iter().map(|Claimed { row, .. }| row).collect();
     let parcels = match pack(lane, &rows).await {
         Ok(parcels) => parcels,

@@ -46,7 +46,7 @@ pub(super) async fn findings(
     let quota = engine.quota(code).await;
     let mut found = vec![read_models(engine, &log, lags)];
     found.push(settled(Check::Sending, sending(engine, &log, &channel).await));
-    found.extend(wechat::findings(engine, &log, &channel, registered, quota.as_ref().ok(), reach).await);
+    found.extend(wechat::findings(engine, &log, registered, reach).await);
     found.push(settled(Check::Templates, templates(engine, code).await));
     found.push(settled(Check::Quota, quota.map(|quota| self::quota(&quota))));
     found.push(settled(Check::Pushes, pushes(engine, code).await));

@@ -1,36 +1,58 @@
 //! Whether WeChat takes a channel's calls, and the address it sees them come from.
 
+use std::time::Duration;
+
 use subledger_domain::{
-    LogName, Timestamp,
-    channel::{Channel, Registered, TokenMode},
+    ChannelCode, LogName, Timestamp,
+    channel::{Registered, TokenMode},
 };
+use subledger_store::TokenState;
 use subledger_wechat::{CallError, ChannelError, TokenError, caller_ip, lookup};
 
 use super::{Check, Finding, Reach, Text, probes, waits};
-use crate::{Engine, quota::Quota};
+use crate::Engine;
 
-/// Why WeChat is not asked with this channel's token; none if it may be.
-fn not_asked(engine: &Engine, registered: &Registered, quota: Option<&Quota>, reach: Reach) -> Option<Text> {
+/// A token that lives shorter than this is about to be replaced.
+const NEARLY_OVER: Duration = Duration::from_secs(30);
+/// More fetches in an hour than this are too many: a token lives two.
+const MANY_FETCHES: u32 = 10;
+/// A conflict so long ago still counts.
+const RECENT_CONFLICT_SECONDS: i64 = 24 * 3_600;
+
+/// How WeChat is tried.
+enum Way {
+    /// Not, and why.
+    Not(Text),
+    /// With the channel's token.
+    Token,
+    /// With one that is fetched for it and kept nowhere.
+    Once,
+}
+
+fn way(engine: &Engine, registered: &Registered, state: Option<&TokenState>, reach: Reach) -> Way {
     if reach == Reach::Deployment {
-        return Some(Text::new(
+        return Way::Not(Text::new(
             "not tried: WeChat is called when one channel is asked for",
             "未尝试：仅在检查单个通道时调用微信",
         ));
     }
-    let outside = !engine.is_running();
+    if state.is_some_and(|state| !state.refused && state.remains > NEARLY_OVER) {
+        return Way::Token;
+    }
+    let running = engine.is_running();
     match registered.token_mode {
-        TokenMode::Stable | TokenMode::External => None,
-        // Each fetch retires the token that others hold, so only one that is in use anyway may be used.
-        TokenMode::Normal if outside || quota.is_none_or(|quota| !quota.sends_today()) => Some(Text::new(
-            "not tried: in the token mode `normal` a fetch would retire the token of other systems",
-            "未尝试：`normal` 模式下获取凭据会使其他系统的凭据失效",
+        TokenMode::Stable if running => Way::Token,
+        TokenMode::Stable => Way::Once,
+        TokenMode::External | TokenMode::Platform if running => Way::Token,
+        // What a fetch brings (another refresh token, a token of the company's) only the service can keep.
+        TokenMode::External | TokenMode::Platform => Way::Not(Text::new(
+            "not tried from here: no token lives; ask the service, GET /api/v1/channels/{code}/doctor",
+            "此处未尝试：当前没有有效凭据；请向运行中的服务查询 GET /api/v1/channels/{code}/doctor",
         )),
-        // A fetch may bring another refresh token, which only the service can keep.
-        TokenMode::Platform if outside => Some(Text::new(
-            "not tried from here: ask the service, GET /api/v1/channels/{code}/doctor",
-            "此处未尝试：请向运行中的服务查询 GET /api/v1/channels/{code}/doctor",
+        TokenMode::Normal => Way::Not(Text::new(
+            "not tried: no token lives, and in the token mode `normal` a fetch would retire the token of other systems",
+            "未尝试：当前没有有效凭据，而 `normal` 模式下获取凭据会使其他系统的凭据失效",
         )),
-        TokenMode::Normal | TokenMode::Platform => None,
     }
 }
 
@@ -38,21 +60,42 @@ fn not_asked(engine: &Engine, registered: &Registered, quota: Option<&Quota>, re
 pub(super) async fn findings(
     engine: &Engine,
     log: &LogName,
-    channel: &Channel,
     registered: &Registered,
-    quota: Option<&Quota>,
     reach: Reach,
 ) -> [Finding; 2] {
-    if let Some(why) = not_asked(engine, registered, quota, reach) {
-        return [Finding::skipped(Check::Token, why.clone()), Finding::skipped(Check::Address, why)];
-    }
+    let state = match engine.token_state(registered).await {
+        Ok(state) => state,
+        Err(error) => return [Check::Token, Check::Address].map(|check| Finding::unreadable(check, &error)),
+    };
+    let conflict = match log.as_str().parse() {
+        Ok(code) => conflict(engine, &code).await,
+        Err(_) => None,
+    };
+    let way = way(engine, registered, state.as_ref(), reach);
     let client = engine.gateway().channel(registered);
-    let called = probes::call(engine, log, async || client.send_quota().await).await;
+    let called = match way {
+        Way::Not(why) => {
+            // What is on the books is told all the same.
+            let token = conflict.unwrap_or_else(|| Finding::skipped(Check::Token, why.clone()));
+            return [token, Finding::skipped(Check::Address, why)];
+        }
+        Way::Token => probes::call(engine, log, async || client.send_quota().await).await,
+        Way::Once => {
+            let gateway = engine.gateway();
+            probes::call(engine, log, async || gateway.call_once(registered).await).await
+        }
+    };
     let mode = registered.token_mode.as_str();
     match called {
         Ok(_) => {
-            let seen = probes::seen(engine, log, async || client.seen_address().await).await;
-            [accepted(mode, channel, engine.now()), address(seen)]
+            let seen = match engine.token_state(registered).await {
+                Ok(Some(state)) if state.remains > NEARLY_OVER => {
+                    probes::seen(engine, log, async || client.seen_address().await).await
+                }
+                _ => Ok(None),
+            };
+            let token = conflict.unwrap_or_else(|| accepted(mode, state.as_ref()));
+            [token, address(seen)]
         }
         Err(error) => {
             let refused = match &error {
@@ -64,8 +107,49 @@ pub(super) async fn findings(
     }
 }
 
-fn accepted(mode: &str, _channel: &Channel, _now: Timestamp) -> Finding {
-    let found = Text::new(format!("WeChat accepts it (mode {mode})"), format!("微信接受（模式 {mode}）"));
+/// A conflict of the last day that is on the books.
+async fn conflict(engine: &Engine, code: &ChannelCode) -> Option<Finding> {
+    let row = engine.queries().channel(code).await.ok()?.value?;
+    let conflict = row.token?.conflict?;
+    if conflict.at < engine.now().plus_seconds(-RECENT_CONFLICT_SECONDS) {
+        return None;
+    }
+    let ago = waits::length(waits::between(conflict.at, engine.now()));
+    let found = Text::new(
+        format!("{} ago WeChat refused a token long before its end: another system replaces them", ago.en),
+        format!("{}前微信提前拒绝了凭据：有其他系统在刷新", ago.zh),
+    );
+    Some(Finding::warn(Check::Token, found, share()))
+}
+
+fn share() -> Text {
+    Text::new(
+        "have every system that uses this AppSecret fetch the stable token (`token_mode` stable), or lend it the token from here \
+         (GET /api/v1/channels/{code}/token)",
+        "请让所有使用该 AppSecret 的系统都改用稳定版接口（`token_mode` 为 stable），或从此处借用凭据（GET /api/v1/channels/{code}/token）",
+    )
+}
+
+fn accepted(mode: &str, state: Option<&TokenState>) -> Finding {
+    let Some(state) = state.filter(|state| state.version > 0) else {
+        let found = Text::new(
+            format!("WeChat accepts the credentials (mode {mode})"),
+            format!("微信接受其凭证（模式 {mode}）"),
+        );
+        return Finding::ok(Check::Token, found);
+    };
+    let (age, left) = (waits::length(state.age), waits::length(state.remains));
+    let fetches = state.fetches_last_hour;
+    let found = Text::new(
+        format!(
+            "WeChat accepts it: mode {mode}, {} old, {} left, {fetches} fetches in an hour",
+            age.en, left.en
+        ),
+        format!("微信接受：模式 {mode}，已用 {}，剩余 {}，一小时内获取 {fetches} 次", age.zh, left.zh),
+    );
+    if fetches > MANY_FETCHES || state.spent_ago.is_some_and(|ago| ago < Duration::from_secs(3_600)) {
+        return Finding::warn(Check::Token, found, share());
+    }
     Finding::ok(Check::Token, found)
 }
 
@@ -77,12 +161,7 @@ fn token_failed(mode: &str, error: &ChannelError) -> Finding {
                 format!("WeChat refused two tokens in a row, the last one {age} s old ({})", conflict.code),
                 format!("微信连续拒绝两个凭据，后一个仅 {age} 秒前获取（{}）", conflict.code),
             );
-            let advice = Text::new(
-                "another system replaces the tokens of this Mini Program: have both use the stable token (`token_mode` stable), \
-                 or lend it the token from here",
-                "其他系统在反复刷新该小程序的凭据：请双方都改用稳定版接口（`token_mode` 为 stable），或由此处统一提供凭据",
-            );
-            Finding::fail(Check::Token, found, advice)
+            Finding::fail(Check::Token, found, share())
         }
         ChannelError::NoToken(TokenError::Call(call)) | ChannelError::Call(call) => called(mode, call),
         ChannelError::NoToken(TokenError::BudgetSpent { until_micros }) => {

@@ -29,7 +29,7 @@ impl Engine {
         check_text("bad_reason", "/reason", &reason, limits::MAX_REASON_CHARS)?;
         let registered = self.registered(code).await?;
         self.quota_slot(code)?;
-        let cleared = self.gateway().channel(&registered).clear_quota().await;
+        let cleared = self.client(&LogName::channel(code), &registered).clear_quota().await;
         cleared.map_err(|error| gateway::channel_error(&error))?;
         tracing::warn!(channel.code = %code, "WeChat set the day's counts back, as an operator asked");
         let done = self.change(caller, code, "clear_quota", ChannelCommand::ClearQuota { reason }).await?;

@@ -141,7 +141,7 @@ pub(crate) async fn ask(engine: &Engine, log: &LogName) -> Result<(), EngineErro
         // A fetch would retire the token that another system may hold, for a figure nobody needs.
         return Ok(store.note_quota_failure(log, engine.now(), None, "not_asked").await?);
     }
-    let answer = engine.gateway().channel(registered).send_quota().await;
+    let answer = engine.client(log, registered).send_quota().await;
     let result = if answer.is_ok() { "ok" } else { "failed" };
     metrics::counter!(metric_definitions::QUOTA_POLLS, "channel" => log.to_string(), "result" => result)
         .increment(1);

@@ -1,15 +1,19 @@
 //! Channels.
 
 use serde::{Deserialize, Serialize};
-use subledger_domain::channel::{Policy, PolicyChange};
+use subledger_domain::{
+    Timestamp,
+    channel::{Policy, PolicyChange},
+};
 use subledger_engine::quota::Quota;
 use subledger_projection::{CallbackRow, ChannelRow};
-use subledger_store::QueueStats;
+use subledger_store::{QueueStats, TokenState};
 use utoipa::ToSchema;
 
 use super::{
     quota::QuotaView,
     relay::RelayView,
+    tokens::TokenStateView,
     words::{
         CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
         TokenModeWord, UnknownBalanceWord,
@@ -141,7 +145,7 @@ pub(crate) struct ChannelView {
     paused_at: Option<Moment>,
     /// Why sending is stopped.
     pause_reason: Option<String>,
-    /// When the AppSecret in use was handed in.
+    /// When the AppSecret in use was handed in, or the credential for the token server.
     secret_replaced_at: Moment,
     /// When the channel was set up.
     registered_at: Moment,
@@ -155,6 +159,8 @@ pub(crate) struct ChannelView {
     callback: Option<ChannelCallbackView>,
     /// Where its pushes are relayed to, or were; null if never.
     relay: Option<RelayView>,
+    /// What is known of its access token.
+    token: TokenStateView,
     /// WeChat's daily quota of sending; null in lists.
     quota: Option<QuotaView>,
 }
@@ -183,8 +189,9 @@ impl From<CallbackRow> for ChannelCallbackView {
     }
 }
 
-impl From<ChannelRow> for ChannelView {
-    fn from(row: ChannelRow) -> Self {
+impl ChannelView {
+    /// The row, with what all nodes know of its token at `now`.
+    pub(crate) fn of(row: ChannelRow, token: Option<&TokenState>, now: Timestamp) -> Self {
         Self {
             code: row.code.to_string(),
             paused: row.is_paused(),
@@ -201,6 +208,7 @@ impl From<ChannelRow> for ChannelView {
             templates_vanished: row.templates_vanished,
             callback: row.callback.map(Into::into),
             relay: row.relay.map(Into::into),
+            token: TokenStateView::of(token, row.token, now),
             quota: None,
         }
     }

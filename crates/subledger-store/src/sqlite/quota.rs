@@ -15,7 +15,7 @@ fn count(figure: u64) -> i64 {
 }
 
 /// Keeps a sample, and deletes those of the log from before a moment.
-pub(crate) async fn keep(
+pub(crate) async fn keep_quota(
     connection: &mut SqliteConnection,
     log: &LogName,
     sample: &QuotaSample,
@@ -50,7 +50,7 @@ pub(crate) async fn keep(
 }
 
 /// Notes how the newest try went: `failure` is WeChat's code and a word.
-pub(crate) async fn note(
+pub(crate) async fn note_poll(
     connection: &mut SqliteConnection,
     log: &LogName,
     polled_at: i64,

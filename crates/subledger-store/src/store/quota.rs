@@ -71,8 +71,8 @@ impl Store {
         let before = sample.read_at.plus_micros(-keep).micros();
         let mut writer = self.inner.database.writer().await?;
         let mut session = writer.session();
-        session.keep(log, sample, before).await?;
-        session.note(log, sample.read_at.micros(), None).await
+        session.keep_quota(log, sample, before).await?;
+        session.note_poll(log, sample.read_at.micros(), None).await
     }
 
     /// Notes that WeChat could not be asked, or did not tell. `word` is a short stable word.
@@ -84,7 +84,7 @@ impl Store {
         word: &str,
     ) -> Result<(), StoreError> {
         let mut writer = self.inner.database.writer().await?;
-        writer.session().note(log, at.micros(), Some((errcode, word))).await
+        writer.session().note_poll(log, at.micros(), Some((errcode, word))).await
     }
 
     /// The samples of a channel since a moment, the oldest first.
