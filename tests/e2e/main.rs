@@ -8,6 +8,7 @@ mod books;
 mod commands;
 mod degraded;
 mod direct;
+mod doctor;
 mod kill;
 mod main_job;
 mod nodes;

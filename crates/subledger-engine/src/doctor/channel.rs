@@ -336,8 +336,11 @@ async fn doubts(engine: &Engine, log: &LogName, channel: &Channel) -> Result<Fin
             format!("{in_doubt} 个待定中有 {old} 个超过一天"),
         );
         let advice = Text::new(
-            format!("settle them if you know: `subledger audit doubts`; after {} the policy does", closes.en),
-            format!("如已知结果请处理：`subledger audit doubts`；满 {} 后按策略自动处理", closes.zh),
+            format!(
+                "settle them if you know: `subledger audit doubts list`; after {} the policy does",
+                closes.en
+            ),
+            format!("如已知结果请处理：`subledger audit doubts list`；满 {} 后按策略自动处理", closes.zh),
         );
         return Ok(Finding::warn(Check::Doubts, found, advice));
     }

@@ -36,13 +36,12 @@ fn way(engine: &Engine, registered: &Registered, state: Option<&TokenState>, rea
             "未尝试：仅在检查单个通道时调用微信",
         ));
     }
-    if state.is_some_and(|state| !state.refused && state.remains > NEARLY_OVER) {
-        return Way::Token;
-    }
     let running = engine.is_running();
+    let lives = state.is_some_and(|state| !state.refused && state.remains > NEARLY_OVER);
     match registered.token_mode {
         TokenMode::Stable if running => Way::Token,
         TokenMode::Stable => Way::Once,
+        _ if lives => Way::Token,
         TokenMode::External | TokenMode::Platform if running => Way::Token,
         // What a fetch brings (another refresh token, a token of the company's) only the service can keep.
         TokenMode::External | TokenMode::Platform => Way::Not(Text::new(

@@ -85,6 +85,16 @@ impl Place {
         }
     }
 
+    /// Runs a statement on the read models behind the engine's back.
+    pub async fn views(&self, sql: &str) {
+        if self.admin.is_some() {
+            return self.execute(sql).await;
+        }
+        let url = format!("{}.views.db", self.url.strip_suffix(".db").unwrap());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    }
+
     /// Everything that stands in the database: the bytes of SQLite's files, a dump of every table of PostgreSQL (bytes in
     /// hexadecimal).
     pub fn everything(&self) -> String {

@@ -67,6 +67,11 @@ impl Told {
         self.refuse.store(code, Ordering::SeqCst);
     }
 
+    /// How often WeChat was asked for a quota.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     pub fn router(&self) -> Router {
         Router::new()
             .route("/cgi-bin/openapi/quota/get", post(quota))
@@ -178,7 +183,7 @@ async fn one_node_asks_and_all_know(place: Place) {
     let second = world.second_channel().await;
     let second_quota = async || world.engine.quota(&second).await.unwrap().figures;
     until("the figures of the second channel", second_quota).await;
-    assert_eq!(told.asked.load(Ordering::SeqCst), 2, "each channel was asked about once");
+    assert_eq!(told.asked(), 2, "each channel was asked about once");
     // What is sent from here is counted at once.
     world.engine.start_dispatch().await;
     let openid = world.user("lisi").await;
@@ -292,5 +297,5 @@ async fn a_failure_is_told_and_tried_again_later(place: Place) {
     world.clock.pass_seconds(3_600 + 360);
     until("the figures", async || world.engine.quota(&world.code).await.unwrap().figures).await;
     assert_eq!(world.engine.quota(&world.code).await.unwrap().failure, None);
-    assert_eq!(told.asked.load(Ordering::SeqCst), 2);
+    assert_eq!(told.asked(), 2);
 }

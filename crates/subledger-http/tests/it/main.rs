@@ -13,6 +13,7 @@ mod paused;
 mod people;
 mod place;
 mod pushes;
+mod quotas;
 mod reader;
 mod reports;
 mod rights;
