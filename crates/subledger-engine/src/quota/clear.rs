@@ -32,13 +32,14 @@ impl Engine {
         let cleared = self.client(&LogName::channel(code), &registered).clear_quota().await;
         cleared.map_err(|error| gateway::channel_error(&error))?;
         tracing::warn!(channel.code = %code, "WeChat set the day's counts back, as an operator asked");
-        let done = self.change(caller, code, "clear_quota", ChannelCommand::ClearQuota { reason }).await?;
         let log = LogName::channel(code);
-        let signal = self.signals().of(&log);
-        signal.hold_until.store(0, Ordering::Relaxed);
+        // Before the hold ends: a lane that looked at the old figures would put it back.
         if let Err(error) = poll::ask(self, &log).await {
             tracing::warn!(channel.code = %code, error = %error, "the quota could not be read after it was cleared");
         }
+        let done = self.change(caller, code, "clear_quota", ChannelCommand::ClearQuota { reason }).await?;
+        let signal = self.signals().of(&log);
+        signal.hold_until.store(0, Ordering::Relaxed);
         signal.wake.notify_one();
         Ok(done)
     }

@@ -150,7 +150,7 @@ pub(crate) async fn ask(engine: &Engine, log: &LogName) -> Result<(), EngineErro
             let sample = sample(quota, ours, engine.now());
             store.keep_quota(log, &sample).await?;
             show(log, &sample);
-            Ok(release(engine, log, &channel, &sample, ours).await?)
+            Ok(release(engine, log, &sample, ours).await?)
         }
         Err(error) => {
             let (errcode, word) = failure(&error);
@@ -168,15 +168,10 @@ fn sample(quota: ApiQuota, ours: u64, read_at: Timestamp) -> QuotaSample {
 
 /// Lets held bulk go on if WeChat says that clearly more is left than was thought: by two per cent of the limit, since its
 /// figures are one off and holds must not flutter.
-async fn release(
-    engine: &Engine,
-    log: &LogName,
-    channel: &Channel,
-    sample: &QuotaSample,
-    ours: u64,
-) -> Result<(), EngineError> {
+async fn release(engine: &Engine, log: &LogName, sample: &QuotaSample, ours: u64) -> Result<(), EngineError> {
     let now = engine.now();
     let Some(code) = code_of(log) else { return Ok(()) };
+    let (channel, _) = engine.store().load::<Channel>(log, &StreamName::channel()).await?;
     if channel.bulk_held(now).is_none() {
         return Ok(());
     }

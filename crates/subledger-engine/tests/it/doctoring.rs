@@ -132,7 +132,7 @@ async fn a_token_that_wechat_refuses_is_told_with_the_cure(place: Place) {
     let world = told(&place, &quota).await;
     // Two tokens in a row.
     quota.refuses(40001);
-    stands(&look(&world, Check::Token).await, Health::Fail, "another system");
+    stands(&look(&world, Check::Token).await, Health::Fail, "two tokens in a row");
     world.clock.pass_seconds(60);
     quota.refuses(45009);
     stands(&look(&world, Check::Token).await, Health::Warn, "45009");
