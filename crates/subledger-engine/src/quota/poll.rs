@@ -4,7 +4,7 @@
 //! lease keeps two nodes from asking at the same moment. A channel that sends is asked about every few minutes; one that does
 //! not, rarely, and not at all if it fetches tokens in the mode in which each fetch retires the token of others.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use futures::{StreamExt, stream};
 use subledger_domain::{
@@ -149,6 +149,7 @@ pub(crate) async fn ask(engine: &Engine, log: &LogName) -> Result<(), EngineErro
         Ok(quota) => {
             let sample = sample(quota, ours, engine.now());
             store.keep_quota(log, &sample).await?;
+            engine.signals().of(log).recount.store(true, Ordering::Relaxed);
             show(log, &sample);
             Ok(release(engine, log, &sample, ours).await?)
         }

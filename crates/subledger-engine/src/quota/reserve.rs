@@ -4,7 +4,7 @@
 //! down from what was left when it last looked, and looks again when that is gone or old. So on one node a hold comes to the
 //! delivery; several nodes overshoot by what each claims between two looks. A reserve absorbs that.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use subledger_domain::{
     LogName, Timestamp,
@@ -62,7 +62,8 @@ impl Reserve {
             *self = Self::default();
             return Ok(Allowance { of: Claimable::Singles, limit: wanted });
         }
-        if self.is_old(now) {
+        let told = engine.signals().of(log).recount.swap(false, Ordering::Relaxed);
+        if told || self.is_old(now) {
             self.look(engine, log, percent, in_flight).await?;
         }
         let Some(headroom) = self.headroom else {

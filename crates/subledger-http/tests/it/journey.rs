@@ -23,6 +23,7 @@ async fn every_documented_operation_works() {
     settle(&app).await;
     push(&app).await;
     relay(&app).await;
+    quota(&app).await;
     correct(&app).await;
     for report in ["activity", "stock"] {
         app.get(&format!("/reports/{report}?channel={CHANNEL}")).await.ok(200);
@@ -45,6 +46,18 @@ async fn every_documented_operation_works() {
         for method in item.as_object().unwrap().keys() {
             assert!(app.was_done(method, path), "{method} {path} was never tried");
         }
+    }
+}
+
+async fn quota(app: &TestApp) {
+    app.get(&channel("/quota")).await.ok(200);
+    let quota = app.post(&channel("/quota/refresh"), &json!({})).await.ok(200);
+    assert_eq!(quota["limit"], 10_000_000);
+    app.clock.pass_seconds(11);
+    app.post(&channel("/quota/clear"), &json!({ "reason": "tried out" })).await.ok(200);
+    for path in ["/doctor", &channel("/doctor")] {
+        let report = app.get(path).await.ok(200);
+        assert!(report["findings"].as_array().is_some_and(|findings| !findings.is_empty()), "{report}");
     }
 }
 
@@ -91,6 +104,7 @@ async fn set_up(app: &TestApp) {
         "doubt_verdict": "assume_sent",
         "refused_send": "release",
         "settings_off": "keep",
+        "bulk_reserve": 10,
     });
     app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "attempt" })).await.ok(200);
     assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);
