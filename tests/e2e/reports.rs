@@ -119,7 +119,7 @@ async fn drift_and_doubts_say_the_same_in_every_form(database: Database) {
     }
     let database = &stage.database;
     let none = said(&report(database, &["drift", "--cause", "stranger"]));
-    assert!(none.contains("No drift was found in these days."), "{none}");
+    assert!(none.contains("No such drift was found in these days."), "{none}");
     assert_eq!(said(&report(database, &["doubts", "--state", "deadline", "--csv"])).lines().count(), 1);
 }
 

@@ -76,7 +76,7 @@ impl Reporter {
             let frame = || self.drift_frame(&report, &days, counts);
             if self.for_people() {
                 if report.value.entries.is_empty() {
-                    println!("No drift was found in these days.");
+                    println!("No such drift was found in these days.");
                 } else {
                     self.groups(grouped, DRIFT_COUNTS)?;
                 }
@@ -114,7 +114,7 @@ impl Reporter {
             let frame = || self.doubts_frame(&report, &days, as_of, counts);
             if self.for_people() {
                 if report.value.entries.is_empty() {
-                    println!("No delivery became in doubt in these days.");
+                    println!("No such doubt began in these days.");
                 } else {
                     self.groups(grouped, DOUBT_COUNTS)?;
                 }
