@@ -68,6 +68,8 @@ pub(super) fn params(
     }
     let before: Option<Place> = page.key(query)?;
     let (at, position) = before.map_or((i64::MAX, i64::MAX), |(at, position)| (at.micros(), int(position.0)));
+    // Nothing is counted after the first page, so the period may end where it goes on: what was listed is not read again.
+    let until = before.map_or(until, |(at, _)| until.min(at.plus_micros(1)));
     Ok(vec![
         since.micros().into(),
         until.micros().into(),
