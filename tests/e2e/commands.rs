@@ -52,6 +52,8 @@ const COMMANDS: &[&[&str]] = &[
     &["report", "stock"],
     &["report", "reach"],
     &["report", "loss"],
+    &["report", "drift"],
+    &["report", "doubts"],
     &["doctor"],
     &["admin", "master-key"],
     &["admin", "settings"],

@@ -4,6 +4,7 @@ mod channels;
 mod doctor;
 mod events;
 mod explanation;
+mod findings;
 mod ledgers;
 mod messages;
 mod pushes;
@@ -19,6 +20,7 @@ pub(crate) use channels::{ChannelView, PolicyChangeBody, PolicyView, QueueView};
 pub(crate) use doctor::DoctorView;
 pub(crate) use events::EventView;
 pub(crate) use explanation::ExplanationView;
+pub(crate) use findings::{DoubtStateWord, DoubtsView, DriftView, ReportPart};
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView, is_bulk};
 pub(crate) use pushes::{PushBodyView, PushDetailView, PushHealthView, PushView, RedoneView};
@@ -29,6 +31,7 @@ pub(crate) use templates::{FindingView, RefreshView, TemplateView};
 pub(crate) use tokens::{TokenLeaseView, TokenReplacedView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{
-    CallbackFormatWord, CallbackModeWord, ChoiceWord, DeliveryStateWord, LanguageWord, ProgramStateWord,
-    PushKindWord, PushStateWord, RightWord, SkipReasonWord, TapResultWord, TokenModeWord, VerdictWord,
+    CallbackFormatWord, CallbackModeWord, ChoiceWord, DeliveryStateWord, DoubtCauseWord, DriftCauseWord,
+    LanguageWord, ProgramStateWord, PushKindWord, PushStateWord, RightWord, SkipReasonWord, TapResultWord,
+    TokenModeWord, VerdictWord,
 };

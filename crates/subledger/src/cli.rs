@@ -16,7 +16,7 @@ pub(crate) use channel::{Channel, PolicyFlags};
 pub(crate) use doctor::Doctor;
 pub(crate) use push::{Callback, Pushes};
 pub(crate) use relay::Relay;
-pub(crate) use report::{Output, Period, Report};
+pub(crate) use report::{DoubtCauseWord, DoubtStateWord, DriftCauseWord, Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
 #[derive(Debug, Parser)]
@@ -160,7 +160,7 @@ pub(crate) enum App {
         /// A name for people [default: the id]
         #[arg(long)]
         name: Option<String>,
-        /// What it may do, of manage, bind, grant, send, read, settle
+        /// What it may do, of manage, bind, grant, send, read, settle, and token (to be lent access tokens), which is never a default
         #[arg(long, value_delimiter = ',', default_value = "manage,bind,grant,send,read,settle")]
         rights: Vec<String>,
         /// The channels it may use [default: all]

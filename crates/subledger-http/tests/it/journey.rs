@@ -25,11 +25,14 @@ async fn every_documented_operation_works() {
     relay(&app).await;
     quota(&app).await;
     correct(&app).await;
+    tokens(&app).await;
     for report in ["activity", "stock"] {
         app.get(&format!("/reports/{report}?channel={CHANNEL}")).await.ok(200);
     }
     app.get(&format!("/reports/reach?channel={CHANNEL}&template_id={ORDER}")).await.ok(200);
     app.get(&format!("/reports/loss?channel={CHANNEL}&msgid={msgid}")).await.ok(200);
+    app.get(&format!("/reports/drift?channel={CHANNEL}")).await.ok(200);
+    app.get(&format!("/reports/doubts?channel={CHANNEL}")).await.ok(200);
     app.send_method("DELETE", &channel("/users/zhangsan"), &json!({})).await.ok(200);
     let gone = app.get(&channel("/users/zhangsan")).await.ok(200);
     assert_eq!((&gone["bound"], &gone["openid"]), (&json!(false), &Value::Null));
@@ -431,4 +434,10 @@ async fn relay(app: &TestApp) {
     app.send_method("DELETE", &path, &json!({})).await.ok(200);
     app.send_method("DELETE", &path, &json!({})).await.problem(409, "not_relayed");
     assert_eq!(app.get(&path).await.ok(200)["relay"]["stopped_because"], "asked");
+}
+
+async fn tokens(app: &TestApp) {
+    assert_eq!(app.get(&channel("/token")).await.ok(200)["token_mode"], "stable");
+    app.post(&channel("/token/refresh"), &json!({ "force": true })).await.ok(200);
+    app.send_method("PUT", &channel("/token-source"), &json!({ "token_mode": "stable" })).await.ok(200);
 }

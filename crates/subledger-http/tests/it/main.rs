@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod feed;
+mod findings;
 mod idempotency;
 mod journey;
 mod limits;
@@ -18,4 +19,5 @@ mod reader;
 mod reports;
 mod rights;
 mod support;
+mod tokens;
 mod user_tokens;
