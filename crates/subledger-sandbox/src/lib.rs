@@ -71,7 +71,7 @@ pub use push::{
 pub use reality::{Habit, ListShape, Profile, ProfileName, Reality, RealityView, Scalar, Scene};
 pub use sandbox::{LONGEST_ADVANCE_SECONDS, Sandbox};
 pub use stats::{Stats, TokenCalls};
-pub use tap::{TapAnswer, TapSpec};
+pub use tap::{TapAnswer, TapSpec, Version};
 pub use template::{KeywordEnum, LONG_TERM, ONE_TIME, Template};
 pub use user::{Choice, SettingState, TemplateCount, UserCounts};
 
