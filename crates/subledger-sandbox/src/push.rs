@@ -26,11 +26,13 @@ mod crypt;
 mod fault;
 mod handle;
 mod node;
+mod sealer;
 mod url_check;
 mod worker;
 
 pub use fault::{PushFaultKind, PushFaultSpec, PushFaultView};
 pub use handle::{PushQuery, PushSetup, SettleSpec, Settled};
+pub use sealer::{PushSealer, SealedPush};
 pub use url_check::UrlCheck;
 
 pub(crate) use body::{Event, Item, Origin};

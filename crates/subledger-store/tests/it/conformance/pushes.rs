@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use subledger_domain::{Timestamp, ledger::Ledger};
 use subledger_store::{
     Amount, Effect, Executor, Held, KeptPush, KindHealth, MAX_PUSH_BYTES, PushFilter, PushFormat, PushHealth,
-    PushKey, PushKind, PushMode, PushPage, PushRow, PushState, RelayEnd, RelayHealth, RelayState,
+    PushKey, PushKind, PushMode, PushPage, PushRow, PushState, RelayEnd, RelayHealth, RelayRoom, RelayState,
     RetentionClass, Stop, Store, StoreError, StreamRef, SubmitError, Work, verify_chain,
 };
 
