@@ -480,6 +480,7 @@ async fn what_the_database_does_not_take_is_not_said_to_be_taken(place: Place) {
 async fn what_could_not_be_acted_on_waits_and_is_acted_on_once(place: Place) {
     let app = TestApp::on(&place).await;
     set_up(&app, "secure", "xml", KEY).await;
+    app.engine.start_push_retry().await;
     let openid = app.user("zhangsan", 0).await;
     let before = app.heads().await;
     // The inbox takes it, the log does not.
