@@ -380,7 +380,8 @@ impl State {
         let draft = body::draft(&event, openid, &target, now, &ruling.reality, &mut dice);
         let entry = PushEntry {
             seq: 0,
-            time: self.timestamp(),
+            // The moment of its `CreateTime`, to the second: another look at the clock may be in the next one.
+            time: Timestamp::from_millisecond(now).unwrap_or_default(),
             appid: appid.to_owned(),
             openid: openid.to_owned(),
             event: draft.event,
