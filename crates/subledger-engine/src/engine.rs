@@ -29,6 +29,8 @@ pub struct EngineSettings {
     pub dispatch: DispatchSettings,
     /// How pushes are relayed.
     pub relay: RelaySettings,
+    /// How often pushes that could not be acted on are tried again.
+    pub redo_every: Duration,
     /// The node is not ready while a due delivery is older than this.
     pub max_undone_age: Duration,
     /// The longest a read waits for its projection to reach what this node has written.
@@ -41,6 +43,7 @@ impl Default for EngineSettings {
             node: format!("node-{}", uuid::Uuid::new_v4().simple()),
             dispatch: DispatchSettings::default(),
             relay: RelaySettings::default(),
+            redo_every: intake::REDO_EVERY,
             max_undone_age: Duration::from_secs(300),
             read_wait: Duration::from_secs(1),
         }

@@ -65,13 +65,13 @@ pub use fault::{CallPath, FaultKind, FaultSpec, FaultView, LONGEST_DELAY_MS};
 pub use journal::{JournalEntry, JournalPage, JournalQuery, Page};
 pub use push::{
     Delivery, DeliveryVerdict, PushEntry, PushFaultKind, PushFaultSpec, PushFaultView, PushFormat, PushMode,
-    PushQuery, PushRequest, PushSetup, PushSpec, PushState, PushSums, PushView, SettleSpec, Settled,
-    UrlCheck,
+    PushQuery, PushRequest, PushSealer, PushSetup, PushSpec, PushState, PushSums, PushView, SealedPush,
+    SettleSpec, Settled, UrlCheck,
 };
 pub use reality::{Habit, ListShape, Profile, ProfileName, Reality, RealityView, Scalar, Scene};
 pub use sandbox::{LONGEST_ADVANCE_SECONDS, Sandbox};
 pub use stats::{Stats, TokenCalls};
-pub use tap::{TapAnswer, TapSpec};
+pub use tap::{TapAnswer, TapSpec, Version};
 pub use template::{KeywordEnum, LONG_TERM, ONE_TIME, Template};
 pub use user::{Choice, SettingState, TemplateCount, UserCounts};
 

@@ -43,7 +43,7 @@ pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
     Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, Held, Inspector, KeptContent, KindHealth, Lease,
     LogSnapshot, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
-    RelayHealth, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt, StrayReceipt, Swept,
-    SystemClock, Timestamped,
+    RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt, StrayReceipt,
+    Swept, SystemClock, Timestamped,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
+mod capture;
 mod channels;
 mod deadlines;
 mod dispatching;
@@ -14,4 +15,5 @@ mod place;
 mod receiver;
 mod relaying;
 mod sending;
+mod sweeping;
 mod world;

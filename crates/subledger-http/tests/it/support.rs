@@ -164,7 +164,8 @@ impl TestApp {
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
         let wechat_config = WeChatConfig { base_url, ..WeChatConfig::default() };
         let gateway = Gateway::new(wechat_config, store.clone()).unwrap();
-        let mut engine_settings = EngineSettings::default();
+        let mut engine_settings =
+            EngineSettings { redo_every: Duration::from_millis(200), ..EngineSettings::default() };
         let loopback = PrivateAddresses::Only(vec!["127.0.0.1".parse().unwrap()]);
         engine_settings.relay.deliverer.policy =
             EgressPolicy { private: loopback, allow_http: true, ..EgressPolicy::default() };
