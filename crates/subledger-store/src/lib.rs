@@ -44,7 +44,8 @@ pub use store::{
     Amount, ByStream, Chunk, Claimable, Claimed, ClaimedRelay, Clock, DatabaseFacts, Held, Inspector,
     KeptContent, KeptToken, KindHealth, Lease, LogSnapshot, Look, PushHealth, QueueEntry, QueueStats,
     QuotaFailure, QuotaPoll, QuotaRate, QuotaSample, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
-    RelayHealth, RetentionClass, Scan, Scanned, SchemaFound, Snapshot, Store, StoredReceipt, StrayReceipt,
-    Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish,
+    RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, SchemaFound, Snapshot, Store, StoredReceipt,
+    StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn,
+    TokenWish,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -154,7 +154,7 @@ impl ChannelClient {
     /// [`ChannelError`]
     pub async fn send_quota(&self) -> Result<ApiQuota, ChannelError> {
         let client = &self.client;
-        self.authorized(|token| async move { client.api_quota(&token, Api::Send.path()).await }).await
+        self.authorized(None, |token| async move { client.api_quota(&token, Api::Send.path()).await }).await
     }
 
     /// Sets the day's counts of all calls of the account back to nothing; ten times a month.
@@ -163,7 +163,7 @@ impl ChannelClient {
     /// [`ChannelError`]
     pub async fn clear_quota(&self) -> Result<(), ChannelError> {
         let (client, appid) = (&self.client, self.key.appid.as_str());
-        self.authorized(|token| async move { client.clear_quota(&token, appid).await }).await
+        self.authorized(None, |token| async move { client.clear_quota(&token, appid).await }).await
     }
 
     /// The address WeChat sees calls of this process come from. WeChat tells it of calls that it gave a request id: so one is
@@ -174,14 +174,15 @@ impl ChannelClient {
     /// [`ChannelError`]
     pub async fn seen_address(&self) -> Result<Option<String>, ChannelError> {
         let client = &self.client;
-        let nowhere = self.authorized(|token| async move { client.api_quota(&token, NOWHERE).await }).await;
+        let nowhere =
+            self.authorized(None, |token| async move { client.api_quota(&token, NOWHERE).await }).await;
         let rid = match nowhere {
             Err(ChannelError::Call(CallError::Refused { rid: Some(rid), .. })) => rid,
             Ok(_) | Err(ChannelError::Call(CallError::Refused { .. })) => return Ok(None),
             Err(error) => return Err(error),
         };
         let rid = rid.as_str();
-        let told = self.authorized(|token| async move { client.address_of(&token, rid).await }).await;
+        let told = self.authorized(None, |token| async move { client.address_of(&token, rid).await }).await;
         match told {
             Ok(address) => Ok(Some(address)),
             Err(ChannelError::Call(CallError::Refused { .. } | CallError::Unknown(_))) => Ok(None),

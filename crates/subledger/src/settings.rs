@@ -40,6 +40,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DISPATCH_MAX_ATTEMPTS", "dispatch.max_attempts"),
     ("SUBLEDGER_DISPATCH_MAX_UNDONE_AGE_SECONDS", "dispatch.max_undone_age_seconds"),
     ("SUBLEDGER_RELAY_CONCURRENCY", "relay.concurrency"),
+    ("SUBLEDGER_RELAY_PER_CHANNEL", "relay.per_channel"),
     ("SUBLEDGER_EGRESS_ALLOW_HTTP", "egress.allow_http"),
     ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
@@ -110,6 +111,7 @@ pub(crate) struct Dispatch {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Relay {
     pub(crate) concurrency: usize,
+    pub(crate) per_channel: usize,
 }
 
 /// Where connections to integrators' URLs may go.
@@ -226,6 +228,7 @@ impl Settings {
         let refreshes = self.tokens.refreshes_per_hour;
         rule("tokens.refreshes_per_hour", (2..=1_000).contains(&refreshes), "must be 2 to 1000")?;
         rule("relay.concurrency", (1..=1_000).contains(&self.relay.concurrency), "must be 1 to 1000")?;
+        rule("relay.per_channel", (1..=1_000).contains(&self.relay.per_channel), "must be 1 to 1000")?;
         self.egress.policy()?;
         let kept = &self.retention;
         rule(
@@ -308,6 +311,7 @@ impl Settings {
         let relay = RelaySettings {
             deliverer: DelivererConfig { policy: self.egress.policy()?, ..DelivererConfig::default() },
             concurrency: self.relay.concurrency,
+            per_channel: self.relay.per_channel,
             poll: Duration::from_millis(self.dispatch.poll_ms),
             ..RelaySettings::default()
         };

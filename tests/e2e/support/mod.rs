@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod database;
 mod process;
+pub mod push;
 mod server;
 mod wechat;
 
@@ -11,6 +12,7 @@ pub use client::{Answer as Answered, Client};
 pub use cluster::{Cluster, Roster};
 pub use database::Database;
 pub use process::{Process, binary, run_cli, run_cli_with};
+pub use push::Pusher;
 pub use server::Server;
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};
 

@@ -91,7 +91,7 @@ pub(crate) fn forecast(samples: &[QuotaSample], figures: &Figures, now: Timestam
     }
     let of_today = || samples.iter().filter(|sample| today <= sample.read_at);
     let window = now.plus_seconds(-WINDOW_SECONDS);
-    let base = of_today().find(|sample| window <= sample.read_at).or_else(|| of_today().last());
+    let base = of_today().find(|sample| window <= sample.read_at).or_else(|| of_today().next_back());
     let (since, used_then) = base.map_or((today, 0), |sample| (sample.read_at, sample.used));
     let elapsed = now.micros().saturating_sub(since.micros());
     if elapsed < LEAST_SECONDS * Timestamp::MICROS_PER_SECOND {

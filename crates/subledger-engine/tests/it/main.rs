@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
+mod capture;
 mod channels;
 mod deadlines;
 mod dispatching;
@@ -16,4 +17,5 @@ mod quotas;
 mod receiver;
 mod relaying;
 mod sending;
+mod sweeping;
 mod world;

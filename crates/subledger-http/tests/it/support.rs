@@ -168,7 +168,8 @@ impl TestApp {
         let executor = Executor::start(store.clone(), ExecutorConfig::default());
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
         let wechat_config = WeChatConfig { base_url: base_url.clone(), ..WeChatConfig::default() };
-        let mut engine_settings = EngineSettings::default();
+        let mut engine_settings =
+            EngineSettings { redo_every: Duration::from_millis(200), ..EngineSettings::default() };
         let loopback = PrivateAddresses::Only(vec!["127.0.0.1".parse().unwrap()]);
         engine_settings.relay.deliverer.policy =
             EgressPolicy { private: loopback, allow_http: true, ..EgressPolicy::default() };

@@ -15,7 +15,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn sample(seconds: i64, used: u64) -> QuotaSample {
-    let rate = (used % 2 == 0).then_some(QuotaRate { calls: 9, seconds: 60 });
+    let rate = used.is_multiple_of(2).then_some(QuotaRate { calls: 9, seconds: 60 });
     QuotaSample { read_at: at(seconds), limit: 100, used, remain: 100 - used, ours: used / 2, rate }
 }
 
