@@ -17,3 +17,4 @@ mod proof;
 mod pushes;
 mod reports;
 mod support;
+mod tokens;

@@ -141,7 +141,7 @@ impl Engine {
         let (openid, source) = match by {
             BindBy::Openid(openid) => (openid, EvidenceSource::Integrator),
             BindBy::LoginCode(code) => {
-                let client = self.gateway().channel(&registered);
+                let client = self.client(&log, &registered);
                 let identity = client.login(&code).await.map_err(|error| gateway::channel_error(&error))?;
                 let openid = identity.openid.parse().map_err(|_| {
                     EngineError::new(

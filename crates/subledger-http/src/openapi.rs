@@ -35,6 +35,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
     ),
     tags(
         (name = "channels", description = "Channels: Mini Programs set up for sending. 通道：已配置的小程序。"),
+        (name = "tokens", description = "Access tokens: where they come from, lend one, replace one. 访问令牌：来源、借用与强制刷新。"),
         (name = "templates", description = "Templates as WeChat lists them. 模板：微信侧的订阅消息模板。"),
         (name = "users", description = "Bindings of userids to openids. 绑定：userid 与 openid 的对应关系。"),
         (name = "client-reports", description = "Grant intake: what users tapped. 授权上报：用户在弹窗中的选择。"),
@@ -98,7 +99,15 @@ const WITH_BODY: &[(&str, &str)] = &[
 const WITH_WRITE: (&str, &str) = ("409", "The request does not fit the present state.");
 const WITH_WECHAT: (&str, &str) = ("502", "WeChat was not reached or gave no usable answer.");
 /// Operations that ask WeChat while the caller waits.
-const ASK_WECHAT: &[&str] = &["create_channel", "replace_credentials", "refresh_templates", "bind_user"];
+const ASK_WECHAT: &[&str] = &[
+    "create_channel",
+    "replace_credentials",
+    "refresh_templates",
+    "bind_user",
+    "lease_token",
+    "refresh_token",
+    "set_token_source",
+];
 
 /// Operations whose answer rests on no position of a channel's log.
 const WITHOUT_POSITION: &[&str] = &["whoami", "list_channels", "issue_user_token", OWN_REPORT];

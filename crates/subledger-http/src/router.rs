@@ -23,7 +23,7 @@ use crate::{
     problem::ApiError,
     routes::{
         callbacks, channels, client_reports, corrections, deliveries, erasures, events, health, ledgers,
-        messages, push_setup, pushes, relay, reports, templates, user_tokens, users, whoami,
+        messages, push_setup, pushes, relay, reports, templates, tokens, user_tokens, users, whoami,
     },
 };
 
@@ -40,6 +40,9 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::amend_policy),
         routes!(channels::change_policy),
         routes!(channels::show_queue),
+        routes!(tokens::lease_token),
+        routes!(tokens::refresh_token),
+        routes!(tokens::set_token_source),
         routes!(push_setup::show_callback, push_setup::configure_callback),
         routes!(pushes::list_pushes),
         routes!(pushes::redo_pushes),

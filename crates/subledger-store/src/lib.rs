@@ -41,9 +41,10 @@ pub use push::{
 };
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, Held, Inspector, KeptContent, KindHealth, Lease,
-    LogSnapshot, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
-    RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt, StrayReceipt,
-    Swept, SystemClock, Timestamped,
+    Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, Held, Inspector, KeptContent, KeptToken,
+    KindHealth, Lease, LogSnapshot, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt,
+    RelayEnd, RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt,
+    StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn,
+    TokenWish,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -4,6 +4,7 @@
 //! module, so no backend casts anything.
 
 pub(crate) mod push;
+pub(crate) mod token;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use secrecy::SecretString;
 
@@ -14,8 +15,9 @@ use crate::calls::send::{Accepted, SendRequest};
 use crate::calls::templates::TemplateList;
 use crate::client::WeChatClient;
 use crate::codes::lookup;
-use crate::keeper::secret::SecretSource;
-use crate::keeper::{TokenError, TokenKeeper, TokenKey};
+use crate::keeper::fetcher::{AppSecretFetcher, TokenFetcher, TokenObserver, TokenSource};
+use crate::keeper::secret::{SecretSource, SecretUnavailable};
+use crate::keeper::{IssuedToken, TokenError, TokenKeeper, TokenKey};
 use crate::outcome::{CallError, NotSentReason, SendOutcome};
 use crate::patterns::caller_ip;
 
@@ -72,7 +74,8 @@ pub struct ChannelClient {
     client: WeChatClient,
     keeper: TokenKeeper,
     key: TokenKey,
-    source: Arc<dyn SecretSource>,
+    source: TokenSource,
+    secret: Option<Arc<dyn SecretSource>>,
 }
 
 impl fmt::Debug for ChannelClient {
@@ -82,15 +85,36 @@ impl fmt::Debug for ChannelClient {
 }
 
 impl ChannelClient {
-    /// Joins the parts. `key` names the app and its token family, `source` gives its secret when needed.
+    /// Joins the parts for an app whose tokens come from elsewhere. `key` names the app and where its tokens come from,
+    /// `fetcher` gets them when needed. Without an AppSecret, [`Self::login`] fails.
     #[must_use]
     pub fn new(
         client: WeChatClient,
         keeper: TokenKeeper,
         key: TokenKey,
+        fetcher: Arc<dyn TokenFetcher>,
+    ) -> Self {
+        Self { client, keeper, key, source: fetcher.into(), secret: None }
+    }
+
+    /// Joins the parts for an app whose AppSecret `source` gives when needed.
+    #[must_use]
+    pub fn with_secret(
+        client: WeChatClient,
+        keeper: TokenKeeper,
+        key: TokenKey,
         source: Arc<dyn SecretSource>,
     ) -> Self {
-        Self { client, keeper, key, source }
+        let fetcher = AppSecretFetcher::new(client.clone(), key.appid.clone(), key.mode, Arc::clone(&source));
+        let fetcher: Arc<dyn TokenFetcher> = Arc::new(fetcher);
+        Self { client, keeper, key, source: fetcher.into(), secret: Some(source) }
+    }
+
+    /// The same client, whose `observer` hears of trouble with its tokens.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn TokenObserver>) -> Self {
+        self.source.observer = Some(observer);
+        self
     }
 
     /// Whose calls these are.
@@ -102,7 +126,13 @@ impl ChannelClient {
     /// Sends one message, handing it to WeChat at most once.
     pub async fn send(&self, request: &SendRequest) -> SendOutcome {
         let client = &self.client;
-        self.authorized(|token| async move { client.send(&token, request).await }).await.into()
+        self.authorized(None, |token| async move { client.send(&token, request).await }).await.into()
+    }
+
+    /// The same, but WeChat is not called once it is `by`, however long a token was waited for: not sent, then.
+    pub async fn send_by(&self, request: &SendRequest, by: Instant) -> SendOutcome {
+        let client = &self.client;
+        self.authorized(Some(by), |token| async move { client.send(&token, request).await }).await.into()
     }
 
     /// The account's templates.
@@ -111,7 +141,7 @@ impl ChannelClient {
     /// [`ChannelError`]
     pub async fn templates(&self) -> Result<TemplateList, ChannelError> {
         let client = &self.client;
-        self.authorized(|token| async move { client.get_templates(&token).await }).await
+        self.authorized(None, |token| async move { client.get_templates(&token).await }).await
     }
 
     /// Turns the code of `wx.login` into an openid. Presents the secret, not a token.
@@ -119,8 +149,9 @@ impl ChannelClient {
     /// # Errors
     /// [`ChannelError`]
     pub async fn login(&self, code: &SecretString) -> Result<LoginIdentity, ChannelError> {
-        let secret = self.source.secret(&self.key.appid).await;
-        let secret = secret.map_err(|error| ChannelError::NoToken(TokenError::Secret(error)))?;
+        let no_secret = |error| ChannelError::NoToken(TokenError::Secret(error));
+        let source = self.secret.as_ref().ok_or_else(|| no_secret(SecretUnavailable::NotSet))?;
+        let secret = source.secret(&self.key.appid).await.map_err(no_secret)?;
         self.client.jscode2session(&self.key.appid, &secret, code).await.map_err(ChannelError::Call)
     }
 
@@ -128,8 +159,7 @@ impl ChannelClient {
     /// the previous token, as every fetch does there.
     pub async fn probe(&self) -> Probe {
         let fetched = self.keeper.fetch_now(&self.key, &self.source).await;
-        let result =
-            fetched.map(|token| token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000);
+        let result = fetched.map(|token| self.remains_s(&token));
         let (advice, caller_ip) = match &result {
             Err(TokenError::Call(error)) => (error.code().and_then(advice), seen_ip(error)),
             _ => (None, None),
@@ -137,18 +167,60 @@ impl ChannelClient {
         Probe { result, advice, caller_ip }
     }
 
+    /// A token that was good when last heard of: to be lent, never to be logged.
+    ///
+    /// # Errors
+    /// [`TokenError`] if there is none and none can be fetched now.
+    pub async fn token(&self) -> Result<IssuedToken, TokenError> {
+        self.keeper.token(&self.key, &self.source).await
+    }
+
+    /// Takes somebody's word that WeChat refused the token with this number (40001), so that the next [`Self::token`] is a newer
+    /// one. The number must be one that a token has had.
+    pub fn refuse_token(&self, version: u64) {
+        self.keeper.refuse(&self.key, version, 40001);
+    }
+
+    /// Has the token replaced although it lives; see [`TokenKeeper::force`].
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub async fn force_token(&self) -> Result<IssuedToken, TokenError> {
+        self.keeper.force(&self.key, &self.source).await
+    }
+
+    /// Seconds until a token ends at the latest.
+    #[must_use]
+    pub fn remains_s(&self, token: &IssuedToken) -> i64 {
+        token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000
+    }
+
+    /// A token that is there before `by`.
+    async fn token_by(&self, by: Option<Instant>) -> Result<IssuedToken, TokenError> {
+        let Some(by) = by else { return self.token().await };
+        let token = tokio::time::timeout_at(by.into(), self.token()).await;
+        token.unwrap_or(Err(TokenError::Interrupted)).and_then(|token| match Instant::now() < by {
+            true => Ok(token),
+            false => Err(TokenError::Interrupted),
+        })
+    }
+
     /// Makes a call with a token; on a stale token refreshes once and repeats once.
-    async fn authorized<T, F>(&self, call: impl Fn(SecretString) -> F) -> Result<T, ChannelError>
+    async fn authorized<T, F>(
+        &self,
+        by: Option<Instant>,
+        call: impl Fn(SecretString) -> F,
+    ) -> Result<T, ChannelError>
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let first = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
-        match call(first.token).await {
-            Err(CallError::StaleToken { .. }) => {}
+        let first = self.token_by(by).await.map_err(ChannelError::NoToken)?;
+        let stale = match call(first.token).await {
+            Err(CallError::StaleToken { code, .. }) => code,
             result => return result.map_err(ChannelError::Call),
-        }
-        self.keeper.invalidate_if(&self.key, first.version);
-        let second = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        };
+        self.keeper.invalidate_if(&self.key, first.version, stale);
+        let second = self.token_by(by).await.map_err(ChannelError::NoToken)?;
         match call(second.token).await {
             Err(CallError::StaleToken { code, message, rid }) => {
                 let token_age_micros = self.keeper.now().saturating_sub(second.issued_at_micros);

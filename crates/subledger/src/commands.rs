@@ -17,6 +17,7 @@ mod report;
 mod retention;
 mod sandbox;
 mod serve;
+mod tokens;
 mod verify;
 
 use std::process::ExitCode;

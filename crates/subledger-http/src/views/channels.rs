@@ -1,13 +1,17 @@
 //! Channels.
 
 use serde::{Deserialize, Serialize};
-use subledger_domain::channel::{Policy, PolicyChange};
+use subledger_domain::{
+    Timestamp,
+    channel::{Policy, PolicyChange},
+};
 use subledger_projection::{CallbackRow, ChannelRow};
-use subledger_store::QueueStats;
+use subledger_store::{QueueStats, TokenState};
 use utoipa::ToSchema;
 
 use super::{
     relay::RelayView,
+    tokens::TokenStateView,
     words::{
         CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
         TokenModeWord, UnknownBalanceWord,
@@ -129,7 +133,7 @@ pub(crate) struct ChannelView {
     paused_at: Option<Moment>,
     /// Why sending is stopped.
     pause_reason: Option<String>,
-    /// When the AppSecret in use was handed in.
+    /// When the AppSecret in use was handed in, or the credential for the token server.
     secret_replaced_at: Moment,
     /// When the channel was set up.
     registered_at: Moment,
@@ -143,6 +147,8 @@ pub(crate) struct ChannelView {
     callback: Option<ChannelCallbackView>,
     /// Where its pushes are relayed to, or were; null if never.
     relay: Option<RelayView>,
+    /// What is known of its access token.
+    token: TokenStateView,
 }
 
 /// How WeChat pushes to a channel. More of it at `/callback`.
@@ -169,8 +175,9 @@ impl From<CallbackRow> for ChannelCallbackView {
     }
 }
 
-impl From<ChannelRow> for ChannelView {
-    fn from(row: ChannelRow) -> Self {
+impl ChannelView {
+    /// The row, with what all nodes know of its token at `now`.
+    pub(crate) fn of(row: ChannelRow, token: Option<&TokenState>, now: Timestamp) -> Self {
         Self {
             code: row.code.to_string(),
             paused: row.is_paused(),
@@ -187,6 +194,7 @@ impl From<ChannelRow> for ChannelView {
             templates_vanished: row.templates_vanished,
             callback: row.callback.map(Into::into),
             relay: row.relay.map(Into::into),
+            token: TokenStateView::of(token, row.token, now),
         }
     }
 }

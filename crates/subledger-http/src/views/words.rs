@@ -56,12 +56,14 @@ words! {
     /// What became of a delivery when its doubt ended. `postponed`: WeChat had asked to try again, and it waits.
     DoubtOutcomeWord is DoubtOutcome { Sent, NotSent, Refused, Failed, Postponed }
 
-    /// What a key may do: `manage` channels, `bind` users, report taps (`grant`), `send` and retract, `read`, `settle` doubts.
-    RightWord is Right { Manage, Bind, Grant, Send, Read, Settle }
+    /// What a key may do: `manage` channels, `bind` users, report taps (`grant`), `send` and retract, `read`, `settle` doubts,
+    /// be lent access tokens (`token`).
+    RightWord is Right { Manage, Bind, Grant, Send, Read, Settle, Token }
 
-    /// How access tokens are obtained. `stable` coexists with other systems; `normal` retires the token before.
+    /// How access tokens are obtained. `stable` coexists with other systems; `normal` retires the token before; `external` asks
+    /// the company's own token server; `platform` uses the third-party platform that was authorized.
     #[derive(Default)]
-    TokenModeWord is TokenMode { #[default] Stable, Normal }
+    TokenModeWord is TokenMode { #[default] Stable, Normal, External, Platform }
 
     /// How pushes are protected: `plaintext` (not at all), `compatible` or `secure`.
     #[derive(Default)]

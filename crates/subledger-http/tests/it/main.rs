@@ -18,4 +18,5 @@ mod reader;
 mod reports;
 mod rights;
 mod support;
+mod tokens;
 mod user_tokens;

@@ -2,12 +2,15 @@
 
 use subledger_domain::{
     ChannelCode, Template,
-    channel::{CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed},
+    channel::{
+        CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed,
+        TokenConflictSuspected,
+    },
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    CallbackRow, ChannelRow, RelayRow, TemplateRow,
+    CallbackRow, ChannelRow, RelayRow, TemplateRow, TokenConflictRow, TokenRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -72,6 +75,23 @@ impl Channels {
         match event {
             ChannelEvent::Registered(_) => {}
             ChannelEvent::CredentialsReplaced(_) => row.secret_replaced_at = stamp.at,
+            ChannelEvent::TokenSourceChanged(source) => {
+                // An AppSecret stays the one in use when the channel changes between the modes that use one.
+                if source.secret.is_some()
+                    && !(row.token_mode.has_app_secret() && source.mode.has_app_secret())
+                {
+                    row.secret_replaced_at = stamp.at;
+                }
+                row.token_mode = source.mode;
+                // A conflict over the tokens of another source says nothing about this one.
+                row.token = source.url.map(|url| TokenRow { url: Some(url), conflict: None });
+            }
+            ChannelEvent::TokenConflictSuspected(e) => {
+                let TokenConflictSuspected { mode, code, age_s, .. } = e;
+                let conflict = TokenConflictRow { at: stamp.at, mode, code, age_s };
+                row.token.get_or_insert_default().conflict = Some(conflict);
+            }
+            ChannelEvent::TokenLeased(_) | ChannelEvent::TokenForced(_) => {}
             ChannelEvent::Paused(paused) => {
                 row.paused_at = Some(stamp.at);
                 row.pause_reason = Some(paused.reason);
@@ -119,6 +139,7 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         templates_vanished: 0,
         callback: None,
         relay: None,
+        token: registered.token_url.map(|url| TokenRow { url: Some(url), conflict: None }),
     }
 }
 
