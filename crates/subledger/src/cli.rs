@@ -4,6 +4,7 @@ mod books;
 mod channel;
 mod push;
 mod relay;
+mod remote;
 mod report;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use books::{Adjust, Doubts, Import, ImportBalances, Verdict, WhichDou
 pub(crate) use channel::{Channel, PolicyFlags};
 pub(crate) use push::{Callback, Pushes};
 pub(crate) use relay::Relay;
+pub(crate) use remote::{Authorize, Platform, PlatformSet, Remote};
 pub(crate) use report::{Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
@@ -29,7 +31,7 @@ const EXAMPLES: &str = "Examples:
   subledger demo                       a service to play with, WeChat simulated
   subledger serve --database sqlite://subledger.db
 
-Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` has its own.";
+Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` and `channel authorize` have more.";
 
 /// Settings every command shares that opens a database.
 #[derive(Debug, Clone, Args)]
@@ -73,9 +75,12 @@ pub(crate) enum Command {
     /// Sender apps and their API keys
     #[command(subcommand)]
     App(App),
-    /// Channels: list, refresh templates, policies, WeChat's pushes, pause, resume
+    /// Channels: list, authorize, refresh templates, policies, WeChat's pushes, pause, resume
     #[command(subcommand)]
     Channel(Channel),
+    /// Third-party platforms that Mini Programs can be authorized to, of a running service
+    #[command(subcommand)]
+    Platform(Platform),
     /// Why did a user (not) get a message: timelines from the events
     #[command(subcommand)]
     Audit(Audit),

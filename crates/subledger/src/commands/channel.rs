@@ -47,6 +47,7 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Channel::Authorize(asked) => super::authorize::run(asked).await,
         Channel::Refresh { code, common, json } => {
             refresh(&engine(&common).await?, &channel_code(&code)?, json).await
         }
