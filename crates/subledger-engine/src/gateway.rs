@@ -7,8 +7,8 @@ use subledger_domain::channel::{Registered, TokenMode};
 use subledger_store::Store;
 use subledger_wechat::{
     Advice, CallError, ChannelClient, ChannelError, KeeperSettings, Probe, SecretFuture, SecretSource,
-    SecretUnavailable, SetupError, SystemClock, TokenError, TokenKeeper, TokenKey, WeChatClient,
-    WeChatConfig, caller_ip, lookup,
+    SecretUnavailable, SetupError, SourceFailure, SystemClock, TokenError, TokenFailure, TokenFetcher,
+    TokenFuture, TokenKeeper, TokenKey, WeChatClient, WeChatConfig, caller_ip, lookup,
 };
 
 use crate::{EngineError, ErrorKind, error::WechatSaid};
@@ -39,6 +39,17 @@ impl SecretSource for Vaulted {
     }
 }
 
+/// A channel whose tokens come from where this version cannot fetch them.
+struct NoSource(TokenMode);
+
+impl TokenFetcher for NoSource {
+    fn fetch(&self) -> TokenFuture<'_> {
+        let reason = format!("tokens of the mode {} cannot be fetched", self.0.as_str());
+        let failure = TokenFailure::Configuration;
+        Box::pin(std::future::ready(Err(TokenError::Source(SourceFailure { reason, failure }))))
+    }
+}
+
 impl Gateway {
     /// A gateway to the WeChat at `config.base_url`.
     ///
@@ -46,15 +57,21 @@ impl Gateway {
     /// [`SetupError`] if the settings make no sense.
     pub fn new(config: WeChatConfig, store: Store) -> Result<Self, SetupError> {
         let client = WeChatClient::new(config)?;
-        let keeper = TokenKeeper::new(client.clone(), KeeperSettings::default(), Arc::new(SystemClock));
+        let keeper = TokenKeeper::new(KeeperSettings::default(), Arc::new(SystemClock));
         Ok(Self { client, keeper, store })
     }
 
     /// The client of a registered channel.
     pub fn channel(&self, registered: &Registered) -> ChannelClient {
-        let source = Vaulted { store: self.store.clone(), reference: registered.secret.0.clone() };
         let key = TokenKey { appid: registered.appid.clone(), mode: mode(registered.token_mode) };
-        ChannelClient::new(self.client.clone(), self.keeper.clone(), key, Arc::new(source))
+        let (client, keeper) = (self.client.clone(), self.keeper.clone());
+        match &registered.secret {
+            Some(secret) if registered.token_mode.has_app_secret() => {
+                let source = Vaulted { store: self.store.clone(), reference: secret.0.clone() };
+                ChannelClient::with_secret(client, keeper, key, Arc::new(source))
+            }
+            _ => ChannelClient::new(client, keeper, key, Arc::new(NoSource(registered.token_mode))),
+        }
     }
 
     /// Tries credentials that are not stored yet.
@@ -62,10 +79,14 @@ impl Gateway {
         let key = TokenKey { appid: appid.to_owned(), mode: mode(token_mode) };
         // A token or a refusal remembered from an earlier secret proves nothing about this one.
         self.keeper.forget(&key);
-        let probe =
-            ChannelClient::new(self.client.clone(), self.keeper.clone(), key.clone(), Arc::new(secret))
-                .probe()
-                .await;
+        let probe = ChannelClient::with_secret(
+            self.client.clone(),
+            self.keeper.clone(),
+            key.clone(),
+            Arc::new(secret),
+        )
+        .probe()
+        .await;
         if probe.result.is_err() {
             self.keeper.forget(&key);
         }
@@ -77,6 +98,8 @@ const fn mode(mode: TokenMode) -> subledger_wechat::TokenMode {
     match mode {
         TokenMode::Stable => subledger_wechat::TokenMode::Stable,
         TokenMode::Normal => subledger_wechat::TokenMode::Normal,
+        TokenMode::External => subledger_wechat::TokenMode::External,
+        TokenMode::Platform => subledger_wechat::TokenMode::Platform,
     }
 }
 

@@ -44,6 +44,10 @@ pub(super) fn channel(state: &Channel, event: &ChannelEvent) -> Verdict {
         | ChannelEvent::RelayConfigured(_)
         | ChannelEvent::CredentialsReplaced(_)
         | ChannelEvent::CallbackConfigured(_)
+        | ChannelEvent::TokenSourceChanged(_)
+        | ChannelEvent::TokenConflictSuspected(_)
+        | ChannelEvent::TokenLeased(_)
+        | ChannelEvent::TokenForced(_)
         | ChannelEvent::PolicyChanged(_) => Ok(()),
     }
 }

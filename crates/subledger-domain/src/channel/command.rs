@@ -9,6 +9,7 @@ use super::{
     event::{Registered, SecretRef},
     policy::{Policy, PolicyChange},
     relay::{RelayForm, RelayKind, RelayStop},
+    token::{TokenForced, TokenLeased, TokenMode, TokenSourceChanged},
 };
 use crate::Template;
 
@@ -21,6 +22,32 @@ pub enum ChannelCommand {
     ReplaceCredentials {
         /// Where it is.
         secret: SecretRef,
+    },
+    /// Take access tokens from elsewhere. A token was had from there.
+    ChangeTokenSource {
+        /// The source as a whole.
+        source: TokenSourceChanged,
+    },
+    /// WeChat refused a token long before its end. Told of at most once in [`super::TOKEN_CONFLICT_QUIET_S`].
+    SuspectTokenConflict {
+        /// How it was obtained.
+        mode: TokenMode,
+        /// WeChat's answer.
+        code: i64,
+        /// How old it was, in seconds.
+        age_s: u32,
+        /// How long it should have lived, in seconds.
+        life_s: u32,
+    },
+    /// Note that the token is lent to another system.
+    NoteTokenLease {
+        /// To whom, and which.
+        lease: TokenLeased,
+    },
+    /// Note that an operator had the token replaced.
+    NoteTokenForced {
+        /// Which it is now.
+        forced: TokenForced,
     },
     /// Take WeChat's template list over.
     RefreshTemplates {
@@ -88,6 +115,19 @@ pub enum ChannelError {
     /// There is no such channel.
     #[error("there is no such channel")]
     NotRegistered,
+    /// What the mode needs is missing, or something is there that it has no use for.
+    #[error("{}", match mode {
+        TokenMode::Stable | TokenMode::Normal => "the modes stable and normal need an AppSecret and no URL",
+        TokenMode::External => "the mode external needs a URL and a credential for it",
+        TokenMode::Platform => "the mode platform has neither a secret nor a URL",
+    })]
+    TokenSourceDoesNotFit {
+        /// The mode asked for.
+        mode: TokenMode,
+    },
+    /// A platform channel has no secret that could be replaced.
+    #[error("the channel is authorized through a platform and has no secret of its own")]
+    NoSecretInUse,
     /// More templates than a channel can hold.
     #[error("WeChat listed {found} templates; at most {limit} are kept")]
     TooManyTemplates {

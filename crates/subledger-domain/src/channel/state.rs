@@ -14,6 +14,7 @@ use super::{
     },
     policy::Policy,
     relay::{RelayConfigured, RelayStopped, Wish, configure},
+    token::{TokenConflictSuspected, TokenMode, TokenSourceChanged, worth_telling},
 };
 use crate::{Decide, Template, TemplateId, Timestamp};
 
@@ -36,6 +37,9 @@ pub struct Channel {
     callback: Option<CallbackConfigured>,
     #[serde(default)]
     relay: Option<RelayConfigured>,
+    /// When a conflict was last told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token_conflict_at: Option<Timestamp>,
 }
 
 impl Channel {
@@ -44,9 +48,9 @@ impl Channel {
         self.registered.as_ref()
     }
 
-    /// Where its AppSecret is.
+    /// Where its AppSecret is, or its credential for the token server.
     pub fn secret(&self) -> Option<&SecretRef> {
-        self.registered.as_ref().map(|registered| &registered.secret)
+        self.registered.as_ref().and_then(|registered| registered.secret.as_ref())
     }
 
     /// Its policies.
@@ -84,7 +88,7 @@ impl Channel {
             ChannelEvent::Registered(e) => self.registered = Some(e.clone()),
             ChannelEvent::CredentialsReplaced(e) => {
                 if let Some(registered) = &mut self.registered {
-                    registered.secret = e.secret.clone();
+                    registered.secret = Some(e.secret.clone());
                 }
             }
             ChannelEvent::TemplatesRefreshed(e) => {
@@ -108,6 +112,15 @@ impl Channel {
             }
             ChannelEvent::RelayConfigured(e) => self.relay = Some(e.clone()),
             ChannelEvent::RelayStopped(_) => self.relay = None,
+            ChannelEvent::TokenConflictSuspected(e) => self.token_conflict_at = Some(e.at),
+            ChannelEvent::TokenLeased(_) | ChannelEvent::TokenForced(_) => {}
+            ChannelEvent::TokenSourceChanged(e) => {
+                if let Some(registered) = &mut self.registered {
+                    registered.token_mode = e.mode;
+                    registered.secret = e.secret.clone();
+                    registered.token_url = e.url.clone();
+                }
+            }
         }
     }
 
@@ -141,7 +154,7 @@ impl Channel {
 }
 
 impl Decide for Channel {
-    const STATE: u16 = 2;
+    const STATE: u16 = 3;
 
     type Ask = ChannelCommand;
 
@@ -151,9 +164,33 @@ impl Decide for Channel {
             (ChannelCommand::Register(_), Some(_)) => return Err(ChannelError::AlreadyRegistered),
             (ChannelCommand::Register(registration), None) => {
                 registration.policy.check()?;
+                token_source(&registration).check()?;
                 ChannelEvent::Registered(registration)
             }
             (_, None) => return Err(ChannelError::NotRegistered),
+            (ChannelCommand::ReplaceCredentials { .. }, Some(current))
+                if current.token_mode == TokenMode::Platform =>
+            {
+                return Err(ChannelError::NoSecretInUse);
+            }
+            (ChannelCommand::ChangeTokenSource { source }, Some(current)) => {
+                source.check()?;
+                if token_source(current) == source {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::TokenSourceChanged(source)
+            }
+            (ChannelCommand::SuspectTokenConflict { .. }, Some(_))
+                if !worth_telling(self.token_conflict_at, now) =>
+            {
+                return Ok(Vec::new());
+            }
+            (ChannelCommand::SuspectTokenConflict { mode, code, age_s, life_s }, Some(_)) => {
+                let suspected = TokenConflictSuspected { mode, code, age_s, life_s, at: now };
+                ChannelEvent::TokenConflictSuspected(suspected)
+            }
+            (ChannelCommand::NoteTokenLease { lease }, Some(_)) => ChannelEvent::TokenLeased(lease),
+            (ChannelCommand::NoteTokenForced { forced }, Some(_)) => ChannelEvent::TokenForced(forced),
             (ChannelCommand::ReplaceCredentials { secret }, Some(_)) => {
                 ChannelEvent::CredentialsReplaced(CredentialsReplaced { secret })
             }
@@ -209,6 +246,14 @@ impl Decide for Channel {
             }
         };
         Ok(vec![event])
+    }
+}
+
+fn token_source(registered: &Registered) -> TokenSourceChanged {
+    TokenSourceChanged {
+        mode: registered.token_mode,
+        secret: registered.secret.clone(),
+        url: registered.token_url.clone(),
     }
 }
 

@@ -72,6 +72,18 @@ impl Channels {
         match event {
             ChannelEvent::Registered(_) => {}
             ChannelEvent::CredentialsReplaced(_) => row.secret_replaced_at = stamp.at,
+            ChannelEvent::TokenSourceChanged(source) => {
+                // An AppSecret stays the one in use when the channel changes between the modes that use one.
+                if source.secret.is_some()
+                    && !(row.token_mode.has_app_secret() && source.mode.has_app_secret())
+                {
+                    row.secret_replaced_at = stamp.at;
+                }
+                row.token_mode = source.mode;
+            }
+            ChannelEvent::TokenConflictSuspected(_)
+            | ChannelEvent::TokenLeased(_)
+            | ChannelEvent::TokenForced(_) => {}
             ChannelEvent::Paused(paused) => {
                 row.paused_at = Some(stamp.at);
                 row.pause_reason = Some(paused.reason);

@@ -4,7 +4,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{CallbackMode, ChannelEvent, RelayStop},
+    channel::{CallbackMode, ChannelEvent, RelayStop, TokenMode},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -457,6 +457,24 @@ fn channel(event: &ChannelEvent) -> String {
             RelayStop::Asked => "pushes are relayed no more".to_owned(),
             RelayStop::Gone => "pushes are relayed no more: the back end answered 410 (Gone)".to_owned(),
         },
+        ChannelEvent::TokenSourceChanged(e) => match &e.url {
+            Some(url) => format!("access tokens come from {url}"),
+            None => format!("access tokens come from elsewhere: mode {}", e.mode.as_str()),
+        },
+        ChannelEvent::TokenConflictSuspected(e) => format!(
+            "WeChat refused an access token with {} when it was {} s old and had {} s to live: another system replaces it{}",
+            e.code,
+            e.age_s,
+            e.life_s,
+            match e.mode {
+                TokenMode::Normal => "; the mode stable avoids that",
+                TokenMode::Stable | TokenMode::External | TokenMode::Platform => "",
+            }
+        ),
+        ChannelEvent::TokenLeased(e) => format!("access token {} lent to app {}", e.version, e.app),
+        ChannelEvent::TokenForced(e) => {
+            format!("an operator had the access token replaced; it is number {} now", e.version)
+        }
         ChannelEvent::CallbackConfigured(e) => {
             let id = e.original_id.as_deref().unwrap_or("not known yet");
             match e.learned {

@@ -4,7 +4,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{CallbackMode, ChannelEvent, RelayStop},
+    channel::{CallbackMode, ChannelEvent, RelayStop, TokenMode},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -425,6 +425,22 @@ fn channel(event: &ChannelEvent) -> String {
             RelayStop::Asked => "停止转发推送".to_owned(),
             RelayStop::Gone => "停止转发推送：接收方返回 410（Gone）".to_owned(),
         },
+        ChannelEvent::TokenSourceChanged(e) => match &e.url {
+            Some(url) => format!("access_token 改由 {url} 提供"),
+            None => format!("更换了 access_token 的来源：模式 {}", e.mode.as_str()),
+        },
+        ChannelEvent::TokenConflictSuspected(e) => format!(
+            "微信以 {} 拒绝了 access_token，其签发仅 {} 秒，有效期应为 {} 秒：有其他系统在刷新它{}",
+            e.code,
+            e.age_s,
+            e.life_s,
+            match e.mode {
+                TokenMode::Normal => "；改用 stable 模式可避免",
+                TokenMode::Stable | TokenMode::External | TokenMode::Platform => "",
+            }
+        ),
+        ChannelEvent::TokenLeased(e) => format!("向渠道 {} 提供了第 {} 个 access_token", e.app, e.version),
+        ChannelEvent::TokenForced(e) => format!("操作员强制刷新了 access_token，现为第 {} 个", e.version),
         ChannelEvent::CallbackConfigured(e) => {
             let id = e.original_id.as_deref().unwrap_or("尚未获知");
             match e.learned {
