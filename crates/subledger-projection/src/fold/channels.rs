@@ -2,12 +2,14 @@
 
 use subledger_domain::{
     ChannelCode, Template,
-    channel::{CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed},
+    channel::{
+        Authorized, CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed,
+    },
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    CallbackRow, ChannelRow, RelayRow, TemplateRow,
+    CallbackRow, ChannelRow, PlatformRow, RelayRow, TemplateRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -105,6 +107,30 @@ impl Channels {
                     relay.stopped = Some((stamp.at, stopped.cause));
                 }
             }
+            ChannelEvent::Authorized(granted) => {
+                let Authorized { platform: appid, permissions, missing, original_id, .. } = granted;
+                row.platform = Some(PlatformRow {
+                    appid,
+                    permissions,
+                    missing,
+                    original_id,
+                    authorized_at: stamp.at,
+                    updated_at: None,
+                    lost: None,
+                });
+            }
+            ChannelEvent::AuthorizationUpdated(updated) => {
+                if let Some(platform) = &mut row.platform {
+                    platform.permissions = updated.permissions;
+                    platform.missing = updated.missing;
+                    platform.updated_at = Some(stamp.at);
+                }
+            }
+            ChannelEvent::Unauthorized(unauthorized) => {
+                if let Some(platform) = &mut row.platform {
+                    platform.lost = Some((stamp.at, unauthorized.loss));
+                }
+            }
             ChannelEvent::TemplatesRefreshed(refreshed) => {
                 row.templates_refreshed_at = Some(stamp.at);
                 row.templates_listed = refreshed.listed;
@@ -131,6 +157,7 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         templates_vanished: 0,
         callback: None,
         relay: None,
+        platform: None,
     }
 }
 
