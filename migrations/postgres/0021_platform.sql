@@ -80,6 +80,7 @@ create table authorizer (
     dated           bigint  not null,
     primary key (component_appid, appid)
 );
+create index authorizer_appid on authorizer (appid);
 create index authorizer_channel on authorizer (channel);
 
 -- The third-party platform a channel was authorized to, as JSON; null where it never was. Rows that are there stay as they are.

@@ -80,4 +80,5 @@ create table authorizer (
     dated           integer  not null,
     primary key (component_appid, appid)
 ) strict, without rowid;
+create index authorizer_appid on authorizer (appid);
 create index authorizer_channel on authorizer (channel);

@@ -1,5 +1,7 @@
 //! The door to WeChat: one [`ChannelClient`] per Mini Program, credentials from the secrets vault.
 
+mod platform;
+
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -11,6 +13,7 @@ use subledger_wechat::{
     TokenFuture, TokenKeeper, TokenKey, WeChatClient, WeChatConfig, caller_ip, lookup,
 };
 
+pub(crate) use self::platform::Suspicions;
 use crate::{EngineError, ErrorKind, error::WechatSaid};
 
 /// Makes channel clients. Cheap to clone; clones share connections and tokens.
@@ -19,6 +22,7 @@ pub struct Gateway {
     client: WeChatClient,
     keeper: TokenKeeper,
     store: Store,
+    suspicions: Arc<Suspicions>,
 }
 
 /// Reads an AppSecret from the vault each time it is needed, so nothing but the vault remembers it.
@@ -58,7 +62,7 @@ impl Gateway {
     pub fn new(config: WeChatConfig, store: Store) -> Result<Self, SetupError> {
         let client = WeChatClient::new(config)?;
         let keeper = TokenKeeper::new(KeeperSettings::default(), Arc::new(SystemClock));
-        Ok(Self { client, keeper, store })
+        Ok(Self { client, keeper, store, suspicions: Arc::default() })
     }
 
     /// The client of a registered channel.
@@ -69,6 +73,10 @@ impl Gateway {
             Some(secret) if registered.token_mode.has_app_secret() => {
                 let source = Vaulted { store: self.store.clone(), reference: secret.0.clone() };
                 ChannelClient::with_secret(client, keeper, key, Arc::new(source))
+            }
+            _ if registered.token_mode == TokenMode::Platform => {
+                let fetcher = self.authorizer_fetcher(&registered.appid);
+                ChannelClient::new(client, keeper, key, fetcher)
             }
             _ => ChannelClient::new(client, keeper, key, Arc::new(NoSource(registered.token_mode))),
         }
@@ -130,7 +138,7 @@ pub(crate) fn channel_error(error: &ChannelError) -> EngineError {
     }
 }
 
-fn call_error(error: &CallError, advice: Option<Advice>) -> EngineError {
+pub(crate) fn call_error(error: &CallError, advice: Option<Advice>) -> EngineError {
     match error {
         CallError::Refused { code, message, rid, .. } => {
             refused(ErrorKind::Invalid, "wechat_refused", Some(*code), message, rid.clone(), advice)

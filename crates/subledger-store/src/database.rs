@@ -295,6 +295,8 @@ forward! {
     platform::settle_code(component: &str, code: &[u8; 16], status: i64, outcome: &str) -> ();
     platform::forget_old(before: i64) -> u64;
     platform::authorizer(component: &str, appid: &str) -> Option<AuthorizerColumns>;
+    platform::authorizer_in_use(appid: &str) -> Option<AuthorizerColumns>;
+    platform::link(component: &str, appid: &str, channel: &str) -> ();
     platform::authorizers(component: &str, after: &str, limit: i64) -> Vec<AuthorizerColumns>;
     platform::supersede(write: &AuthorizerWrite<'_>, dated: i64, now: i64) -> i64;
     platform::replace(write: &AuthorizerWrite<'_>, version: i64, now: i64) -> bool;

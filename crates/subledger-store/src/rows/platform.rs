@@ -41,6 +41,5 @@ pub(crate) struct CodeWrite<'a> {
 pub(crate) struct AuthorizerWrite<'a> {
     pub(crate) component: &'a str,
     pub(crate) appid: &'a str,
-    pub(crate) channel: Option<&'a str>,
     pub(crate) refresh_token: Option<&'a [u8]>,
 }

@@ -292,6 +292,42 @@ pub(crate) async fn authorizer(
     .map_err(while_doing("reading an authorizer"))
 }
 
+/// The authorizer by which a Mini Program is called: of its channel, if it has one; else the newest.
+pub(crate) async fn authorizer_in_use(
+    connection: &mut SqliteConnection,
+    appid: &str,
+) -> Result<Option<AuthorizerColumns>, StoreError> {
+    sqlx::query_as(
+        "select component_appid, appid, channel, refresh_token, version, obtained_at, dated
+         from authorizer where appid = ?1
+         order by case when channel is null then 1 else 0 end, obtained_at desc limit 1",
+    )
+    .bind(appid)
+    .fetch_optional(connection)
+    .await
+    .map_err(while_doing("reading an authorizer"))
+}
+
+/// Gives an authorizer its channel; the channel's authorizer at another platform has none any more.
+pub(crate) async fn link(
+    connection: &mut SqliteConnection,
+    component: &str,
+    appid: &str,
+    channel: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update authorizer set channel = case when component_appid = ?1 and appid = ?2 then ?3 end
+         where channel = ?3 or (component_appid = ?1 and appid = ?2)",
+    )
+    .bind(component)
+    .bind(appid)
+    .bind(channel)
+    .execute(connection)
+    .await
+    .map_err(while_doing("giving an authorizer its channel"))?;
+    Ok(())
+}
+
 /// The authorizers of a platform, by appid.
 pub(crate) async fn authorizers(
     connection: &mut SqliteConnection,
@@ -319,17 +355,15 @@ pub(crate) async fn supersede(
     now: i64,
 ) -> Result<i64, StoreError> {
     sqlx::query_scalar(
-        "insert into authorizer as a (component_appid, appid, channel, refresh_token, version, obtained_at, dated)
-         values (?1, ?2, ?3, ?4, 1, ?5, ?6)
+        "insert into authorizer as a (component_appid, appid, refresh_token, version, obtained_at, dated)
+         values (?1, ?2, ?3, 1, ?4, ?5)
          on conflict (component_appid, appid) do update set
-             channel = coalesce(excluded.channel, a.channel), refresh_token = excluded.refresh_token,
-             version = a.version + 1, obtained_at = excluded.obtained_at,
+             refresh_token = excluded.refresh_token, version = a.version + 1, obtained_at = excluded.obtained_at,
              dated = case when a.dated > excluded.dated then a.dated else excluded.dated end
          returning version",
     )
     .bind(write.component)
     .bind(write.appid)
-    .bind(write.channel)
     .bind(write.refresh_token)
     .bind(now)
     .bind(dated)

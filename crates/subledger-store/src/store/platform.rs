@@ -427,6 +427,23 @@ impl Store {
         row.map(|row| self.authorizer_of(row)).transpose()
     }
 
+    /// By which platform a Mini Program is called: that of its channel, if it has one; else the one it authorized last.
+    pub async fn authorizer_in_use(&self, appid: &str) -> Result<Option<Authorizer>, StoreError> {
+        let row = self.inner.database.reader().await?.session().authorizer_in_use(appid).await?;
+        row.map(|row| self.authorizer_of(row)).transpose()
+    }
+
+    /// Gives a Mini Program of a platform its channel. Whatever the channel had before, it has no more.
+    pub async fn link_authorizer(
+        &self,
+        component_appid: &str,
+        appid: &str,
+        channel: &ChannelCode,
+    ) -> Result<(), StoreError> {
+        let mut writer = self.inner.database.writer().await?;
+        writer.session().link(component_appid, appid, channel.as_str()).await
+    }
+
     /// Up to `limit` Mini Programs of a platform after `after`, by appid.
     pub async fn authorizers(
         &self,
@@ -461,17 +478,11 @@ impl Store {
         &self,
         component_appid: &str,
         appid: &str,
-        channel: Option<&ChannelCode>,
         token: Option<&SecretString>,
         dated: i64,
     ) -> Result<u64, StoreError> {
         let sealed = self.sealed_refresh_token(component_appid, appid, token)?;
-        let write = AuthorizerWrite {
-            component: component_appid,
-            appid,
-            channel: channel.map(ChannelCode::as_str),
-            refresh_token: sealed.as_deref(),
-        };
+        let write = AuthorizerWrite { component: component_appid, appid, refresh_token: sealed.as_deref() };
         let now = self.inner.clock.now().micros();
         unsigned(self.inner.database.writer().await?.session().supersede(&write, dated, now).await?)
     }
@@ -485,12 +496,7 @@ impl Store {
         token: &SecretString,
     ) -> Result<bool, StoreError> {
         let sealed = self.sealed_refresh_token(component_appid, appid, Some(token))?;
-        let write = AuthorizerWrite {
-            component: component_appid,
-            appid,
-            channel: None,
-            refresh_token: sealed.as_deref(),
-        };
+        let write = AuthorizerWrite { component: component_appid, appid, refresh_token: sealed.as_deref() };
         let now = self.inner.clock.now().micros();
         let version = i64::try_from(version).unwrap_or(i64::MAX);
         self.inner.database.writer().await?.session().replace(&write, version, now).await

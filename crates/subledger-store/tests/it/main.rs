@@ -81,6 +81,7 @@ on_both! {
         old_authorizations_and_codes_are_forgotten,
         an_older_refresh_token_never_takes_the_place_of_a_newer_one,
         a_loss_that_is_older_than_the_authorization_undoes_nothing,
+        a_channel_is_called_by_one_platform,
         nothing_of_a_platform_is_stored_in_the_clear,
     };
     forgetting::{

@@ -165,8 +165,7 @@ pub async fn an_older_refresh_token_never_takes_the_place_of_a_newer_one(db: Db)
         let store = store.clone();
         async move {
             let token = secret(token);
-            let code = channel();
-            store.supersede_refresh_token(COMPONENT, APPID, Some(&code), Some(&token), dated).await.unwrap()
+            store.supersede_refresh_token(COMPONENT, APPID, Some(&token), dated).await.unwrap()
         }
     };
     assert_eq!(authorize("first", 100).await, 1);
@@ -183,8 +182,9 @@ pub async fn an_older_refresh_token_never_takes_the_place_of_a_newer_one(db: Db)
 pub async fn a_loss_that_is_older_than_the_authorization_undoes_nothing(db: Db) {
     let store = db.open().await;
     assert!(!store.lose_refresh_token(COMPONENT, APPID, 500).await.unwrap(), "there is none");
-    let (code, token) = (channel(), secret("token"));
-    store.supersede_refresh_token(COMPONENT, APPID, Some(&code), Some(&token), 200).await.unwrap();
+    let token = secret("token");
+    store.supersede_refresh_token(COMPONENT, APPID, Some(&token), 200).await.unwrap();
+    store.link_authorizer(COMPONENT, APPID, &channel()).await.unwrap();
     assert!(!store.lose_refresh_token(COMPONENT, APPID, 199).await.unwrap(), "it was given again since");
     assert_eq!(refresh_token(&store).await, (1, Some("token".to_owned())));
     assert!(store.lose_refresh_token(COMPONENT, APPID, 200).await.unwrap());
@@ -192,12 +192,28 @@ pub async fn a_loss_that_is_older_than_the_authorization_undoes_nothing(db: Db) 
     let stale = store.replace_refresh_token(COMPONENT, APPID, 1, &secret("of a slow node")).await.unwrap();
     assert!(!stale, "a refresh that began before the loss brings nothing back");
 
-    // Authorized again without a channel named: it stays the same channel's.
-    store.supersede_refresh_token(COMPONENT, APPID, None, Some(&token), 100).await.unwrap();
+    // Authorized again: it stays the same channel's.
+    store.supersede_refresh_token(COMPONENT, APPID, Some(&token), 100).await.unwrap();
     let found = store.authorizers(COMPONENT, "", 10).await.unwrap();
     assert_eq!((found.len(), found[0].channel.clone()), (1, Some(channel())));
     assert!(!store.lose_refresh_token(COMPONENT, APPID, 150).await.unwrap(), "the newest time counts");
     assert!(store.authorizers(COMPONENT, APPID, 10).await.unwrap().is_empty(), "those after it");
+}
+
+pub async fn a_channel_is_called_by_one_platform(db: Db) {
+    let store = db.open().await;
+    assert!(store.authorizer_in_use(APPID).await.unwrap().is_none());
+    let in_use = || async { store.authorizer_in_use(APPID).await.unwrap().unwrap() };
+    let token = secret("token");
+    store.supersede_refresh_token(COMPONENT, APPID, Some(&token), 1).await.unwrap();
+    db.clock.advance_seconds(1);
+    store.supersede_refresh_token(OTHER, APPID, Some(&token), 2).await.unwrap();
+    assert_eq!(in_use().await.component_appid, OTHER, "no channel yet: the newest");
+    store.link_authorizer(COMPONENT, APPID, &channel()).await.unwrap();
+    assert_eq!(in_use().await.component_appid, COMPONENT, "the one of its channel");
+    store.link_authorizer(OTHER, APPID, &channel()).await.unwrap();
+    assert_eq!((in_use().await.component_appid, in_use().await.channel), (OTHER.to_owned(), Some(channel())));
+    assert_eq!(store.authorizer(COMPONENT, APPID).await.unwrap().unwrap().channel, None, "it changed over");
 }
 
 pub async fn nothing_of_a_platform_is_stored_in_the_clear(db: Db) {
@@ -215,7 +231,7 @@ pub async fn nothing_of_a_platform_is_stored_in_the_clear(db: Db) {
         .await
         .unwrap();
     store.keep_code(&code(PLANTED)).await.unwrap();
-    store.supersede_refresh_token(COMPONENT, APPID, None, Some(&planted), 1).await.unwrap();
+    store.supersede_refresh_token(COMPONENT, APPID, Some(&planted), 1).await.unwrap();
     for column in [
         "ticket from platform",
         "state_hash from platform_authorization",
