@@ -99,6 +99,7 @@ on_both! {
         leases_that_ran_out_are_swept,
         one_batch_may_queue_start_and_end_a_delivery,
         concurrent_claims_never_share_a_row_or_a_subject,
+        a_claim_looks_at_few_rows_however_it_was_planned,
         counts_and_the_next_due_time_are_right,
         doubts_are_overdue_by_the_time_in_doubt,
         what_is_held_back_is_not_overdue_but_expires,
