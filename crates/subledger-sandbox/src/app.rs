@@ -57,6 +57,43 @@ impl Default for Permissions {
     }
 }
 
+/// What an account shows of itself to a platform it authorized (wechat-api §9.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Account {
+    /// A Mini Program; otherwise an official account, whose info has no `MiniProgramInfo`. Default true.
+    pub mini_program: bool,
+    /// Name. Default 示例小程序.
+    pub nick_name: String,
+    /// Picture.
+    pub head_img: String,
+    /// Company. Default 示例公司.
+    pub principal_name: String,
+    /// Picture of its QR code.
+    pub qrcode_url: String,
+    /// Verified by WeChat. Default true.
+    pub verified: bool,
+    /// 1 normal; others are closed, banned and so on. Default 1.
+    pub account_status: u32,
+    /// Hosts that its pages may call.
+    pub request_domains: Vec<String>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            mini_program: true,
+            nick_name: "示例小程序".to_owned(),
+            head_img: "https://example.invalid/h.png".to_owned(),
+            principal_name: "示例公司".to_owned(),
+            qrcode_url: "https://example.invalid/q.png".to_owned(),
+            verified: true,
+            account_status: 1,
+            request_domains: vec!["https://example.invalid".to_owned()],
+        }
+    }
+}
+
 /// The switches of an app. Limits: 0 means none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -91,6 +128,8 @@ pub struct AppSettings {
     pub tap_limit: usize,
     /// The app is bound to an Open Platform account: logins answer a `unionid`.
     pub unionid_on: bool,
+    /// What it shows of itself to a platform.
+    pub account: Account,
 }
 
 impl Default for AppSettings {
@@ -111,6 +150,7 @@ impl Default for AppSettings {
             force_daily_limit: 20,
             tap_limit: 5,
             unionid_on: false,
+            account: Account::default(),
         }
     }
 }
@@ -128,8 +168,10 @@ pub struct AppView {
     pub users: Vec<String>,
     /// The profile it lives under.
     pub profile: ProfileName,
-    /// Where its pushes go.
+    /// Where its pushes go, unless a platform gets them.
     pub push: Option<PushView>,
+    /// Where a platform that it authorized gets them.
+    pub platform_push: Option<PushView>,
 }
 
 /// The openid and session that a login code gave.
@@ -183,6 +225,7 @@ impl App {
             users: self.users.keys().cloned().collect(),
             profile: ruling.name.clone(),
             push: self.push.as_ref().map(|target| target.view()),
+            platform_push: None,
         }
     }
 

@@ -20,22 +20,23 @@ pub(super) async fn gettemplate(
     let token = parameters(query).remove("access_token");
     let appid = sandbox.with(|s| token.as_deref().and_then(|t| s.tokens.owner(t)).map(str::to_owned));
     let facts = CallFacts { path: CallPath::Gettemplate, appid, openid: None, template_id: None };
+    let ip = caller.ip.clone();
     conduct(sandbox, caller, facts, None, move |state, step, _| {
         let verdict = match step {
-            Step::Judge => list(state, token.as_deref()),
+            Step::Judge => list(state, token.as_deref(), &ip),
             Step::Refuse(error) => Err(error),
-            Step::PassOver => return Outcome { body: None, seq: None },
+            Step::PassOver => return Outcome { body: None, noted: None },
         };
         let code = verdict.as_ref().map_or_else(|e| e.code, |_| 0);
         *state.stats.gettemplate.entry(code).or_default() += 1;
         let body = verdict.unwrap_or_else(|error| state.refusal(&error));
-        Outcome { body: Some(body), seq: None }
+        Outcome { body: Some(body), noted: None }
     })
     .await
 }
 
-fn list(state: &state::State, token: Option<&str>) -> Result<Value, WxError> {
-    let appid = state.tokens.judge(token, state.now())?;
+fn list(state: &state::State, token: Option<&str>, ip: &str) -> Result<Value, WxError> {
+    let appid = state.entitled(token, ip)?;
     let app = state.apps.get(&appid).ok_or_else(|| WxError::new(40013))?;
     if !app.settings.permissions.templates {
         return Err(WxError::new(48001));
