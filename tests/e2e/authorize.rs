@@ -67,7 +67,7 @@ async fn state(stage: &Stage, sent: &Value) -> Value {
 async fn held(stage: &Stage, hold: Value) {
     eventually("the channel shows its hold", PATIENCE, async || {
         let shown = stage.client.get(&format!("/channels/{CHANNEL}")).await;
-        (shown.expect_status(200)["hold"] == hold).then_some(())
+        (shown.expect_status(200)["hold"]["reason"] == hold).then_some(())
     })
     .await;
 }

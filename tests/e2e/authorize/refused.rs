@@ -44,7 +44,8 @@ async fn another_mini_program_is_refused_and_the_channel_stays_as_it_was(databas
     );
     assert_eq!(code, Some(1));
     let after = stage.client.get(&format!("/channels/{CHANNEL}")).await.expect_status(200).clone();
-    let same = |shown: &Value| (shown["appid"].clone(), shown["hold"].clone(), shown["original_id"].clone());
+    let same =
+        |shown: &Value| (shown["appid"].clone(), shown["hold"].clone(), shown["authorization"].clone());
     assert_eq!(same(&after), same(&before));
 }
 

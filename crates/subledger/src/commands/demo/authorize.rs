@@ -166,10 +166,14 @@ async fn complete(client: &Client, world: &World, begun: &Value, teller: &mut Te
         ended["status"] == "authorized" && ended["missing"].as_array().is_none_or(Vec::is_empty),
         "set 18 was given: {ended}"
     );
+    let channel = client.get(&format!("/channels/{CHANNEL}")).await?;
     let lines = [
         "WeChat tells it twice, by the browser and by a push, each with a code of its own: taken in once"
             .to_owned(),
-        format!("{APPID} is a Mini Program, its original id is {}", text(&ended, "original_id")),
+        format!(
+            "{APPID} is a Mini Program, its original id is {}",
+            text(&channel["authorization"], "original_id")
+        ),
         "its calls go through the platform from now on; nobody handed over an AppSecret".to_owned(),
     ];
     teller.step("A new link, scanned again, with set 18", &lines, ended);
@@ -240,7 +244,7 @@ async fn withdrawn(client: &Client, world: &World, teller: &mut Teller) -> anyho
     world.sandbox.deauthorize(COMPONENT, APPID)?;
     world.pushed().await?;
     let channel = format!("/channels/{CHANNEL}");
-    let shown = client.until(&channel, |channel| channel["hold"] == "unauthorized").await?;
+    let shown = client.until(&channel, |channel| channel["hold"]["reason"] == "unauthorized").await?;
     let msgid = post_message(client, "全麦吐司").await?;
     let delivery = delivery(client, &msgid).await?;
     ensure!(text(&delivery, "state") == "queued", "a send must wait while nothing is authorized: {delivery}");
