@@ -14,7 +14,8 @@ use crate::calls::send::{Accepted, SendRequest};
 use crate::calls::templates::TemplateList;
 use crate::client::WeChatClient;
 use crate::codes::lookup;
-use crate::keeper::secret::SecretSource;
+use crate::keeper::fetcher::{AppSecretFetcher, TokenFetcher};
+use crate::keeper::secret::{SecretSource, SecretUnavailable};
 use crate::keeper::{TokenError, TokenKeeper, TokenKey};
 use crate::outcome::{CallError, NotSentReason, SendOutcome};
 use crate::patterns::caller_ip;
@@ -72,7 +73,8 @@ pub struct ChannelClient {
     client: WeChatClient,
     keeper: TokenKeeper,
     key: TokenKey,
-    source: Arc<dyn SecretSource>,
+    fetcher: Arc<dyn TokenFetcher>,
+    secret: Option<Arc<dyn SecretSource>>,
 }
 
 impl fmt::Debug for ChannelClient {
@@ -82,15 +84,28 @@ impl fmt::Debug for ChannelClient {
 }
 
 impl ChannelClient {
-    /// Joins the parts. `key` names the app and its token family, `source` gives its secret when needed.
+    /// Joins the parts for an app whose tokens come from elsewhere. `key` names the app and where its tokens come from,
+    /// `fetcher` gets them when needed. Without an AppSecret, [`Self::login`] fails.
     #[must_use]
     pub fn new(
         client: WeChatClient,
         keeper: TokenKeeper,
         key: TokenKey,
+        fetcher: Arc<dyn TokenFetcher>,
+    ) -> Self {
+        Self { client, keeper, key, fetcher, secret: None }
+    }
+
+    /// Joins the parts for an app whose AppSecret `source` gives when needed.
+    #[must_use]
+    pub fn with_secret(
+        client: WeChatClient,
+        keeper: TokenKeeper,
+        key: TokenKey,
         source: Arc<dyn SecretSource>,
     ) -> Self {
-        Self { client, keeper, key, source }
+        let fetcher = AppSecretFetcher::new(client.clone(), key.appid.clone(), key.mode, Arc::clone(&source));
+        Self { client, keeper, key, fetcher: Arc::new(fetcher), secret: Some(source) }
     }
 
     /// Whose calls these are.
@@ -119,15 +134,16 @@ impl ChannelClient {
     /// # Errors
     /// [`ChannelError`]
     pub async fn login(&self, code: &SecretString) -> Result<LoginIdentity, ChannelError> {
-        let secret = self.source.secret(&self.key.appid).await;
-        let secret = secret.map_err(|error| ChannelError::NoToken(TokenError::Secret(error)))?;
+        let no_secret = |error| ChannelError::NoToken(TokenError::Secret(error));
+        let source = self.secret.as_ref().ok_or_else(|| no_secret(SecretUnavailable::NotSet))?;
+        let secret = source.secret(&self.key.appid).await.map_err(no_secret)?;
         self.client.jscode2session(&self.key.appid, &secret, code).await.map_err(ChannelError::Call)
     }
 
     /// Tries the credentials by fetching a token, which is kept if it is given. In [`crate::TokenMode::Normal`] this retires
     /// the previous token, as every fetch does there.
     pub async fn probe(&self) -> Probe {
-        let fetched = self.keeper.fetch_now(&self.key, &self.source).await;
+        let fetched = self.keeper.fetch_now(&self.key, &self.fetcher).await;
         let result =
             fetched.map(|token| token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000);
         let (advice, caller_ip) = match &result {
@@ -142,13 +158,13 @@ impl ChannelClient {
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let first = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        let first = self.keeper.token(&self.key, &self.fetcher).await.map_err(ChannelError::NoToken)?;
         match call(first.token).await {
             Err(CallError::StaleToken { .. }) => {}
             result => return result.map_err(ChannelError::Call),
         }
         self.keeper.invalidate_if(&self.key, first.version);
-        let second = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        let second = self.keeper.token(&self.key, &self.fetcher).await.map_err(ChannelError::NoToken)?;
         match call(second.token).await {
             Err(CallError::StaleToken { code, message, rid }) => {
                 let token_age_micros = self.keeper.now().saturating_sub(second.issued_at_micros);

@@ -9,6 +9,7 @@
 //! The keeper is per process. Nodes share a token without fighting in [`TokenMode::Stable`]; in [`TokenMode::Normal`] only
 //! one process may own the app. It must never log a token or a secret, and never use the force mode of WeChat.
 
+pub(crate) mod fetcher;
 pub(crate) mod secret;
 mod slot;
 
@@ -21,17 +22,17 @@ use metrics::counter;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::client::WeChatClient;
 use crate::clock::Clock;
 use crate::metric_definitions::{TOKEN_BUDGET_SPENT, TOKEN_CONFLICTS, TOKEN_REFRESHES};
 use crate::outcome::CallError;
-use secret::{SecretSource, SecretUnavailable};
+use fetcher::TokenFetcher;
+use secret::SecretUnavailable;
 use slot::{Flight, Landed, SlotState, Step};
 
 /// WeChat lets an old and a new token overlap this long; a token refused earlier was replaced by someone else (§1.4).
 const OVERLAP_MICROS: i64 = 300 * 1_000_000;
 
-/// Which of WeChat's two token families to use. They do not invalidate each other.
+/// Where tokens come from. The tokens of different modes do not invalidate each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum TokenMode {
     /// `stable_token` in normal mode: every asker gets the same token. The default, and the one that coexists.
@@ -39,6 +40,10 @@ pub enum TokenMode {
     Stable,
     /// `token`: every fetch retires the previous token.
     Normal,
+    /// The company's own token server.
+    External,
+    /// The third-party platform that was authorized for the app (`authorizer_access_token`).
+    Platform,
 }
 
 impl TokenMode {
@@ -48,6 +53,8 @@ impl TokenMode {
         match self {
             Self::Stable => "stable",
             Self::Normal => "normal",
+            Self::External => "external",
+            Self::Platform => "platform",
         }
     }
 }
@@ -57,7 +64,7 @@ impl TokenMode {
 pub struct TokenKey {
     /// The Mini Program's AppID.
     pub appid: String,
-    /// The token family.
+    /// Where its tokens come from.
     pub mode: TokenMode,
 }
 
@@ -83,6 +90,9 @@ pub enum TokenError {
     /// The app's secret could not be had.
     #[error("the app's secret could not be had")]
     Secret(#[source] SecretUnavailable),
+    /// The source of the tokens gave none: the company's token server, or what a platform needs for one.
+    #[error("{}", .0.reason)]
+    Source(SourceFailure),
     /// The hourly budget of refreshes is spent: something keeps killing the token.
     #[error("the hourly budget of token refreshes is spent")]
     BudgetSpent {
@@ -92,6 +102,15 @@ pub enum TokenError {
     /// The refresh was cut short (shutdown).
     #[error("the token refresh was cut short")]
     Interrupted,
+}
+
+/// Why a source other than WeChat's token calls gave no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFailure {
+    /// What was wrong and what to do, for an operator. Never a token, a credential or a body.
+    pub reason: String,
+    /// Who has to act.
+    pub failure: TokenFailure,
 }
 
 /// Who has to act on a [`TokenError`].
@@ -111,6 +130,7 @@ impl TokenError {
             Self::Call(CallError::Refused { .. }) | Self::Secret(SecretUnavailable::NotSet) => {
                 TokenFailure::Configuration
             }
+            Self::Source(failure) => failure.failure,
             _ => TokenFailure::Transient,
         }
     }
@@ -154,7 +174,6 @@ enum Boarding {
 }
 
 struct Shared {
-    client: WeChatClient,
     settings: KeeperSettings,
     clock: Arc<dyn Clock>,
     slots: Mutex<HashMap<TokenKey, Slot>>,
@@ -180,9 +199,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl TokenKeeper {
     /// Makes an empty keeper.
     #[must_use]
-    pub fn new(client: WeChatClient, settings: KeeperSettings, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(settings: KeeperSettings, clock: Arc<dyn Clock>) -> Self {
         let slots = Mutex::new(HashMap::new());
-        Self { shared: Arc::new(Shared { client, settings, clock, slots }) }
+        Self { shared: Arc::new(Shared { settings, clock, slots }) }
     }
 
     /// The current time of the keeper's clock, microseconds since the Unix epoch.
@@ -205,11 +224,11 @@ impl TokenKeeper {
     pub async fn token(
         &self,
         key: &TokenKey,
-        source: &Arc<dyn SecretSource>,
+        fetcher: &Arc<dyn TokenFetcher>,
     ) -> Result<IssuedToken, TokenError> {
         let (boarding, refresh) = self.board(key);
         if let Some(refresh) = refresh {
-            refresh.take_off(source);
+            refresh.take_off(fetcher);
         }
         match boarding {
             Boarding::Done(result) => result,
@@ -242,7 +261,7 @@ impl TokenKeeper {
         }
     }
 
-    /// Fetches a token with the secret of this moment, whatever is cached or held back, and keeps it. For probing new
+    /// Fetches a token with what `fetcher` has at this moment, whatever is cached or held back, and keeps it. For probing new
     /// credentials; counts against the budget but is not stopped by it.
     ///
     /// # Errors
@@ -250,7 +269,7 @@ impl TokenKeeper {
     pub async fn fetch_now(
         &self,
         key: &TokenKey,
-        source: &Arc<dyn SecretSource>,
+        fetcher: &Arc<dyn TokenFetcher>,
     ) -> Result<IssuedToken, TokenError> {
         let slot = self.slot(key);
         // A refresh under way may have begun with an older secret: let it end first. One that begins after it has read
@@ -270,7 +289,7 @@ impl TokenKeeper {
             }
         };
         if let Some(refresh) = refresh {
-            refresh.take_off(source);
+            refresh.take_off(fetcher);
         }
         landing(flight).await
     }
@@ -335,25 +354,19 @@ struct Refresh {
 
 impl Refresh {
     /// Runs in a task of its own: a caller that goes away does not end it.
-    fn take_off(self, source: &Arc<dyn SecretSource>) {
-        tokio::spawn(self.run(Arc::clone(source)));
+    fn take_off(self, fetcher: &Arc<dyn TokenFetcher>) {
+        tokio::spawn(self.run(Arc::clone(fetcher)));
     }
 
-    async fn run(mut self, source: Arc<dyn SecretSource>) {
-        let fetched = self.fetch(source.as_ref()).await;
+    async fn run(mut self, fetcher: Arc<dyn TokenFetcher>) {
+        let fetched = self.fetch(fetcher.as_ref()).await;
         self.land(fetched);
     }
 
-    async fn fetch(&self, source: &dyn SecretSource) -> Landed {
-        let secret = source.secret(&self.key.appid).await.map_err(TokenError::Secret)?;
+    async fn fetch(&self, fetcher: &dyn TokenFetcher) -> Landed {
         // Counted from before the call: the token never lives longer than believed.
         let issued_at_micros = self.shared.clock.now_micros();
-        let client = &self.shared.client;
-        let grant = match self.key.mode {
-            TokenMode::Stable => client.stable_token(&self.key.appid, &secret, false).await,
-            TokenMode::Normal => client.token(&self.key.appid, &secret).await,
-        }
-        .map_err(TokenError::Call)?;
+        let grant = fetcher.fetch().await?;
         let expires_at_micros = issued_at_micros.saturating_add(grant.expires_in.saturating_mul(1_000_000));
         let version = lock(&self.slot).next_version();
         Ok(IssuedToken { token: grant.token, version, issued_at_micros, expires_at_micros })
@@ -365,6 +378,7 @@ impl Refresh {
             Ok(_) => "ok",
             Err(TokenError::Call(error)) => error.label(),
             Err(TokenError::Secret(_)) => "no_secret",
+            Err(TokenError::Source(_)) => "source",
             Err(TokenError::BudgetSpent { .. } | TokenError::Interrupted) => "interrupted",
         };
         counter!(TOKEN_REFRESHES, "mode" => self.key.mode.as_str(), "outcome" => outcome).increment(1);

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::watch;
 
-use super::{IssuedToken, KeeperSettings, TokenError, micros};
+use super::{IssuedToken, KeeperSettings, TokenError, TokenFailure, micros};
 use crate::keeper::secret::SecretUnavailable;
 use crate::outcome::CallError;
 
@@ -140,6 +140,10 @@ fn hold_until(error: &TokenError, now: i64, settings: &KeeperSettings) -> i64 {
             refusal
         }
         TokenError::Call(CallError::TryAgain { when, .. }) => when.not_before(1, now, 0).saturating_sub(now),
+        TokenError::Source(source) => match source.failure {
+            TokenFailure::Configuration => refusal,
+            TokenFailure::Transient => TRANSIENT_HOLD_MICROS.min(refusal),
+        },
         TokenError::Interrupted | TokenError::BudgetSpent { .. } => 0,
         TokenError::Call(_) | TokenError::Secret(SecretUnavailable::Temporary) => {
             TRANSIENT_HOLD_MICROS.min(refusal)

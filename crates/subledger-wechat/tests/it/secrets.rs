@@ -62,7 +62,7 @@ async fn round(ending: Option<Act>) -> Vec<String> {
         }
     })
     .await;
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
     let channel = channel_of(&keeper, &server.url(), SECRET);
     let raw = client(&server.url());
     let (request, code, secret) = (message("T"), CODE.into(), SECRET.into());
@@ -77,7 +77,7 @@ async fn round(ending: Option<Act>) -> Vec<String> {
     printed.extend(failures.iter().flatten().map(|error| with_causes(error)));
     printed.extend(token.err().iter().map(|error| with_causes(error)));
     printed.extend(platform_round(raw.clone()).await);
-    let token = keeper.token(&crate::server::key(), &source(SECRET)).await;
+    let token = keeper.token(&crate::server::key(), &crate::server::fetcher(&server.url(), SECRET)).await;
     printed.push(format!("{token:?} {keeper:?} {channel:?} {raw:?}"));
     printed
 }
@@ -168,8 +168,8 @@ async fn each_call_leaves_one_event_with_its_facts() {
     let rid = "77777777-88888888-99999999";
     let server = Server::sending(ok(&format!(r#"{{"errcode":43101,"errmsg":"no rid: {rid}"}}"#))).await;
     let key = TokenKey { appid: "wxEvents".to_owned(), mode: TokenMode::Stable };
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
-    let channel = subledger_wechat::ChannelClient::new(client(&server.url()), keeper, key, source(SECRET));
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
+    let channel = subledger_wechat::ChannelClient::with_secret(client(&server.url()), keeper, key, source(SECRET));
     let outcome = channel.send(&message("T")).await;
     assert!(matches!(outcome, SendOutcome::Refused { code: 43101, .. }));
     let lines = lines.lock().unwrap();

@@ -56,6 +56,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
     engine.start_dispatch().await;
     engine.start_push_retry().await;
     engine.start_relay().await;
+    engine.start_platforms().await;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async move {
