@@ -28,6 +28,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "Examples:
   subledger demo --once                the whole job by itself, told as a story
+  subledger demo --authorize --once    a Mini Program connected by a QR code, told as well
   subledger demo                       a service to play with, WeChat simulated
   subledger serve --database sqlite://subledger.db
 
@@ -48,7 +49,7 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Everything in one process: embedded database, simulated WeChat, a channel, templates and users
     #[command(
-        after_help = "Examples:\n  subledger demo --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play"
+        after_help = "Examples:\n  subledger demo --once\n  subledger demo --authorize --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play"
     )]
     Demo(Demo),
     /// The service
@@ -106,6 +107,9 @@ pub(crate) struct Demo {
     /// Run the whole main job, print what happened, and exit
     #[arg(long)]
     pub(crate) once: bool,
+    /// With --once: connect the Mini Program by scanning a QR code, with a third-party platform, and what comes after
+    #[arg(long, requires = "once")]
+    pub(crate) authorize: bool,
     /// Where the HTTP API listens; the simulated WeChat takes a free port beside it [default: 127.0.0.1:8080, with --once a free port]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,

@@ -18,6 +18,11 @@ pub(crate) enum RemoteError {
     /// The URL is none.
     #[error("--url must be an http or https URL without a query, such as http://127.0.0.1:8080")]
     Url,
+    /// There is no key.
+    #[error(
+        "an API key with the right manage is needed: set SUBLEDGER_API_KEY (`subledger app create` prints one)"
+    )]
+    NoKey,
     /// The HTTP client could not be built.
     #[error("the HTTP client could not be built: {0}")]
     Client(String),
@@ -58,7 +63,7 @@ impl RemoteError {
     /// Whether the caller must change a flag or a key.
     pub(crate) fn is_usage(&self) -> bool {
         match self {
-            Self::Url => true,
+            Self::Url | Self::NoKey => true,
             Self::Refused(refusal) => matches!(refusal.status, 401 | 403),
             _ => false,
         }
@@ -93,7 +98,8 @@ impl Service {
         }
         let http = reqwest::Client::builder().timeout(PATIENCE).build();
         let http = http.map_err(|error| RemoteError::Client(error.without_url().to_string()))?;
-        Ok(Self { http, base, key: remote.key.clone() })
+        let key = remote.key.clone().ok_or(RemoteError::NoKey)?;
+        Ok(Self { http, base, key })
     }
 
     /// The service's own URL, without a slash at its end.

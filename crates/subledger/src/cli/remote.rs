@@ -16,7 +16,7 @@ pub(crate) struct Remote {
     pub(crate) url: String,
     /// An API key with the right manage; better given in the environment, since flags stand in the process list
     #[arg(long, env = "SUBLEDGER_API_KEY", hide_env_values = true, value_name = "KEY", value_parser = hidden)]
-    pub(crate) key: SecretString,
+    pub(crate) key: Option<SecretString>,
 }
 
 fn hidden(text: &str) -> Result<SecretString, Infallible> {

@@ -4,11 +4,12 @@
 //! and may be ended at any time without ending anything but the waiting.
 
 use std::{
+    collections::BTreeMap,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -38,12 +39,9 @@ enum Ended {
 
 pub(super) async fn run(asked: Authorize) -> anyhow::Result<ExitCode> {
     let service = Service::new(&asked.remote)?;
-    let platform = match asked.platform.clone() {
-        Some(platform) => platform,
-        None => only_platform(&service).await?,
-    };
     let path = ["channels", &asked.code, "authorization"];
-    let begun = service.post(&path, &json!({ "component_appid": platform })).await?;
+    let platform = asked.platform.as_ref().map(|appid| ("component_appid", appid));
+    let begun = service.post(&path, &json!(platform.into_iter().collect::<BTreeMap<_, _>>())).await?;
     let id = begun["id"].as_str().context("the service's answer has no id")?.to_owned();
     if asked.json {
         output::json(&begun)?;
@@ -58,22 +56,6 @@ pub(super) async fn run(asked: Authorize) -> anyhow::Result<ExitCode> {
     }
     let ended = wait(&service, &[&path[..], &[&id]].concat(), asked.wait).await?;
     tell(&asked, &ended)
-}
-
-/// The platform, if there is no choice.
-async fn only_platform(service: &Service) -> anyhow::Result<String> {
-    let listed = service.get(&["platforms"]).await?;
-    let appids: Vec<&str> = listed["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|platform| platform["component_appid"].as_str())
-        .collect();
-    match appids.as_slice() {
-        [only] => Ok((*only).to_owned()),
-        [] => bail!("no platform is set up yet: subledger platform set COMPONENT_APPID --public-url URL"),
-        several => bail!("there are several platforms, name one with --platform: {}", several.join(", ")),
-    }
 }
 
 fn show_links(code: &str, begun: &Value) {

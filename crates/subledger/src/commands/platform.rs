@@ -144,23 +144,31 @@ fn show(platform: &Value, json: bool) -> anyhow::Result<()> {
     if json {
         return output::json(platform);
     }
-    let words = platform.as_object().into_iter().flatten();
-    let rows: Vec<Vec<String>> = words
-        .flat_map(|(name, value)| match value {
-            Value::Object(inside) => {
-                inside.iter().map(|(key, value)| vec![format!("{name} {key}"), word(value)]).collect()
-            }
-            value => vec![vec![name.clone(), word(value)]],
-        })
-        .collect();
-    output::table(&["PLATFORM", "VALUE"], &rows, "");
-    Ok(())
-}
-
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
+    let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let secret = |name: &str| match &platform[name] {
         Value::Null => "none".to_owned(),
-        other => other.to_string(),
+        secret => format!("fingerprint {}, set {}", text(&secret["fingerprint"]), text(&secret["set_at"])),
+    };
+    let ticket = &platform["ticket"];
+    let age = ticket["age_s"].as_u64().map_or_else(String::new, |age| format!(", {age} s old"));
+    let rows = [
+        ("name", text(&platform["name"])),
+        ("public URL", text(&platform["public_url"])),
+        ("AppSecret", secret("secret")),
+        ("push token", secret("token")),
+        ("EncodingAESKey", secret("encoding_aes_key")),
+        ("the one before", secret("previous_encoding_aes_key")),
+        ("ticket", format!("{}{age}", text(&ticket["state"]))),
+        ("newest came", text(&ticket["received_at"])),
+        ("tickets in all", ticket["received"].to_string()),
+        ("last asked for", text(&ticket["asked_at"])),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    output::table(&["PLATFORM", platform["component_appid"].as_str().unwrap_or_default()], &rows, "");
+    if let Some(advice) = ticket["advice"].as_str() {
+        println!("\n{advice}.");
     }
+    println!();
+    console(platform);
+    Ok(())
 }
