@@ -271,11 +271,8 @@ impl Engine {
                 "a request to a platform's push URL was refused"
             );
         }
-        match answer_to(error) {
-            // A body that no key opens is nothing that can be kept here. WeChat comes back; by then the key may be entered.
-            PushAnswer::Taken => PushAnswer::Forbidden,
-            answer => answer,
-        }
+        // A body that no key opens is refused, too: it may hold a ticket, which is of no use later. WeChat comes back.
+        answer_to(error)
     }
 
     fn count_platform_push(&self, component: &str, kind: &'static str, result: &'static str) {
