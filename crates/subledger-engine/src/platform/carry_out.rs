@@ -138,7 +138,9 @@ impl Engine {
         let component = code.component_appid.as_str();
         let text =
             serde_json::to_string(outcome).map_err(|error| EngineError::internal(error.to_string()))?;
-        if let Some(id) = &code.begun {
+        if let Some(id) = &code.begun
+            && !outcome.is_about_the_code()
+        {
             let end = if done { AuthorizationEnd::Authorized } else { AuthorizationEnd::Refused };
             self.store().end_authorization(id, end, &text).await?;
             self.platforms().ended.notify_waiters();
