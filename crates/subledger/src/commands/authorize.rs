@@ -41,7 +41,7 @@ pub(super) async fn run(asked: Authorize) -> anyhow::Result<ExitCode> {
     let service = Service::new(&asked.remote)?;
     let path = ["channels", &asked.code, "authorization"];
     let platform = asked.platform.as_ref().map(|appid| ("component_appid", appid));
-    let begun = service.post(&path, &json!(platform.into_iter().collect::<BTreeMap<_, _>>())).await?;
+    let begun = service.post(&path, &json!(platform.into_iter().collect::<BTreeMap<_, _>>()), "id").await?;
     let id = begun["id"].as_str().context("the service's answer has no id")?.to_owned();
     if asked.json {
         output::json(&begun)?;
@@ -91,7 +91,7 @@ async fn wait(service: &Service, path: &[&str], most: Option<Duration>) -> anyho
     let begun = Instant::now();
     let mut heard = begun;
     let ended = loop {
-        match service.get(path).await {
+        match service.get(path, "status").await {
             Ok(now) => {
                 heard = Instant::now();
                 let over = most.is_some_and(|most| begun.elapsed() >= most);
