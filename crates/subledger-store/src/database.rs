@@ -290,7 +290,6 @@ forward! {
     platform::end(id: &[u8; 16], status: i64, outcome: &str, now: i64) -> bool;
     platform::keep_code(code: &CodeWrite<'_>, now: i64) -> ();
     platform::code(component: &str, code: &[u8; 16]) -> Option<CodeColumns>;
-    platform::appid_of_begun(component: &str, begun: &[u8; 16]) -> Option<String>;
     platform::due_codes(now: i64, limit: i64) -> Vec<CodeColumns>;
     platform::postpone_code(component: &str, code: &[u8; 16], due_at: i64) -> ();
     platform::settle_code(component: &str, code: &[u8; 16], status: i64, outcome: &str) -> ();

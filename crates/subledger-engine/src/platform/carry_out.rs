@@ -175,7 +175,7 @@ impl Engine {
         let appid = match self.query_auth(code, first).await? {
             Some(appid) => appid,
             // It was spent by a try whose end nobody knows; the push says whose it was.
-            None => self.whose(code).await?.ok_or_else(|| {
+            None => code.appid.clone().ok_or_else(|| {
                 let detail = "WeChat does not take the code, it is wrong, old or was used before; begin a new authorization \
                               unless the channel is shown as authorized";
                 Setback::Refused(refused(None, "code_refused", detail))
@@ -183,15 +183,6 @@ impl Engine {
         };
         let info = self.authorizer_info(component, &appid).await?;
         self.record_authorization(component, &appid, code.begun.as_ref(), &info, code.dated).await
-    }
-
-    /// The Mini Program that a code belongs to, as far as it was told. A browser brings none; the push about the same scan does.
-    async fn whose(&self, code: &StoredCode) -> Result<Option<String>, Setback> {
-        match (&code.appid, &code.begun) {
-            (Some(appid), _) => Ok(Some(appid.clone())),
-            (None, Some(begun)) => Ok(self.store().appid_of_begun(&code.component_appid, begun).await?),
-            (None, None) => Ok(None),
-        }
     }
 
     /// Uses the code. Answers with the Mini Program's appid; with nothing if the code was used before.

@@ -200,23 +200,6 @@ pub(crate) async fn code(
     .map_err(while_doing("reading an authorization code"))
 }
 
-/// The Mini Program that any code of an authorization that was begun here names.
-pub(crate) async fn appid_of_begun(
-    connection: &mut SqliteConnection,
-    component: &str,
-    begun: &[u8; 16],
-) -> Result<Option<String>, StoreError> {
-    sqlx::query_scalar(
-        "select appid from platform_code
-         where component_appid = ?1 and begun = ?2 and appid is not null order by dated limit 1",
-    )
-    .bind(component)
-    .bind(&begun[..])
-    .fetch_optional(connection)
-    .await
-    .map_err(while_doing("reading whose an authorization was"))
-}
-
 /// Codes that are due, the oldest first.
 pub(crate) async fn due_codes(
     connection: &mut SqliteConnection,

@@ -355,15 +355,6 @@ impl Store {
         row.map(|row| self.code_of(row)).transpose()
     }
 
-    /// The Mini Program that scanned for an authorization that was begun here, if any of its codes names it.
-    pub async fn appid_of_begun(
-        &self,
-        component_appid: &str,
-        begun: &[u8; 16],
-    ) -> Result<Option<String>, StoreError> {
-        self.inner.database.reader().await?.session().appid_of_begun(component_appid, begun).await
-    }
-
     /// Up to `limit` codes of all platforms that wait and are due, the oldest first.
     pub async fn due_codes(&self, limit: u32) -> Result<Vec<StoredCode>, StoreError> {
         let now = self.inner.clock.now().micros();

@@ -78,7 +78,6 @@ on_both! {
         tickets_are_asked_for_by_one_node_at_a_time,
         an_authorization_is_found_by_state_code_and_request_and_ends_once,
         a_code_that_comes_both_ways_is_one_and_is_carried_out_once,
-        what_one_code_of_a_scan_names_is_known_of_the_other,
         old_authorizations_and_codes_are_forgotten,
         an_older_refresh_token_never_takes_the_place_of_a_newer_one,
         a_loss_that_is_older_than_the_authorization_undoes_nothing,

@@ -144,17 +144,6 @@ pub async fn a_code_that_comes_both_ways_is_one_and_is_carried_out_once(db: Db) 
     assert!(found.code.is_none() && found.outcome.as_deref() == Some(r#"{"appid":"x"}"#));
 }
 
-pub async fn what_one_code_of_a_scan_names_is_known_of_the_other(db: Db) {
-    let store = db.open().await;
-    store.keep_code(&NewCode { begun: Some([1; 16]), ..code("of-the-browser") }).await.unwrap();
-    assert_eq!(store.appid_of_begun(COMPONENT, &[1; 16]).await.unwrap(), None);
-    let pushed = NewCode { begun: Some([1; 16]), appid: Some(APPID.to_owned()), ..code("of-the-push") };
-    store.keep_code(&pushed).await.unwrap();
-    assert_eq!(store.appid_of_begun(COMPONENT, &[1; 16]).await.unwrap().as_deref(), Some(APPID));
-    assert_eq!(store.appid_of_begun(COMPONENT, &[2; 16]).await.unwrap(), None, "another scan");
-    assert_eq!(store.appid_of_begun(OTHER, &[1; 16]).await.unwrap(), None, "another platform");
-}
-
 pub async fn old_authorizations_and_codes_are_forgotten(db: Db) {
     let store = db.open().await;
     store.begin_authorization(&begun(1, None)).await.unwrap();
