@@ -40,7 +40,7 @@ use subledger_wechat::{
 use tokio::sync::Notify;
 
 pub use self::{
-    authorize::{AuthorizationStatus, AuthorizationView, BeginAuthorization},
+    authorize::{AuthorizationStatus, AuthorizationView, BeginAuthorization, Outcome},
     pushes::RedirectAnswer,
 };
 pub(crate) use self::{doors::PlatformDoors, watch::run};

@@ -116,6 +116,10 @@ pub struct AppSettings {
     pub per_minute_limit: u64,
     /// Sends a China-time day (45009). Default 10,000,000 (wechat-api §2.4).
     pub daily_limit: u64,
+    /// Calls of `gettemplate` a China-time day (45009). WeChat publishes none; default 100,000.
+    pub template_daily_limit: u64,
+    /// Uses of `clear_quota` a China-time month (48006). Default 10 (wechat-api §10).
+    pub clear_monthly_limit: u64,
     /// Calls of `token` a day (45009). Default 2,000.
     pub token_daily_limit: u64,
     /// Calls of `stable_token` a minute (45011). Default 10,000.
@@ -144,6 +148,8 @@ impl Default for AppSettings {
             sensitive_words: Vec::new(),
             per_minute_limit: 0,
             daily_limit: 10_000_000,
+            template_daily_limit: 100_000,
+            clear_monthly_limit: 10,
             token_daily_limit: 2_000,
             stable_per_minute_limit: 10_000,
             stable_daily_limit: 500_000,
@@ -198,8 +204,11 @@ pub(crate) struct App {
     pub(crate) ruling: Option<Arc<Ruling>>,
     pub(crate) push: Option<Arc<Target>>,
     codes: BTreeMap<String, LoginCode>,
-    send_minute: Window,
-    send_day: Window,
+    pub(crate) send_minute: Window,
+    pub(crate) send_day: Window,
+    pub(crate) template_day: Window,
+    /// Uses of `clear_quota`.
+    pub(crate) clear_month: Window,
 }
 
 impl App {
@@ -214,6 +223,8 @@ impl App {
             codes: BTreeMap::new(),
             send_minute: Window::default(),
             send_day: Window::default(),
+            template_day: Window::default(),
+            clear_month: Window::default(),
         }
     }
 

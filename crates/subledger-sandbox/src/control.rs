@@ -40,9 +40,9 @@ const ROUTES: [(&str, &str); 63] = [
     (
         "PATCH /sandbox/apps/{appid}",
         "{secret, ip_allowlist_on, ip_allowlist[], frozen, banned, permissions{send,templates,login}, pages[], \
-         sensitive_words[], per_minute_limit, daily_limit, token_daily_limit, stable_per_minute_limit, \
-         stable_daily_limit, force_daily_limit, tap_limit, unionid_on, account{mini_program, nick_name, …}}; limits: \
-         0 = none",
+         sensitive_words[], per_minute_limit, daily_limit, template_daily_limit, clear_monthly_limit, \
+         token_daily_limit, stable_per_minute_limit, stable_daily_limit, force_daily_limit, tap_limit, \
+         unionid_on, account{mini_program, nick_name, …}}; limits: 0 = none",
     ),
     (
         "POST /sandbox/apps/{appid}/templates",
@@ -144,7 +144,7 @@ const ROUTES: [(&str, &str); 63] = [
         "{kind, appid?, path?, openid?, template_id?, ms?, status?, code?, errmsg?, commit?, times? (1; 0 = until \
          removed), probability? (1)} -> id; path: send|token|stable_token|gettemplate|jscode2session| \
          component_token|create_preauthcode|query_auth|authorizer_token|get_authorizer_info|get_authorizer_list| \
-         start_push_ticket|component_jscode2session",
+         start_push_ticket|component_jscode2session|quota_get|clear_quota",
     ),
     ("  kind latency", "wait ms before acting"),
     ("  kind drop_before_commit, drop_after_commit", "close the connection with no answer"),

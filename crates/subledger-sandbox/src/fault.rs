@@ -46,6 +46,10 @@ pub enum CallPath {
     StartPushTicket,
     /// `GET /sns/component/jscode2session`.
     ComponentJscode2session,
+    /// `POST /cgi-bin/openapi/quota/get`.
+    QuotaGet,
+    /// `POST /cgi-bin/clear_quota`, its `v2`, and `/cgi-bin/openapi/quota/clear`.
+    ClearQuota,
 }
 
 /// What goes wrong. "Commit" is the moment at which WeChat has acted: message accepted, token issued, code used up.

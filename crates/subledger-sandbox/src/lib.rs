@@ -44,6 +44,7 @@ mod ids;
 mod journal;
 mod platform;
 mod push;
+mod quota;
 mod reality;
 mod sandbox;
 mod serve;

@@ -39,6 +39,10 @@ pub struct Stats {
     pub sends_not_judged: u64,
     /// Calls of `gettemplate` by errcode.
     pub gettemplate: BTreeMap<i64, u64>,
+    /// Calls of `openapi/quota/get` by errcode.
+    pub quota_get: BTreeMap<i64, u64>,
+    /// Calls that clear quotas by errcode.
+    pub clear_quota: BTreeMap<i64, u64>,
     /// Calls of `jscode2session` by errcode.
     pub jscode2session: BTreeMap<i64, u64>,
     /// Pushes by event.

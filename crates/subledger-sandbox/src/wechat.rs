@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
 
+use self::quota::QuotaCall;
 use crate::errcode::WxError;
 use crate::platform::ComponentCall;
 use crate::sandbox::Sandbox;
@@ -20,6 +21,7 @@ mod component;
 mod conduct;
 mod consent;
 mod login;
+mod quota;
 mod send;
 mod template;
 mod token;
@@ -47,6 +49,16 @@ pub(crate) fn router() -> Router<Sandbox> {
     let router = pages
         .into_iter()
         .fold(router, |router, path| router.route(path, get(consent::show).post(consent::submit)));
+    let quotas = [
+        ("/cgi-bin/openapi/quota/get", QuotaCall::Get),
+        ("/cgi-bin/openapi/quota/clear", QuotaCall::ClearOne),
+        ("/cgi-bin/clear_quota", QuotaCall::ClearAll),
+        ("/cgi-bin/clear_quota/v2", QuotaCall::ClearBySecret),
+    ];
+    let router = quotas.into_iter().fold(router, |router, (path, call)| {
+        let handler = move |state, caller, query, request| quota::post(call, state, caller, query, request);
+        router.route(path, post(handler).fallback(needs_post))
+    });
     router
         .route("/sns/component/jscode2session", get(component::jscode2session).fallback(needs_get))
         .route("/cgi-bin/token", get(token::token).fallback(needs_get))

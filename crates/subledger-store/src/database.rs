@@ -20,6 +20,7 @@ use crate::{
             CodeWrite, PlatformColumns,
         },
         push::{PushColumns, PushCount, RelayCount, RelayEdge, RelayWrite},
+        token::TokenStateColumns,
     },
     sqlite::{self, receipt::Unfiled},
     store::inspect::{RawColumns, RawHead, RawQueue},
@@ -317,6 +318,11 @@ forward! {
     inspect::raw_queue(log: i64) -> Vec<RawQueue>;
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
+    token::keep(
+        key: (&str, &str), turn: (i64, i64), next: i64, sealed: &[u8], life: (i64, i64)
+    ) -> bool;
+    token::give_up(key: (&str, &str), fence: i64) -> ();
+    token::states(keys: &[(&str, &str)], now: i64) -> Vec<TokenStateColumns>;
     lease::acquire(names: &[&str], holder: &str, ttl: i64, now: i64) -> Vec<LeaseColumns>;
     lease::renew(name: &str, holder: &str, token: i64, ttl: i64, now: i64) -> bool;
     lease::release(leases: &[(&str, &str, i64)]) -> ();

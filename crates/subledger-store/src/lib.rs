@@ -42,9 +42,10 @@ pub use push::{
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
     Amount, AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, ByStream, Chunk, Claimed,
-    ClaimedRelay, Clock, CodeStatus, Held, Inspector, KeptContent, KindHealth, Lease, LogSnapshot, NewCode,
-    PlatformTicket, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
+    ClaimedRelay, Clock, CodeStatus, Held, Inspector, KeptContent, KeptToken, KindHealth, Lease, LogSnapshot,
+    NewCode, PlatformTicket, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
     RelayHealth, RetentionClass, Scan, Scanned, Snapshot, Store, StoredCode, StoredReceipt, StrayReceipt,
-    Swept, SystemClock, Timestamped, WatchedPlatform,
+    Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish,
+    WatchedPlatform,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

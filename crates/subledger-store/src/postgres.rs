@@ -22,6 +22,7 @@ pub(crate) mod relay;
 pub(crate) mod retention;
 pub(crate) mod scan;
 pub(crate) mod snapshot;
+pub(crate) mod token;
 pub(crate) mod vault;
 pub(crate) mod writer;
 

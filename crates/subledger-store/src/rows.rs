@@ -5,6 +5,7 @@
 
 pub(crate) mod platform;
 pub(crate) mod push;
+pub(crate) mod token;
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ mod reads;
 mod relay;
 mod retention;
 pub(crate) mod scan;
+mod token;
 mod user_tokens;
 mod vaults;
 
@@ -36,6 +37,7 @@ pub use self::reads::{StoredReceipt, Timestamped};
 pub use self::relay::{ClaimedRelay, RelayEnd};
 pub use self::retention::{Amount, Held, RetentionClass};
 pub use self::scan::{Chunk, Scan, Scanned};
+pub use self::token::{KeptToken, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish};
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{
     Database,

@@ -14,9 +14,9 @@ use crate::calls::send::{Accepted, SendRequest};
 use crate::calls::templates::TemplateList;
 use crate::client::WeChatClient;
 use crate::codes::lookup;
-use crate::keeper::fetcher::{AppSecretFetcher, TokenFetcher};
+use crate::keeper::fetcher::{AppSecretFetcher, TokenFetcher, TokenObserver, TokenSource};
 use crate::keeper::secret::{SecretSource, SecretUnavailable};
-use crate::keeper::{TokenError, TokenKeeper, TokenKey};
+use crate::keeper::{IssuedToken, TokenError, TokenKeeper, TokenKey};
 use crate::outcome::{CallError, NotSentReason, SendOutcome};
 use crate::patterns::caller_ip;
 
@@ -73,7 +73,7 @@ pub struct ChannelClient {
     client: WeChatClient,
     keeper: TokenKeeper,
     key: TokenKey,
-    fetcher: Arc<dyn TokenFetcher>,
+    source: TokenSource,
     secret: Option<Arc<dyn SecretSource>>,
 }
 
@@ -93,7 +93,7 @@ impl ChannelClient {
         key: TokenKey,
         fetcher: Arc<dyn TokenFetcher>,
     ) -> Self {
-        Self { client, keeper, key, fetcher, secret: None }
+        Self { client, keeper, key, source: fetcher.into(), secret: None }
     }
 
     /// Joins the parts for an app whose AppSecret `source` gives when needed.
@@ -105,7 +105,15 @@ impl ChannelClient {
         source: Arc<dyn SecretSource>,
     ) -> Self {
         let fetcher = AppSecretFetcher::new(client.clone(), key.appid.clone(), key.mode, Arc::clone(&source));
-        Self { client, keeper, key, fetcher: Arc::new(fetcher), secret: Some(source) }
+        let fetcher: Arc<dyn TokenFetcher> = Arc::new(fetcher);
+        Self { client, keeper, key, source: fetcher.into(), secret: Some(source) }
+    }
+
+    /// The same client, whose `observer` hears of trouble with its tokens.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn TokenObserver>) -> Self {
+        self.source.observer = Some(observer);
+        self
     }
 
     /// Whose calls these are.
@@ -143,9 +151,8 @@ impl ChannelClient {
     /// Tries the credentials by fetching a token, which is kept if it is given. In [`crate::TokenMode::Normal`] this retires
     /// the previous token, as every fetch does there.
     pub async fn probe(&self) -> Probe {
-        let fetched = self.keeper.fetch_now(&self.key, &self.fetcher).await;
-        let result =
-            fetched.map(|token| token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000);
+        let fetched = self.keeper.fetch_now(&self.key, &self.source).await;
+        let result = fetched.map(|token| self.remains_s(&token));
         let (advice, caller_ip) = match &result {
             Err(TokenError::Call(error)) => (error.code().and_then(advice), seen_ip(error)),
             _ => (None, None),
@@ -153,18 +160,40 @@ impl ChannelClient {
         Probe { result, advice, caller_ip }
     }
 
+    /// A token that was good when last heard of: to be lent, never to be logged.
+    ///
+    /// # Errors
+    /// [`TokenError`] if there is none and none can be fetched now.
+    pub async fn token(&self) -> Result<IssuedToken, TokenError> {
+        self.keeper.token(&self.key, &self.source).await
+    }
+
+    /// Has the token replaced although it lives; see [`TokenKeeper::force`].
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub async fn force_token(&self) -> Result<IssuedToken, TokenError> {
+        self.keeper.force(&self.key, &self.source).await
+    }
+
+    /// Seconds until a token ends at the latest.
+    #[must_use]
+    pub fn remains_s(&self, token: &IssuedToken) -> i64 {
+        token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000
+    }
+
     /// Makes a call with a token; on a stale token refreshes once and repeats once.
     async fn authorized<T, F>(&self, call: impl Fn(SecretString) -> F) -> Result<T, ChannelError>
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let first = self.keeper.token(&self.key, &self.fetcher).await.map_err(ChannelError::NoToken)?;
-        match call(first.token).await {
-            Err(CallError::StaleToken { .. }) => {}
+        let first = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        let stale = match call(first.token).await {
+            Err(CallError::StaleToken { code, .. }) => code,
             result => return result.map_err(ChannelError::Call),
-        }
-        self.keeper.invalidate_if(&self.key, first.version);
-        let second = self.keeper.token(&self.key, &self.fetcher).await.map_err(ChannelError::NoToken)?;
+        };
+        self.keeper.invalidate_if(&self.key, first.version, stale);
+        let second = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
         match call(second.token).await {
             Err(CallError::StaleToken { code, message, rid }) => {
                 let token_age_micros = self.keeper.now().saturating_sub(second.issued_at_micros);

@@ -36,10 +36,17 @@ pub use client::{Api, SetupError, WeChatClient};
 pub use clock::{Clock, SystemClock};
 pub use codes::{CodeClass, CodeEntry, CodeSource, RefusalClass, all_codes, classify, lookup};
 pub use config::{DEFAULT_BASE_URL, WeChatConfig};
-pub use keeper::fetcher::{AppSecretFetcher, TokenFetcher, TokenFuture};
+pub use keeper::fetcher::{
+    AppSecretFetcher, TokenFetcher, TokenFuture, TokenObserver, TokenSource, TokenSuspicion,
+};
 pub use keeper::secret::{SecretFuture, SecretSource, SecretUnavailable};
+pub use keeper::shelf::{
+    InMemoryShelf, ShelfAnswer, ShelfAsk, ShelfClaim, ShelfFuture, ShelfTurn, ShelfUnreachable, ShelfWish,
+    ShelvedToken, TokenShelf,
+};
 pub use keeper::{
-    IssuedToken, KeeperSettings, SourceFailure, TokenError, TokenFailure, TokenKeeper, TokenKey, TokenMode,
+    FORCED_APART, FORCED_PER_DAY, IssuedToken, KeeperSettings, SourceFailure, TokenError, TokenFailure,
+    TokenKeeper, TokenKey, TokenMode,
 };
 pub use metric_definitions::describe_metrics;
 pub use outcome::{CallError, ConnectFailure, NotSentReason, SendOutcome, UnknownReason};

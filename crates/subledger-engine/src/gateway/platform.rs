@@ -15,7 +15,7 @@ use subledger_domain::{LogName, StreamName, platform::Platform};
 use subledger_store::{Authorizer, Store, StoreError};
 use subledger_wechat::{
     CallError, ChannelError, RefusalClass, SourceFailure, TokenError, TokenFailure, TokenFetcher,
-    TokenFuture, TokenGrant, TokenKeeper, TokenKey, TokenMode,
+    TokenFuture, TokenGrant, TokenKeeper, TokenKey, TokenMode, TokenSource,
     component::{AuthorizerGrant, ComponentClient, MOST_LISTED},
 };
 use tokio::sync::Notify;
@@ -59,7 +59,7 @@ pub(crate) struct Component {
     keeper: TokenKeeper,
     key: TokenKey,
     store: Store,
-    fetcher: Arc<dyn TokenFetcher>,
+    source: TokenSource,
     suspicions: Arc<Suspicions>,
 }
 
@@ -67,13 +67,14 @@ impl Gateway {
     /// The platform with this appid.
     pub(crate) fn component(&self, component_appid: &str) -> Component {
         let client = ComponentClient::new(self.client.clone(), component_appid);
-        let fetcher = PlatformFetcher { client: client.clone(), store: self.store.clone() };
+        let fetcher: Arc<dyn TokenFetcher> =
+            Arc::new(PlatformFetcher { client: client.clone(), store: self.store.clone() });
         Component {
             client,
             keeper: self.keeper.clone(),
             key: TokenKey { appid: component_appid.to_owned(), mode: TokenMode::Platform },
             store: self.store.clone(),
-            fetcher: Arc::new(fetcher),
+            source: fetcher.into(),
             suspicions: Arc::clone(&self.suspicions),
         }
     }
@@ -108,13 +109,13 @@ impl Component {
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let first = self.keeper.token(&self.key, &self.fetcher).await.map_err(ChannelError::NoToken)?;
-        match call(self.client.clone(), first.token).await {
-            Err(CallError::StaleToken { .. }) => {}
+        let first = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        let stale = match call(self.client.clone(), first.token).await {
+            Err(CallError::StaleToken { code, .. }) => code,
             result => return result.map_err(ChannelError::Call),
-        }
-        self.keeper.invalidate_if(&self.key, first.version);
-        let second = self.keeper.token(&self.key, &self.fetcher).await.map_err(ChannelError::NoToken)?;
+        };
+        self.keeper.invalidate_if(&self.key, first.version, stale);
+        let second = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
         call(self.client.clone(), second.token).await.map_err(ChannelError::Call)
     }
 

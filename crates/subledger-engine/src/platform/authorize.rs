@@ -76,6 +76,14 @@ pub struct Outcome {
     pub detail: Option<String>,
 }
 
+impl Outcome {
+    /// Whether only a code was refused. The other way may bring a good one, so the authorization goes on waiting.
+    pub(super) fn is_about_the_code(&self) -> bool {
+        const ABOUT: [&str; 3] = ["authorization_code", "code_refused", "code_expired"];
+        self.reason.as_deref().is_some_and(|reason| ABOUT.contains(&reason))
+    }
+}
+
 /// An authorization. `Debug` does not print its links.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthorizationView {

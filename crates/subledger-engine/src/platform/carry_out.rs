@@ -138,7 +138,9 @@ impl Engine {
         let component = code.component_appid.as_str();
         let text =
             serde_json::to_string(outcome).map_err(|error| EngineError::internal(error.to_string()))?;
-        if let Some(id) = &code.begun {
+        if let Some(id) = &code.begun
+            && !outcome.is_about_the_code()
+        {
             let end = if done { AuthorizationEnd::Authorized } else { AuthorizationEnd::Refused };
             self.store().end_authorization(id, end, &text).await?;
             self.platforms().ended.notify_waiters();
@@ -279,10 +281,11 @@ impl Engine {
             Some(code) => Some(code),
             None => self.channel_of_appid(appid).await?,
         };
-        if let Some(token) = &info.refresh_token
-            && authorizer.is_none_or(|authorizer| authorizer.refresh_token.is_none())
-        {
-            self.store().supersede_refresh_token(component, appid, Some(token), dated).await?;
+        // The row is what the channel is called by. A code whose answer was lost has left none, or one without a token.
+        let token = info.refresh_token.as_ref();
+        let incomplete = authorizer.is_none_or(|known| known.refresh_token.is_none() && token.is_some());
+        if incomplete {
+            self.store().supersede_refresh_token(component, appid, token, dated).await?;
         }
         let Some(code) = code else {
             let detail = "the Mini Program was authorized without a link from here and is no channel; begin with \

@@ -6,13 +6,13 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use subledger_domain::{Timestamp, channel::AuthorizationLoss};
-use subledger_store::NewCode;
+use subledger_store::{Begun, BegunStatus, NewCode};
 use subledger_wechat::push::{
     self, Handling, Inbound, PushError,
     component::{self, AuthorizationNews, PlatformEvent, PlatformPush, Received},
 };
 
-use super::{carry_out::Carried, doors::PlatformDoor};
+use super::{authorize::Outcome, carry_out::Carried, doors::PlatformDoor};
 use crate::{
     Engine, EngineError,
     intake::{At, PushAnswer, RELOAD_AFTER, Setup, answer_to, is_stale},
@@ -169,6 +169,14 @@ impl Engine {
         let Some(begun) = begun.filter(|begun| begun.component_appid == component_appid) else {
             return Ok(RedirectAnswer::Unknown);
         };
+        let channel = begun.channel.to_string();
+        // The push was quicker, or the page is loaded again. An old link must not bring in anything new.
+        match begun.status {
+            BegunStatus::Waiting if self.now() < begun.expires_at.plus_seconds(CODE_LIFE_SECONDS) => {}
+            BegunStatus::Waiting => return Ok(RedirectAnswer::Unknown),
+            BegunStatus::Authorized => return Ok(answered(channel, Carried::Done(outcome_of(&begun)))),
+            BegunStatus::Refused => return Ok(answered(channel, Carried::Refused(outcome_of(&begun)))),
+        }
         let life = expires_in.unwrap_or(CODE_LIFE_SECONDS).clamp(60, LONGEST_CODE_LIFE_SECONDS);
         let new = NewCode {
             component_appid: component_appid.to_owned(),
@@ -180,17 +188,10 @@ impl Engine {
         };
         let key = self.keep_code(new).await?;
         let carried = self.carry_out(component_appid, &key).await?;
-        let channel = begun.channel.to_string();
-        Ok(match carried {
-            Carried::Done(outcome) => RedirectAnswer::Authorized { channel, missing: outcome.missing },
-            Carried::Refused(outcome) => RedirectAnswer::Refused {
-                detail: outcome.detail.unwrap_or_else(|| "WeChat refused the authorization".to_owned()),
-            },
-            Carried::Later => {
-                self.platforms().due.notify_one();
-                RedirectAnswer::Later { channel }
-            }
-        })
+        if carried == Carried::Later {
+            self.platforms().due.notify_one();
+        }
+        Ok(answered(channel, carried))
     }
 
     /// Takes in what WeChat pushes about a user of an authorized Mini Program. When this answers [`PushAnswer::Taken`] it is on
@@ -271,11 +272,8 @@ impl Engine {
                 "a request to a platform's push URL was refused"
             );
         }
-        match answer_to(error) {
-            // A body that no key opens is nothing that can be kept here. WeChat comes back; by then the key may be entered.
-            PushAnswer::Taken => PushAnswer::Forbidden,
-            answer => answer,
-        }
+        // A body that no key opens is refused, too: it may hold a ticket, which is of no use later. WeChat comes back.
+        answer_to(error)
     }
 
     fn count_platform_push(&self, component: &str, kind: &'static str, result: &'static str) {
@@ -288,5 +286,19 @@ impl Engine {
 
     fn unix_seconds(&self) -> i64 {
         self.now().micros().div_euclid(Timestamp::MICROS_PER_SECOND)
+    }
+}
+
+fn outcome_of(begun: &Begun) -> Outcome {
+    begun.outcome.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+fn answered(channel: String, carried: Carried) -> RedirectAnswer {
+    match carried {
+        Carried::Done(outcome) => RedirectAnswer::Authorized { channel, missing: outcome.missing },
+        Carried::Refused(outcome) => RedirectAnswer::Refused {
+            detail: outcome.detail.unwrap_or_else(|| "WeChat refused the authorization".to_owned()),
+        },
+        Carried::Later => RedirectAnswer::Later { channel },
     }
 }

@@ -172,7 +172,13 @@ impl Watch {
 
 async fn codes(engine: &Engine) -> Result<(), EngineError> {
     for code in engine.store().due_codes(CODES).await? {
-        engine.carry_out(&code.component_appid, &code.key).await?;
+        // One that fails for want of the database must not keep the others waiting.
+        if let Err(error) = engine.carry_out(&code.component_appid, &code.key).await {
+            tracing::warn!(
+                platform.appid = code.component_appid, error = %error, cause = ?error.cause,
+                "an authorization code could not be looked after"
+            );
+        }
     }
     Ok(())
 }

@@ -47,8 +47,8 @@ pub(crate) struct ComponentUserPath {
 /// answer is `success` once it is on disk; a repetition changes nothing.
 #[utoipa::path(post, path = "/callbacks/wechat-open/{component_appid}", tag = "wechat", params(ComponentPath), responses(
     (status = 200, body = String, content_type = "text/plain", description = "`success`"),
-    (status = 400, description = "It is no push"),
-    (status = 403, description = "The signature does not fit, no key opens it, or the time is too far from ours"),
+    (status = 400, description = "It is no push, or no key opens it"),
+    (status = 403, description = "The signature does not fit, or the time is too far from ours"),
     (status = 404, description = "No platform of this appid takes pushes"),
     (status = 413, description = "Larger than any push"),
     (status = 503, description = "Not recorded in time; WeChat tries again"),

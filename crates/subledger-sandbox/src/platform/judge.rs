@@ -306,7 +306,10 @@ impl State {
                     Some(code) => refuse_if(code.used || code.expires <= now, 61010),
                 }
             }
-            ComponentCheck::Authorization => refuse_if(account.is_some() && authorization.is_none(), 61003),
+            ComponentCheck::Authorization => {
+                let known = account.is_some_and(|appid| self.apps.contains_key(appid));
+                refuse_if(known && authorization.is_none(), 61003)
+            }
             ComponentCheck::RefreshToken if call == ComponentCall::AuthorizerToken => {
                 let given = request.text("authorizer_refresh_token");
                 refuse_if(authorization.is_some_and(|a| !a.takes(given)), 61023)

@@ -35,11 +35,15 @@ pub(super) async fn gettemplate(
     .await
 }
 
-fn list(state: &state::State, token: Option<&str>, ip: &str) -> Result<Value, WxError> {
+fn list(state: &mut state::State, token: Option<&str>, ip: &str) -> Result<Value, WxError> {
     let appid = state.entitled(token, ip)?;
-    let app = state.apps.get(&appid).ok_or_else(|| WxError::new(40013))?;
+    let now = state.now();
+    let app = state.apps.get_mut(&appid).ok_or_else(|| WxError::new(40013))?;
     if !app.settings.permissions.templates {
         return Err(WxError::new(48001));
+    }
+    if !app.template_day.admit_day(now, app.settings.template_daily_limit) {
+        return Err(WxError::new(45009));
     }
     Ok(json!({ "errcode": 0, "errmsg": "ok", "data": app.templates }))
 }

@@ -1,6 +1,8 @@
 //! The simulated WeChat seen from outside: real HTTP on a local port, and the journal behind it.
 #![allow(clippy::unwrap_used)]
 
+mod component_orders;
+mod consent;
 mod conservation;
 mod control;
 mod day;
@@ -12,6 +14,7 @@ mod platforms;
 mod profiles;
 mod push_faults;
 mod pushes;
+mod quotas;
 mod receiver;
 mod sends;
 mod support;

@@ -171,7 +171,7 @@ async fn faults_of_pushes_hit_those_to_platforms() {
     settled(&open.world).await;
     let fault =
         |kind, event: &str| PushFaultSpec { event: Some(event.to_owned()), ..PushFaultSpec::new(kind) };
-    let inject = |spec| drop(open.world.wechat.inject_push_fault(spec).unwrap());
+    let inject = |spec| open.world.wechat.inject_push_fault(spec).unwrap();
     inject(fault(PushFaultKind::Lost, "authorized"));
     inject(fault(PushFaultKind::Duplicated, "unauthorized"));
     inject(PushFaultSpec { ms: Some(60_000), ..fault(PushFaultKind::Reordered, "updateauthorized") });

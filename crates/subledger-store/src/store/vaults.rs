@@ -31,6 +31,10 @@ pub(crate) mod place {
         [b"push", log.as_bytes(), key]
     }
 
+    pub(crate) fn token<'a>(appid: &'a str, mode: &'a str) -> [&'a [u8]; 3] {
+        [b"token", appid.as_bytes(), mode.as_bytes()]
+    }
+
     pub(crate) fn secret(reference: &str) -> [&[u8]; 2] {
         [b"secret", reference.as_bytes()]
     }

@@ -144,6 +144,17 @@ on_both! {
         many_leases_are_taken_in_one_statement,
         of_many_contenders_one_gets_the_lease,
     };
+    tokens::{
+        one_fetches_and_all_use_what_was_fetched,
+        a_turn_that_ran_out_is_taken_over_and_its_token_refused,
+        a_turn_that_is_given_up_is_free_at_once,
+        only_the_token_that_was_refused_is_replaced,
+        a_token_lives_as_long_as_was_said,
+        fetches_are_counted_over_all_nodes,
+        forced_fetches_keep_their_distance,
+        of_many_askers_one_fetches,
+        tokens_are_sealed_in_their_place,
+    };
     scans::{
         a_scan_reads_what_pages_read,
         a_scan_that_is_given_up_holds_nothing,

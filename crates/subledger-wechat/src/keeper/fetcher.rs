@@ -5,9 +5,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::secret::SecretSource;
-use super::{TokenError, TokenMode};
+use super::{TokenError, TokenKey, TokenMode};
 use crate::calls::token::TokenGrant;
 use crate::client::WeChatClient;
 
@@ -23,6 +24,40 @@ pub trait TokenFetcher: Send + Sync {
     /// [`Self::fetch`], it breaks every other system that shares the token.
     fn fetch_forced(&self) -> TokenFuture<'_> {
         self.fetch()
+    }
+}
+
+/// WeChat refused a token long before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSuspicion {
+    /// Whose.
+    pub key: TokenKey,
+    /// How old it was.
+    pub age: Duration,
+    /// How long it should have lived.
+    pub life: Duration,
+    /// WeChat's code.
+    pub code: i64,
+}
+
+/// Hears of trouble with a channel's tokens.
+pub trait TokenObserver: Send + Sync {
+    /// Somebody else seems to replace the tokens. Told once per token, by the process that noticed first. Must not block.
+    fn suspected(&self, suspicion: &TokenSuspicion);
+}
+
+/// Where the tokens of a channel come from, and who hears of trouble with them. Cheap to clone.
+#[derive(Clone)]
+pub struct TokenSource {
+    /// Fetches them.
+    pub fetcher: Arc<dyn TokenFetcher>,
+    /// Hears of trouble, if anybody does.
+    pub observer: Option<Arc<dyn TokenObserver>>,
+}
+
+impl From<Arc<dyn TokenFetcher>> for TokenSource {
+    fn from(fetcher: Arc<dyn TokenFetcher>) -> Self {
+        Self { fetcher, observer: None }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use subledger_wechat::{
     AppSecretFetcher, ChannelClient, Clock, KeeperSettings, SecretSource, SendRequest, TokenFetcher,
-    TokenKeeper, TokenKey, TokenMode, WeChatClient, WeChatConfig,
+    TokenKeeper, TokenKey, TokenMode, TokenSource, WeChatClient, WeChatConfig,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -201,16 +201,14 @@ pub(crate) fn source(secret: &str) -> Arc<dyn SecretSource> {
 }
 
 /// Fetches what [`key`] names.
-pub(crate) fn fetcher(base_url: &str, secret: &str) -> Arc<dyn TokenFetcher> {
+pub(crate) fn fetcher(base_url: &str, secret: &str) -> TokenSource {
     fetcher_of(base_url, &key(), source(secret))
 }
 
-pub(crate) fn fetcher_of(
-    base_url: &str,
-    key: &TokenKey,
-    source: Arc<dyn SecretSource>,
-) -> Arc<dyn TokenFetcher> {
-    Arc::new(AppSecretFetcher::new(client(base_url), key.appid.clone(), key.mode, source))
+pub(crate) fn fetcher_of(base_url: &str, key: &TokenKey, source: Arc<dyn SecretSource>) -> TokenSource {
+    let fetcher: Arc<dyn TokenFetcher> =
+        Arc::new(AppSecretFetcher::new(client(base_url), key.appid.clone(), key.mode, source));
+    fetcher.into()
 }
 
 pub(crate) fn keeper(clock: &HandClock, settings: KeeperSettings) -> TokenKeeper {

@@ -36,7 +36,7 @@ async fn fifty_callers_share_one_token_call() {
     let fetcher = fetcher(&server.url(), "SECRET");
     let callers: Vec<_> = (0..50)
         .map(|_| {
-            let (keeper, fetcher) = (keeper.clone(), Arc::clone(&fetcher));
+            let (keeper, fetcher) = (keeper.clone(), fetcher.clone());
             tokio::spawn(async move { keeper.token(&key(), &fetcher).await })
         })
         .collect();
@@ -56,7 +56,7 @@ async fn a_caller_that_goes_away_does_not_take_the_refresh_along() {
     let server = Server::start(move |seen| Act::Gate(Arc::clone(&held), Box::new(inner(seen)))).await;
     let keeper = keeper(&HandClock::new(), KeeperSettings::default());
     let fetcher = fetcher(&server.url(), "SECRET");
-    let (first, also) = (keeper.clone(), Arc::clone(&fetcher));
+    let (first, also) = (keeper.clone(), fetcher.clone());
     let first = tokio::spawn(async move { first.token(&key(), &also).await });
     until("the call arrives", || server.count(STABLE) == 1).await;
     first.abort();

@@ -88,9 +88,9 @@ async fn a_late_stale_answer_about_an_old_token_does_not_kill_the_new_one() {
     let fetcher = crate::server::fetcher(&server.url(), "SECRET");
     let key = crate::server::key();
     let first = keeper.token(&key, &fetcher).await.unwrap();
-    assert!(keeper.invalidate_if(&key, first.version));
+    assert!(keeper.invalidate_if(&key, first.version, 40001));
     let second = keeper.token(&key, &fetcher).await.unwrap();
-    assert!(!keeper.invalidate_if(&key, first.version));
+    assert!(!keeper.invalidate_if(&key, first.version, 40001));
     assert_eq!(keeper.token(&key, &fetcher).await.unwrap().version, second.version);
     assert_eq!(server.count(STABLE), 2);
 }

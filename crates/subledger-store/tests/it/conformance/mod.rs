@@ -13,4 +13,5 @@ pub mod receipts;
 pub mod recovery;
 pub mod relays;
 pub mod scans;
+pub mod tokens;
 pub mod vaults;
