@@ -23,8 +23,8 @@ use crate::{
     problem::ApiError,
     routes::{
         authorizations, callbacks, channels, client_reports, corrections, deliveries, erasures, events,
-        health, ledgers, messages, platform_callbacks, platforms, push_setup, pushes, relay, reports,
-        templates, user_tokens, users, whoami,
+        health, ledgers, messages, platform_callbacks, platform_start, platforms, push_setup, pushes, relay,
+        reports, templates, user_tokens, users, whoami,
     },
 };
 
@@ -114,6 +114,7 @@ fn service() -> OpenApiRouter<Context> {
         .routes(routes!(callbacks::check_push_url, callbacks::take_push))
         .routes(routes!(platform_callbacks::take_platform_push))
         .routes(routes!(platform_callbacks::authorized))
+        .routes(routes!(platform_start::start))
         .routes(routes!(platform_callbacks::take_platform_user_push))
 }
 

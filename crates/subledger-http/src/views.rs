@@ -18,7 +18,7 @@ pub(crate) use events::EventView;
 pub(crate) use explanation::ExplanationView;
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView};
-pub(crate) use platforms::{AuthorizationView, PlatformView};
+pub(crate) use platforms::{AuthorizationView, PlatformView, qr_svg};
 pub(crate) use pushes::{PushBodyView, PushDetailView, PushHealthView, PushView, RedoneView};
 pub(crate) use relay::{Redriven, RelayBody, RelaySetView, RelayStateView, RelayTestView};
 pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFormat, StockView};

@@ -62,8 +62,8 @@ fn show_links(code: &str, begun: &Value) {
     let text = |name: &str| begun[name].as_str().unwrap_or_default();
     println!("Have the administrator of the Mini Program authorize channel {code}.");
     println!();
-    println!("On a computer, open this page and scan the code on it with WeChat:");
-    println!("  {}", text("pc_url"));
+    println!("On a computer, open this page; it leads to WeChat's, which shows a code to scan:");
+    println!("  {}", text("start_url"));
     println!();
     println!("On a phone, open this link inside WeChat, or scan the code below with WeChat:");
     println!("  {}", text("h5_url"));
