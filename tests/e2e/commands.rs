@@ -54,6 +54,8 @@ const COMMANDS: &[&[&str]] = &[
     &["report", "stock"],
     &["report", "reach"],
     &["report", "loss"],
+    &["report", "drift"],
+    &["report", "doubts"],
     &["admin", "master-key"],
     &["admin", "settings"],
     &["admin", "retention"],

@@ -86,6 +86,8 @@ fn api() -> OpenApiRouter<Context> {
         routes!(reports::report_stock),
         routes!(reports::report_reach),
         routes!(reports::report_loss),
+        routes!(reports::findings::report_drift),
+        routes!(reports::findings::report_doubts),
     ];
     under_prefix(routes)
 }
