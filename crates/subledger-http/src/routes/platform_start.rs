@@ -8,7 +8,7 @@
 
 use axum::{
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use subledger_domain::ChannelCode;
@@ -89,18 +89,10 @@ fn page(status: StatusCode, body: &str) -> Response {
         "<!doctype html><html lang=\"zh-CN\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width,initial-scale=1\"><title>subledger</title></head><body>{body}</body></html>"
     );
-    let headers: [(HeaderName, HeaderValue); 4] = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        // The domain is what WeChat looks for; the path names the authorization and is nobody else's business.
-        (header::REFERRER_POLICY, HeaderValue::from_static("origin")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-            ),
-        ),
-    ];
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    // The domain is what WeChat looks for; the path names the authorization and is nobody else's business.
+    let referrer = HeaderValue::from_static("origin");
+    let headers = [(header::CONTENT_TYPE, kind), (header::REFERRER_POLICY, referrer)];
     (status, headers, html).into_response()
 }
 
