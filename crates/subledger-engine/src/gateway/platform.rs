@@ -85,6 +85,17 @@ impl Gateway {
         self.keeper.forget(&TokenKey { appid: appid.to_owned(), mode: TokenMode::Platform });
     }
 
+    /// Fetches another access token of a Mini Program that was authorized anew, whatever is kept. A failure is of no
+    /// consequence: the next call tries again and tells.
+    pub(crate) async fn renew_platform_token(&self, appid: &str) {
+        self.forget_platform_token(appid);
+        let key = TokenKey { appid: appid.to_owned(), mode: TokenMode::Platform };
+        let source: TokenSource = self.authorizer_fetcher(appid).into();
+        if let Err(error) = self.keeper.fetch_now(&key, &source).await {
+            tracing::warn!(wechat.appid = appid, error = %error, "no access token of a Mini Program that was just authorized");
+        }
+    }
+
     pub(crate) fn suspicions(&self) -> &Suspicions {
         &self.suspicions
     }

@@ -38,6 +38,8 @@ pub(crate) enum Carried {
     Refused(Outcome),
     /// It is tried again by itself.
     Later,
+    /// Another code of the platform is being carried out.
+    Busy,
 }
 
 /// Why a step of carrying out did not succeed.
@@ -81,7 +83,8 @@ impl Engine {
         // Two tasks of this node must not hold it both.
         let holder = format!("{}/{}", self.node(), uuid::Uuid::new_v4().simple());
         let Some(lease) = self.store().lease_acquire(&lease, &holder, LEASE).await? else {
-            return self.settled(component, key).await;
+            let code = self.store().code(component, key).await?;
+            return Ok(code.and_then(|code| ended(&code)).unwrap_or(Carried::Busy));
         };
         let carried = self.carry_out_leased(component, key).await;
         if let Err(error) = self.store().lease_release(&[lease]).await {
@@ -91,18 +94,16 @@ impl Engine {
         carried
     }
 
-    /// What became of a code that is worked on elsewhere.
-    async fn settled(&self, component: &str, key: &[u8; 16]) -> Result<Carried, EngineError> {
-        let code = self.store().code(component, key).await?;
-        Ok(code.and_then(|code| ended(&code)).unwrap_or(Carried::Later))
-    }
-
     async fn carry_out_leased(&self, component: &str, key: &[u8; 16]) -> Result<Carried, EngineError> {
         let Some(code) = self.store().code(component, key).await? else { return Ok(Carried::Later) };
         if let Some(ended) = ended(&code) {
             return Ok(ended);
         }
         let now = self.now();
+        if now < code.due_at {
+            // Tried a moment ago; who waited for its turn must not try at once again.
+            return Ok(Carried::Later);
+        }
         let first = code.tries == 0;
         // Before the call: from here on the code may be spent, whatever becomes of this process.
         self.store().postpone_code(component, key, now.plus_seconds(UNDER_WAY_SECONDS)).await?;
@@ -133,7 +134,7 @@ impl Engine {
         let (outcome, done) = match carried {
             Carried::Done(outcome) => (outcome, true),
             Carried::Refused(outcome) => (outcome, false),
-            Carried::Later => return Ok(()),
+            Carried::Later | Carried::Busy => return Ok(()),
         };
         let component = code.component_appid.as_str();
         let text =
@@ -303,10 +304,10 @@ impl Engine {
         };
         let events = self.authorize_channel(&code, appid, wish).await?;
         self.store().link_authorizer(component, appid, &code).await?;
-        // A token or a refusal of the authorization before says nothing about this one.
         if !events.is_empty() {
-            self.gateway().forget_platform_token(appid);
             self.push_doors().forget(&code);
+            // The token of the authorization before is dead, and would look as if another system replaced it.
+            self.gateway().renew_platform_token(appid).await;
         }
         self.signals().wake(&code);
         let (channel, _) = self.channel(&code).await?;

@@ -4,6 +4,8 @@
 //! because WeChat waits five seconds and the calls may take longer. Pushes about users of an authorized Mini Program do what
 //! pushes of the channel itself do, with the platform's keys.
 
+use std::time::{Duration, Instant};
+
 use secrecy::{ExposeSecret, SecretString};
 use subledger_domain::{Timestamp, channel::AuthorizationLoss};
 use subledger_store::{Begun, BegunStatus, NewCode};
@@ -23,6 +25,10 @@ use crate::{
 const CODE_LIFE_SECONDS: i64 = 600;
 /// The longest life of a code that is believed, in seconds. Pushes say an hour.
 const LONGEST_CODE_LIFE_SECONDS: i64 = 2 * 3_600;
+/// How long a browser waits for its code's turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks whether that has come.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
 /// Characters of a code or a state that came with a redirect, at most.
 const MAX_REDIRECT_CHARS: usize = 2_048;
 
@@ -187,11 +193,23 @@ impl Engine {
             expires_at: self.now().plus_seconds(life),
         };
         let key = self.keep_code(new).await?;
-        let carried = self.carry_out(component_appid, &key).await?;
-        if carried == Carried::Later {
+        let carried = self.carry_out_in_turn(component_appid, &key).await?;
+        if matches!(carried, Carried::Later | Carried::Busy) {
             self.platforms().due.notify_one();
         }
         Ok(answered(channel, carried))
+    }
+
+    /// Carries a code out, after others of the platform: mostly that of the push of the same authorization.
+    async fn carry_out_in_turn(&self, component: &str, key: &[u8; 16]) -> Result<Carried, EngineError> {
+        let begun = Instant::now();
+        loop {
+            let carried = self.carry_out(component, key).await?;
+            if carried != Carried::Busy || begun.elapsed() >= TURN_PATIENCE {
+                return Ok(carried);
+            }
+            tokio::time::sleep(TURN_PAUSE).await;
+        }
     }
 
     /// Takes in what WeChat pushes about a user of an authorized Mini Program. When this answers [`PushAnswer::Taken`] it is on
@@ -299,6 +317,6 @@ fn answered(channel: String, carried: Carried) -> RedirectAnswer {
         Carried::Refused(outcome) => RedirectAnswer::Refused {
             detail: outcome.detail.unwrap_or_else(|| "WeChat refused the authorization".to_owned()),
         },
-        Carried::Later => RedirectAnswer::Later { channel },
+        Carried::Later | Carried::Busy => RedirectAnswer::Later { channel },
     }
 }

@@ -12,7 +12,7 @@ use subledger_domain::{Timestamp, platform::TicketAsk};
 use subledger_store::Cause;
 use tokio_util::sync::CancellationToken;
 
-use super::{TICKET_DEAD, TicketHealth, TicketState};
+use super::{TICKET_DEAD, TICKET_STALE, TicketHealth, TicketState};
 use crate::{Engine, EngineError, metric_definitions};
 
 /// How often WeChat is asked to push tickets while none come.
@@ -34,6 +34,8 @@ const SUSPECT_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Watch {
     states: HashMap<String, TicketState>,
+    /// Since when platforms of which no ticket has come are watched here.
+    new_since: HashMap<String, Timestamp>,
     asked: HashMap<(String, String), Instant>,
     looked_for_lost: Option<Instant>,
     swept: Option<Instant>,
@@ -94,7 +96,11 @@ impl Watch {
             if before != Some(health.state) {
                 tell(component, health);
             }
-            if health.state == TicketState::Fresh {
+            let new_since = *self.new_since.entry(component.to_owned()).or_insert(now);
+            // A platform that was just set up gets its first within ten minutes by itself.
+            let patience = i64::try_from(TICKET_STALE.as_secs()).unwrap_or(i64::MAX);
+            let new = health.state == TicketState::None && now < new_since.plus_seconds(patience);
+            if health.state == TicketState::Fresh || new {
                 continue;
             }
             if engine.store().note_ticket_ask(component, now.plus_seconds(-ASK_AGAIN_SECONDS)).await? {

@@ -377,18 +377,21 @@ async fn the_wrong_account_is_refused_and_named(place: Place) {
     assert_eq!((&refused["reason"], &refused["appid"]), (&json!("appid_in_use"), &json!(APPID)));
     app.get("/channels/second1").await.problem(404, "unknown_channel");
 
-    // An official account is no Mini Program.
+    // An official account is no Mini Program. WeChat does not offer it by our link; a link made by hand may.
     app.wechat.change_app(OTHER, |settings| settings.account.mini_program = false).unwrap();
     let begun = world.begin("third1").await;
+    let link = reqwest::Url::parse(begun["pc_url"].as_str().unwrap()).unwrap();
+    let back = link.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1.into_owned();
     let spec = AuthorizeSpec {
         appid: OTHER.to_owned(),
-        pre_auth_code: Some(code(begun["pc_url"].as_str().unwrap())),
+        pre_auth_code: Some(code(link.as_str())),
+        redirect_uri: Some(back),
         ..AuthorizeSpec::default()
     };
-    if app.wechat.authorize(COMPONENT, &spec).is_ok() {
-        let refused = world.until_status("third1", &begun, "refused").await;
-        assert_eq!(refused["reason"], "not_a_mini_program");
-    }
+    let page = world.follow(&app.wechat.authorize(COMPONENT, &spec).unwrap()).await;
+    assert_eq!(page.status, 409, "{}", page.text);
+    let refused = world.until_status("third1", &begun, "refused").await;
+    assert_eq!(refused["reason"], "not_a_mini_program");
 }
 
 async fn a_channel_with_a_secret_changes_over(place: Place) {
@@ -473,7 +476,7 @@ async fn strangers_leave_no_trace_and_the_previous_key_still_opens(place: Place)
     let before = app.heads().await;
     let own = format!("/callbacks/wechat-open/{COMPONENT}");
     for path in [own.clone(), format!("{own}/{APPID}")] {
-        app.strange(&path, "", "<xml/>").await.problem(400, "bad_push");
+        app.strange(&path, "", "<xml/>").await.problem(403, "bad_signature");
         let query = "msg_signature=0&timestamp=1790000000&nonce=1&encrypt_type=aes";
         let forged = "<xml><AppId>x</AppId><Encrypt>AAAA</Encrypt></xml>";
         app.strange(&path, query, forged).await.problem(403, "bad_signature");

@@ -190,7 +190,7 @@ pub(crate) async fn code(
     code: &[u8; 16],
 ) -> Result<Option<CodeColumns>, StoreError> {
     sqlx::query_as(
-        "select component_appid, code, sealed, begun, appid, dated, expires_at, status, outcome, tries
+        "select component_appid, code, sealed, begun, appid, dated, expires_at, status, outcome, tries, due_at
          from platform_code where component_appid = $1 and code = $2",
     )
     .bind(component)
@@ -207,7 +207,7 @@ pub(crate) async fn due_codes(
     limit: i64,
 ) -> Result<Vec<CodeColumns>, StoreError> {
     sqlx::query_as(
-        "select component_appid, code, sealed, begun, appid, dated, expires_at, status, outcome, tries
+        "select component_appid, code, sealed, begun, appid, dated, expires_at, status, outcome, tries, due_at
          from platform_code where status = 0 and due_at <= $1 order by due_at limit $2",
     )
     .bind(now)

@@ -7,9 +7,20 @@ pub(crate) type PlatformColumns = (String, Option<Vec<u8>>, Option<i64>, i64, Op
 pub(crate) type AuthorizationColumns =
     (Vec<u8>, String, String, Option<Vec<u8>>, i64, i64, i64, Option<String>, Option<i64>);
 
-/// (component appid, code hash, sealed, begun here, appid, dated, expires at, status, outcome, tries)
-pub(crate) type CodeColumns =
-    (String, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, Option<String>, i64, i64, i64, Option<String>, i64);
+/// (component appid, code hash, sealed, begun here, appid, dated, expires at, status, outcome, tries, due at)
+pub(crate) type CodeColumns = (
+    String,
+    Vec<u8>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Option<String>,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    i64,
+    i64,
+);
 
 /// (component appid, appid, channel, sealed refresh token, version, obtained at, dated)
 pub(crate) type AuthorizerColumns = (String, String, Option<String>, Option<Vec<u8>>, i64, i64, i64);

@@ -155,6 +155,8 @@ pub struct StoredCode {
     pub outcome: Option<String>,
     /// How often it was tried in vain.
     pub tries: u64,
+    /// It is not to be tried before.
+    pub due_at: Timestamp,
 }
 
 /// A Mini Program that was authorized to a platform. `Debug` hides the token.
@@ -363,7 +365,8 @@ impl Store {
     }
 
     fn code_of(&self, row: CodeColumns) -> Result<StoredCode, StoreError> {
-        let (component_appid, key, sealed, begun, appid, dated, expires_at, status, outcome, tries) = row;
+        let (component_appid, key, sealed, begun, appid, dated, expires_at, status, outcome, tries, due_at) =
+            row;
         let key = bytes(key)?;
         let code = match sealed {
             None => None,
@@ -385,6 +388,7 @@ impl Store {
             },
             outcome,
             tries: unsigned(tries)?,
+            due_at: Timestamp::from_micros(due_at),
         })
     }
 
