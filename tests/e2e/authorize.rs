@@ -50,6 +50,8 @@ async fn login(stage: &Stage, userid: &str) -> String {
 
 /// The user taps, and only WeChat's push tells of it.
 async fn tap(stage: &Stage, userid: &str, openid: &str, balance: u64) {
+    // Nobody taps twice in a second, and WeChat dates its pushes by the second: nothing else tells two of them apart.
+    stage.wechat.post("/sandbox/clock/advance", &json!({ "seconds": 1 })).await;
     stage.wechat.tap(openid).await;
     stage.settle().await;
     eventually("the tap is counted", PATIENCE, async || {
@@ -109,7 +111,8 @@ async fn an_authorized_channel_sends_holds_and_sends_again(database: Database) {
     assert_eq!(state(&stage, &waiting).await, "sent");
     stage.settle().await;
 
-    assert_eq!(stage.wechat.journal().await.len(), 2);
+    let journal = stage.wechat.journal().await;
+    assert_eq!(journal.len(), 2, "{journal:#?}");
     assert_eq!(stage.wechat.remaining(&openid).await, 0);
     let books = ledger(&stage.client, "zhangsan").await;
     assert_eq!((&books["granted"], &books["consumed"], &books["balance"]), (&json!(2), &json!(2), &json!(0)));

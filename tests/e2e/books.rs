@@ -27,7 +27,7 @@ fn balance(database: &Database, userid: &str) -> Value {
 }
 
 /// A user with one grant and one message in doubt.
-async fn doubt(stage: &Stage, userid: &str) -> String {
+pub(crate) async fn doubt(stage: &Stage, userid: &str) -> String {
     let openid = stage.wechat.user().await;
     let body = json!({ "userid": userid, "openid": openid });
     stage.client.post(&format!("/channels/{CHANNEL}/users"), &body).await.expect_status(200);

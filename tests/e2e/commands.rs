@@ -54,6 +54,8 @@ const COMMANDS: &[&[&str]] = &[
     &["report", "stock"],
     &["report", "reach"],
     &["report", "loss"],
+    &["report", "drift"],
+    &["report", "doubts"],
     &["admin", "master-key"],
     &["admin", "settings"],
     &["admin", "retention"],
@@ -86,6 +88,21 @@ fn the_demo_tells_the_whole_story_and_leaves_its_file() {
     let states: Vec<&str> = sends.iter().map(|delivery| delivery["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["sent", "sent", "in_doubt", "skipped"]);
     assert!(std::path::Path::new(story["database"].as_str().unwrap()).is_file());
+}
+
+#[test]
+fn the_demo_tells_of_an_authorization_too() {
+    let database = Database::sqlite();
+    let data = database.folder.path().join("demo");
+    let arguments = ["demo", "--authorize", "--once", "--json", "--data", data.to_str().unwrap()];
+    let output = run_cli(&database, &arguments);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let story: Value = serde_json::from_str(&said).unwrap();
+    assert!(story["steps"].as_array().unwrap().len() >= 10, "{said}");
+    for secret in ["demo-platform-secret-0001", "demoPlatformToken01", "refreshtoken@@@"] {
+        assert!(!said.contains(secret), "{secret}");
+    }
 }
 
 #[test]

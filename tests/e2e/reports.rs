@@ -5,12 +5,14 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::{
+    books::doubt,
     main_job::{bind_and_tap, ended, send},
     on_both_databases,
     support::{CHANNEL, Database, Stage, TEMPLATE, run_cli},
 };
 
 on_both_databases!(reports_say_the_same_in_every_form);
+on_both_databases!(drift_and_doubts_say_the_same_in_every_form);
 on_both_databases!(wrong_questions_and_empty_answers_are_said_plainly);
 
 fn report(database: &Database, arguments: &[&str]) -> Output {
@@ -80,6 +82,47 @@ async fn reports_say_the_same_in_every_form(database: Database) {
     assert!(said(&report(database, &["loss", msgid])).contains("no_grant"));
 }
 
+/// A tap that never was, found out by the first send; a lost answer; and the two reports of it.
+async fn drift_and_doubts_say_the_same_in_every_form(database: Database) {
+    let stage = Stage::start(database).await;
+    let lost = doubt(&stage, "lisi").await;
+    bind_and_tap(&stage, "zhangsan", 0).await;
+    let lie = json!({ "report_id": "lie", "userid": "zhangsan", "result": { (TEMPLATE): "accept" } });
+    stage.client.post(&format!("/channels/{CHANNEL}/client-reports"), &lie).await.expect_status(200);
+    let sent = send(&stage.client, json!([{ "userid": "zhangsan" }]), "pages/report").await;
+    let refused = sent["msgid"].as_str().unwrap();
+    assert_eq!(ended(&stage.client, refused).await["counts"]["refused"], 1);
+    for (kind, msgid, amount) in [("drift", refused, "found"), ("doubts", lost.as_str(), "doubts")] {
+        let over_http = stage.client.get(&format!("/reports/{kind}?channel={CHANNEL}")).await;
+        let over_http = over_http.expect_status(200).clone();
+        let database = &stage.database;
+        let json: Value = serde_json::from_str(&said(&report(database, &[kind, "--json"]))).unwrap();
+        assert_eq!(json["counts"], over_http["counts"], "the command line and HTTP tell the same");
+        assert_eq!(json["position"], over_http["position"]);
+        let (entry, same) = (&json["entries"][0], &over_http["entries"][0]);
+        assert_eq!((&entry["msgid"], entry["index"].as_u64()), (&json!(msgid), Some(0)));
+        for (name, value) in entry.as_object().unwrap() {
+            // An open doubt is a little older when it is asked for later.
+            assert!(name.starts_with("age") || *value == same[name], "{name}: {value} {}", same[name]);
+        }
+        let csv = said(&report(database, &[kind, "--csv"]));
+        assert_eq!((cell(&csv, 0, "msgid"), csv.lines().count()), (msgid, 2));
+        assert_eq!(cell(&csv, 0, "cause"), entry["cause"].as_str().unwrap());
+        let counts = said(&report(database, &[kind, "--csv", "--counts"]));
+        assert_eq!((cell(&counts, 0, "by"), cell(&counts, 0, amount)), ("total", "1"));
+        let table = said(&report(database, &[kind]));
+        for word in ["BY", "CAUSE", "TEMPLATE_ID", msgid, TEMPLATE, "as of position"] {
+            assert!(table.contains(word), "{kind}: {word} not in {table}");
+        }
+        let counts = said(&report(database, &[kind, "--counts", "--template", TEMPLATE]));
+        assert!(!counts.contains(msgid) && counts.contains("total"), "{counts}");
+    }
+    let database = &stage.database;
+    let none = said(&report(database, &["drift", "--cause", "stranger"]));
+    assert!(none.contains("No such drift was found in these days."), "{none}");
+    assert_eq!(said(&report(database, &["doubts", "--state", "deadline", "--csv"])).lines().count(), 1);
+}
+
 async fn wrong_questions_and_empty_answers_are_said_plainly(database: Database) {
     let stage = Stage::start(database).await;
     let database = &stage.database;
@@ -98,6 +141,10 @@ async fn wrong_questions_and_empty_answers_are_said_plainly(database: Database) 
         (&["activity", "--template", "unknown_template"][..], 1, "unknown_template"),
         (&["reach", "--template", "unknown_template"][..], 1, "unknown_template"),
         (&["loss", "xyz"][..], 2, "hexadecimal"),
+        (&["drift", "--cause", "wind"][..], 2, "settings_changed"),
+        (&["doubts", "--state", "over"][..], 2, "late_answer"),
+        (&["drift", "--template", "unknown_template"][..], 1, "unknown_template"),
+        (&["doubts", "--template", "unknown_template"][..], 1, "unknown_template"),
         (&["loss", "00000000000000000000000000000000"][..], 1, "there is no message"),
     ] {
         let output = report(database, arguments);

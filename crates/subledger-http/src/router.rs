@@ -23,8 +23,8 @@ use crate::{
     problem::ApiError,
     routes::{
         authorizations, callbacks, channels, client_reports, corrections, deliveries, erasures, events,
-        health, ledgers, messages, platform_callbacks, platforms, push_setup, pushes, relay, reports,
-        templates, user_tokens, users, whoami,
+        health, ledgers, messages, platform_callbacks, platform_start, platforms, push_setup, pushes, relay,
+        reports, templates, user_tokens, users, whoami,
     },
 };
 
@@ -86,6 +86,8 @@ fn api() -> OpenApiRouter<Context> {
         routes!(reports::report_stock),
         routes!(reports::report_reach),
         routes!(reports::report_loss),
+        routes!(reports::findings::report_drift),
+        routes!(reports::findings::report_doubts),
     ];
     under_prefix(routes)
 }
@@ -114,6 +116,7 @@ fn service() -> OpenApiRouter<Context> {
         .routes(routes!(callbacks::check_push_url, callbacks::take_push))
         .routes(routes!(platform_callbacks::take_platform_push))
         .routes(routes!(platform_callbacks::authorized))
+        .routes(routes!(platform_start::start))
         .routes(routes!(platform_callbacks::take_platform_user_push))
 }
 

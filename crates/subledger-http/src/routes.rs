@@ -18,6 +18,7 @@ pub(crate) mod messages;
 mod paths;
 mod person;
 pub(crate) mod platform_callbacks;
+pub(crate) mod platform_start;
 pub(crate) mod platforms;
 pub(crate) mod push_setup;
 pub(crate) mod pushes;

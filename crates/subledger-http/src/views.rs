@@ -3,6 +3,7 @@
 mod channels;
 mod events;
 mod explanation;
+mod findings;
 mod ledgers;
 mod messages;
 mod platforms;
@@ -16,15 +17,17 @@ mod words;
 pub(crate) use channels::{ChannelView, PolicyChangeBody, PolicyView, QueueView};
 pub(crate) use events::EventView;
 pub(crate) use explanation::ExplanationView;
+pub(crate) use findings::{DoubtStateWord, DoubtsView, DriftView, ReportPart};
 pub(crate) use ledgers::{EntryView, LedgerView, LotView};
 pub(crate) use messages::{DeliveryView, MessageView};
-pub(crate) use platforms::{AuthorizationView, PlatformView};
+pub(crate) use platforms::{AuthorizationView, PlatformView, qr_svg};
 pub(crate) use pushes::{PushBodyView, PushDetailView, PushHealthView, PushView, RedoneView};
 pub(crate) use relay::{Redriven, RelayBody, RelaySetView, RelayStateView, RelayTestView};
 pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFormat, StockView};
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{
-    CallbackFormatWord, CallbackModeWord, ChoiceWord, DeliveryStateWord, LanguageWord, ProgramStateWord,
-    PushKindWord, PushStateWord, RightWord, SkipReasonWord, TapResultWord, TokenModeWord, VerdictWord,
+    CallbackFormatWord, CallbackModeWord, ChoiceWord, DeliveryStateWord, DoubtCauseWord, DriftCauseWord,
+    LanguageWord, ProgramStateWord, PushKindWord, PushStateWord, RightWord, SkipReasonWord, TapResultWord,
+    TokenModeWord, VerdictWord,
 };

@@ -9,6 +9,8 @@ mod bindings;
 mod channels;
 mod counters;
 mod counting;
+mod doubts;
+mod drift;
 mod incoming;
 mod ledgers;
 mod messages;

@@ -47,17 +47,19 @@ pub use metric_definitions::describe_metrics;
 pub use names::ProjectionName;
 pub use page::{Answer, MAX_PAGE, Page, PageRequest};
 pub use queries::{
-    AGES, ActivityCounts, ActivityLine, AppKeyAnswer, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, Grain, Lines, Loss,
-    LossReason, MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, MessageFilter, Queries, Reach,
-    ReachAges, ReachBand, Report, ReportDay, ReportDays, ReportError, ReportTable, Stock, StockLine,
-    check_report_page,
+    AGES, ActivityCounts, ActivityLine, AppKeyAnswer, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, DoubtCount,
+    DoubtCounts, DoubtFilter, DoubtReport, DoubtState, DriftCount, DriftCounts, DriftFilter, DriftReport,
+    Entries, Grain, Group, Lines, Loss, LossReason, MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES,
+    MessageFilter, Queries, Reach, ReachAges, ReachBand, Report, ReportDay, ReportDays, ReportError,
+    ReportTable, Stock, StockLine, check_report_page,
 };
 pub use rebuild::{rebuild, rebuild_within};
 pub use replay::{Replay, ReplayError};
 pub use rows::{
-    AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, CallbackRow, ChannelRow, DeliveryCounts, DeliveryRow,
-    DeliveryState, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, PlatformRow, RelayRow,
-    ReportTemplateRow, TemplateRow,
+    AgeClasses, AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, CallbackRow, ChannelRow, DOUBT_AGES,
+    DOUBT_CAUSES, DeliveryCounts, DeliveryRow, DeliveryState, DoubtEnd, DoubtOutcome, DoubtRow, DriftCause,
+    DriftRow, GRANT_AGES, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, PlatformRow, RelayRow,
+    ReportTemplateRow, TemplateRow, doubt_cause_word,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};
 pub use status::status;

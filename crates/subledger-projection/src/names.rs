@@ -43,7 +43,9 @@ impl ProjectionName {
     /// node of another version left unfinished then begins anew instead of going on.
     pub(crate) const fn schema(self) -> i64 {
         match self {
-            Self::Channels | Self::Bindings | Self::Ledgers | Self::Messages | Self::Apps => 2,
+            Self::Channels | Self::Bindings | Self::Apps => 2,
+            // 3: drift and doubts.
+            Self::Ledgers | Self::Messages => 3,
         }
     }
 

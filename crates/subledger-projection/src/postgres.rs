@@ -2,5 +2,6 @@
 //! understand. Lower-case; the same file names as the other database's.
 
 pub(crate) mod checkpoints;
+pub(crate) mod findings;
 pub(crate) mod reports;
 pub(crate) mod rows;

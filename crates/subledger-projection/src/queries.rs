@@ -28,9 +28,11 @@ use question::Question;
 pub use apps::AppKeyAnswer;
 pub use messages::MessageFilter;
 pub use reports::{
-    AGES, ActivityCounts, ActivityLine, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, Grain, Lines, Loss, LossReason,
-    MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, Reach, ReachAges, ReachBand, Report, ReportDay,
-    ReportDays, ReportError, ReportTable, Stock, StockLine, check_report_page,
+    AGES, ActivityCounts, ActivityLine, DEFAULT_REPORT_DAYS, DEFAULT_ZONE, DoubtCount, DoubtCounts,
+    DoubtFilter, DoubtReport, DoubtState, DriftCount, DriftCounts, DriftFilter, DriftReport, Entries, Grain,
+    Group, Lines, Loss, LossReason, MAX_REPORT_DAYS, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, Reach,
+    ReachAges, ReachBand, Report, ReportDay, ReportDays, ReportError, ReportTable, Stock, StockLine,
+    check_report_page,
 };
 
 /// Answers from the read models of a store. Cheap to clone.

@@ -13,10 +13,10 @@ use std::hash::Hash;
 use serde::Serialize;
 
 use crate::{
-    AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryRow, LotRow, MessageRow, ProjectionName,
-    ReportTemplateRow, TemplateRow,
+    AppKeyRow, AppRow, BindingRow, ChannelRow, DeliveryRow, DoubtRow, DriftRow, LotRow, MessageRow,
+    ProjectionName, ReportTemplateRow, TemplateRow,
     fold::LedgerBook,
-    rows::{ReportClosing, ReportCount},
+    rows::{ReportClosing, ReportCount, StrangerRow},
     tuples::{Cells, Fields, Tuples, Unreadable},
 };
 
@@ -30,6 +30,9 @@ pub(crate) enum Table {
     Lots,
     Messages,
     Deliveries,
+    Doubts,
+    Drifts,
+    Strangers,
     ReportTemplates,
     ReportClosings,
     ReportCounts,
@@ -43,11 +46,17 @@ impl Table {
         match projection {
             ProjectionName::Channels => &[Self::Channels, Self::Templates],
             ProjectionName::Bindings => &[Self::Bindings],
-            ProjectionName::Ledgers => {
-                &[Self::Ledgers, Self::Lots, Self::ReportTemplates, Self::ReportClosings, Self::ReportCounts]
-            }
+            ProjectionName::Ledgers => &[
+                Self::Ledgers,
+                Self::Lots,
+                Self::Drifts,
+                Self::Strangers,
+                Self::ReportTemplates,
+                Self::ReportClosings,
+                Self::ReportCounts,
+            ],
             ProjectionName::Messages => {
-                &[Self::Messages, Self::Deliveries, Self::ReportTemplates, Self::ReportCounts]
+                &[Self::Messages, Self::Deliveries, Self::Doubts, Self::ReportTemplates, Self::ReportCounts]
             }
             ProjectionName::Apps => &[Self::Apps, Self::AppKeys],
         }
@@ -63,6 +72,9 @@ impl Table {
             Self::Lots => "ledger_lots",
             Self::Messages => "messages",
             Self::Deliveries => "deliveries",
+            Self::Doubts => "doubts",
+            Self::Drifts => "drifts",
+            Self::Strangers => "strangers",
             Self::ReportTemplates => "report_templates",
             Self::ReportClosings => "report_closings",
             Self::ReportCounts => "report_counts",
@@ -85,8 +97,13 @@ impl Table {
             | Self::Messages
             | Self::ReportTemplates
             | Self::Apps => 1,
-            Self::Ledgers | Self::Deliveries | Self::ReportClosings | Self::AppKeys => 2,
-            Self::Lots => 3,
+            Self::Ledgers
+            | Self::Deliveries
+            | Self::Drifts
+            | Self::Strangers
+            | Self::ReportClosings
+            | Self::AppKeys => 2,
+            Self::Lots | Self::Doubts => 3,
             Self::ReportCounts => 4,
         }
     }
@@ -104,6 +121,9 @@ impl Table {
             Self::Lots => via::<LotRow>(row),
             Self::Messages => via::<MessageRow>(row),
             Self::Deliveries => via::<DeliveryRow>(row),
+            Self::Doubts => via::<DoubtRow>(row),
+            Self::Drifts => via::<DriftRow>(row),
+            Self::Strangers => via::<StrangerRow>(row),
             Self::ReportTemplates => via::<ReportTemplateRow>(row),
             Self::ReportClosings => via::<ReportClosing>(row),
             Self::ReportCounts => via::<ReportCount>(row),

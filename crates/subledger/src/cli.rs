@@ -16,7 +16,7 @@ pub(crate) use channel::{Channel, PolicyFlags};
 pub(crate) use push::{Callback, Pushes};
 pub(crate) use relay::Relay;
 pub(crate) use remote::{Authorize, Platform, PlatformSet, Remote};
-pub(crate) use report::{Output, Period, Report};
+pub(crate) use report::{DoubtCauseWord, DoubtStateWord, DriftCauseWord, Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
 #[derive(Debug, Parser)]

@@ -35,7 +35,7 @@ pub(crate) enum RemoteError {
         cause: String,
     },
     /// What answered is not this service.
-    #[error("{url} answered {status} and no JSON; is --url that of subledger?")]
+    #[error("{url} answered {status} as subledger never does; is --url right?")]
     NotOurs {
         /// Where.
         url: String,
@@ -107,20 +107,32 @@ impl Service {
         self.base.as_str().trim_end_matches('/')
     }
 
-    pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, RemoteError> {
-        self.call(Method::GET, path, None).await
+    pub(crate) async fn get(&self, path: &[&str], telling: &str) -> Result<Value, RemoteError> {
+        self.call(Method::GET, path, None, telling).await
     }
 
-    pub(crate) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, RemoteError> {
-        self.call(Method::PUT, path, Some(body)).await
+    pub(crate) async fn put(&self, path: &[&str], body: &Value, telling: &str) -> Result<Value, RemoteError> {
+        self.call(Method::PUT, path, Some(body), telling).await
     }
 
-    pub(crate) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, RemoteError> {
-        self.call(Method::POST, path, Some(body)).await
+    pub(crate) async fn post(
+        &self,
+        path: &[&str],
+        body: &Value,
+        telling: &str,
+    ) -> Result<Value, RemoteError> {
+        self.call(Method::POST, path, Some(body), telling).await
     }
 
-    /// `path` is given in segments, so that nothing typed can become another path.
-    async fn call(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Value, RemoteError> {
+    /// `path` is given in segments, so that nothing typed can become another path. `telling` is a text that every such answer of
+    /// the service has: other services answer anything with 200, WeChat among them.
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+        telling: &str,
+    ) -> Result<Value, RemoteError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| RemoteError::Url)?
@@ -141,7 +153,7 @@ impl Service {
         let not_ours = || RemoteError::NotOurs { url: self.url().to_owned(), status: status.as_u16() };
         let body: Value = serde_json::from_slice(&bytes).map_err(|_| not_ours())?;
         if status.is_success() {
-            return Ok(body);
+            return if body[telling].is_string() { Ok(body) } else { Err(not_ours()) };
         }
         Err(refusal(status, &body).map_or_else(not_ours, |refusal| RemoteError::Refused(Box::new(refusal))))
     }

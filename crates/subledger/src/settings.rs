@@ -11,12 +11,13 @@ use serde::Deserialize;
 use subledger_engine::{
     EngineSettings,
     dispatch::DispatchSettings,
+    platform::PlatformSettings,
     relay::RelaySettings,
     retention::{MIN_RECEIPTS_DAYS, RetentionSettings},
 };
 use subledger_store::{MasterKey, StoreConfig};
 use subledger_webhook::{Allowed, DelivererConfig, EgressPolicy, Ports, PrivateAddresses};
-use subledger_wechat::WeChatConfig;
+use subledger_wechat::{WeChatConfig, component::AuthorizationPages};
 
 use crate::exit::SettingsError;
 
@@ -29,6 +30,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DATABASE", "database.url"),
     ("SUBLEDGER_DATABASE_MAX_CONNECTIONS", "database.max_connections"),
     ("SUBLEDGER_WECHAT_BASE_URL", "wechat.base_url"),
+    ("SUBLEDGER_WECHAT_AUTHORIZATION_BASE_URL", "wechat.authorization_base_url"),
     ("SUBLEDGER_WECHAT_CONNECT_TIMEOUT_MS", "wechat.connect_timeout_ms"),
     ("SUBLEDGER_WECHAT_READ_TIMEOUT_MS", "wechat.read_timeout_ms"),
     ("SUBLEDGER_DISPATCH_IN_FLIGHT", "dispatch.in_flight"),
@@ -81,6 +83,7 @@ pub(crate) struct DatabaseSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WechatSettings {
     pub(crate) base_url: String,
+    pub(crate) authorization_base_url: String,
     pub(crate) connect_timeout_ms: u64,
     pub(crate) read_timeout_ms: u64,
 }
@@ -213,6 +216,9 @@ impl Settings {
             && self.wechat.connect_timeout_ms < self.wechat.read_timeout_ms;
         rule("wechat.connect_timeout_ms", ordered, "must be above 0 and below wechat.read_timeout_ms")?;
         rule("relay.concurrency", (1..=1_000).contains(&self.relay.concurrency), "must be 1 to 1000")?;
+        let pages = self.platform();
+        AuthorizationPages::new(&pages.pc_base_url, &pages.h5_base_url)
+            .map_err(|fault| SettingsError(format!("wechat.authorization_base_url: {fault}")))?;
         self.egress.policy()?;
         let kept = &self.retention;
         rule(
@@ -266,6 +272,19 @@ impl Settings {
         }
     }
 
+    /// Where WeChat's authorization pages are.
+    fn platform(&self) -> PlatformSettings {
+        let own = PlatformSettings::default();
+        match self.wechat.authorization_base_url.as_str() {
+            "" => own,
+            elsewhere => PlatformSettings {
+                pc_base_url: elsewhere.to_owned(),
+                h5_base_url: elsewhere.to_owned(),
+                ..own
+            },
+        }
+    }
+
     /// How long what is kept for a time is kept.
     pub(crate) fn retention(&self) -> RetentionSettings {
         RetentionSettings {
@@ -285,6 +304,7 @@ impl Settings {
         };
         Ok(EngineSettings {
             relay,
+            platform: self.platform(),
             dispatch: DispatchSettings {
                 in_flight: self.dispatch.in_flight,
                 sends_per_second: self.dispatch.sends_per_second,

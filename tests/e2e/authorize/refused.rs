@@ -56,6 +56,7 @@ async fn a_command_that_waits_long_enough_says_that_nobody_scanned() {
     let waited = run_cli_with(&stage.database, &stage.remote(), &arguments);
     let said = String::from_utf8_lossy(&waited.stdout);
     assert_eq!(waited.status.code(), Some(4), "{said}{}", String::from_utf8_lossy(&waited.stderr));
+    assert!(said.contains("/start/wechatmp123/"), "the page for computers: {said}");
     assert!(said.contains("/wxaopen/safe/bindcomponent?") && said.contains('█'), "link and code: {said}");
     assert!(said.contains("Nobody has scanned yet"), "{said}");
     let drawn = said.lines().filter(|line| line.contains('█')).map(|line| line.chars().count()).max();

@@ -73,3 +73,40 @@ async fn what_is_told_again_changes_nothing(database: Database) {
     stage.settle().await;
     assert_eq!(told(&stage.database), ["channel.authorized", "channel.unauthorized"]);
 }
+
+/// WeChat's page opens only for browsers that come from the platform's domain, so what is handed out is a page there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_that_is_handed_out_leads_to_wechat_s() {
+    let stage = Stage::with_platform(Database::sqlite()).await;
+    let domain = json!({ "login_domain": "127.0.0.1" });
+    stage.wechat.patch(&format!("/sandbox/platforms/{COMPONENT}"), &domain).await;
+    let begun = stage.begin().await;
+    let start = begun["start_url"].as_str().unwrap();
+    assert!(
+        start.starts_with(&format!("{}/callbacks/wechat-open/{COMPONENT}/start/", stage.client.url)),
+        "{start}"
+    );
+    let browser = reqwest::Client::builder().no_proxy().build().unwrap();
+    let page = browser.get(start).send().await.unwrap();
+    assert_eq!(
+        (page.status().as_u16(), &page.headers()["referrer-policy"]),
+        (200, &"origin".parse().unwrap())
+    );
+    let page = page.text().await.unwrap();
+    let (_, rest) = page.split_once("href=\"").unwrap();
+    let link = rest.split_once('"').unwrap().0.replace("&amp;", "&");
+    assert_eq!(begun["pc_url"], link);
+    assert!(page.contains("<svg"), "for phones: {page}");
+
+    let from_nowhere = browser.get(&link).send().await.unwrap().text().await.unwrap();
+    let origin = format!("{}/", stage.client.url);
+    let led_on = browser.get(&link).header("referer", origin).send().await.unwrap().text().await.unwrap();
+    assert!(led_on.contains("<form") && !from_nowhere.contains("<form"), "{from_nowhere} {led_on}");
+
+    assert_eq!(stage.browse(&start.replace("/start/", "/start/x")).await, 404);
+    stage.scan(&begun, &[17, 18], Told::Both).await;
+    stage.ended(&begun).await;
+    assert_eq!(stage.browse(start).await, 410, "a link is good once");
+    let id = begun["id"].as_str().unwrap();
+    assert_eq!(stage.browse(&start.replace(id, "00000000-0000-0000-0000-000000000000")).await, 404);
+}

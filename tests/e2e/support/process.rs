@@ -99,6 +99,7 @@ impl Process {
         let mut command = command(database);
         command.envs(environment.iter().copied());
         command.args(["serve", "--listen", "127.0.0.1:0"]).env("SUBLEDGER_WECHAT_BASE_URL", &wechat.url);
+        command.env("SUBLEDGER_WECHAT_AUTHORIZATION_BASE_URL", &wechat.url);
         Self::start(command, "subledger listens on ").await
     }
 

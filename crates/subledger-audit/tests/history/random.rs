@@ -212,7 +212,7 @@ async fn the_past_is_what_a_rebuild_of_the_first_events_shows(place: Place) {
     assert!(refused.to_string().contains("stands at 0"), "{refused}");
 }
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 13] = [
     "delete from channels",
     "delete from templates",
     "delete from bindings",
@@ -220,6 +220,9 @@ const TABLES: [&str; 10] = [
     "delete from ledger_lots",
     "delete from messages",
     "delete from deliveries",
+    "delete from drifts",
+    "delete from strangers",
+    "delete from doubts",
     "delete from report_templates",
     "delete from report_closings",
     "delete from report_counts",

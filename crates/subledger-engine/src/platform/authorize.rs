@@ -93,8 +93,11 @@ pub struct AuthorizationView {
     pub channel: ChannelCode,
     /// The platform.
     pub component_appid: String,
-    /// The page for computers and the one for phones, while it waits.
+    /// WeChat's page for computers and the one for phones, while it waits.
     pub links: Option<(String, String)>,
+    /// The page of this service that leads to them, while it waits: WeChat's for computers opens only from a page of the
+    /// platform's domain.
+    pub start_url: Option<String>,
     /// When it was begun.
     pub created_at: Timestamp,
     /// Until when the links are good.
@@ -198,7 +201,9 @@ impl Engine {
         if view.status == AuthorizationStatus::Waiting
             && let Some((state, preauth)) = link
         {
-            view.links = Some(self.links(code, &component, &state, &preauth).await?);
+            let public_url = self.public_url(&component).await?;
+            view.start_url = Some(format!("{public_url}{}/start/{code}/{id}", own_path(&component)));
+            view.links = Some(self.links(code, &component, &public_url, &state, &preauth).await?);
         }
         Ok(view)
     }
@@ -211,15 +216,19 @@ impl Engine {
         }
     }
 
+    async fn public_url(&self, component: &str) -> Result<String, EngineError> {
+        let platform = self.load_platform(component).await?;
+        Ok(platform.configured().map(|it| it.public_url.clone()).unwrap_or_default())
+    }
+
     async fn links(
         &self,
         code: &ChannelCode,
         component: &str,
+        public_url: &str,
         state: &SecretString,
         preauth: &SecretString,
     ) -> Result<(String, String), EngineError> {
-        let platform = self.load_platform(component).await?;
-        let public_url = platform.configured().map(|it| it.public_url.clone()).unwrap_or_default();
         let redirect =
             format!("{public_url}{}/authorized?state={}", own_path(component), state.expose_secret());
         let (channel, _) =
@@ -270,6 +279,7 @@ fn view(begun: Begun, now: Timestamp) -> AuthorizationView {
         channel: begun.channel,
         component_appid: begun.component_appid,
         links: None,
+        start_url: None,
         created_at: begun.created_at,
         expires_at: begun.expires_at,
         status,

@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use subledger_domain::{LogName, StreamName, ledger::Phase};
+use subledger_domain::{DeliveryId, LogName, StreamName, ledger::Phase};
 use subledger_engine::{
     Caller, EngineError, ErrorKind, Values,
+    doubts::ManualVerdict,
     erasure::{Erasure, ErasureAnswer, Where, Whom},
     retention::RetentionSettings,
     send::{Recipient, To},
     users::BindResult,
 };
-use subledger_projection::{DeliveryState, ProjectionName, digest, rebuild};
+use subledger_projection::{
+    DeliveryState, DriftFilter, PageRequest, ProjectionName, ReportDays, digest, rebuild,
+};
 use subledger_store::{
     Cause, Effect, Known, Position, PushFormat, PushKey, PushKind, PushMode, PushPage, PushRow, PushState,
     RetentionClass, Stage, Stop, StreamRef, Submission, Work, verify_chain,
@@ -18,7 +21,7 @@ use subledger_store::{
 
 use crate::{
     place::{Place, on_both_databases},
-    world::{World, send_request, to_user},
+    world::{TEMPLATE, World, send_request, to_user},
 };
 
 const REASON: &str = "asked for it by letter";
@@ -109,6 +112,7 @@ async fn digests(world: &World) -> Vec<String> {
 on_both_databases! {
     an_erased_person_is_gone_from_every_table_and_file,
     deliveries_that_have_not_ended_refuse_it,
+    drift_and_doubts_of_a_person_stay_without_a_name,
     a_person_may_come_back_and_be_erased_again,
     an_openid_that_is_shared_stays,
     an_openid_alone_can_be_erased,
@@ -232,6 +236,47 @@ async fn deliveries_that_have_not_ended_refuse_it(place: Place) {
     assert_eq!(world.events().await, events);
     let open = world.ledger(&openid).await;
     assert!(open.outstanding().values().all(|delivery| delivery.phase == Phase::InDoubt));
+}
+
+/// What was found out about a person's grants is counted as before; who it was is not there any more.
+async fn drift_and_doubts_of_a_person_stay_without_a_name(place: Place) {
+    let world = World::on(&place).await;
+    let openid = world.user("zhang-san-the-first").await;
+    world.tap("zhang-san-the-first", &openid, "tap-1").await;
+    let lie = serde_json::json!({ (TEMPLATE): "accept" });
+    world.report("zhang-san-the-first", "lie-1", &lie).await.unwrap();
+    world.never_answer();
+    let sent = world.send(vec![to_user("zhang-san-the-first")]).await.unwrap();
+    world.engine.start_dispatch().await;
+    assert_eq!(world.ended(sent.msgid, 0).await.state, DeliveryState::InDoubt);
+    let delivery = DeliveryId::new(sent.msgid, 0);
+    let (verdict, reason) = (ManualVerdict::Sent, "no card, but who knows".to_owned());
+    world.engine.resolve_doubt(&world.caller, &world.code, delivery, verdict, reason, None).await.unwrap();
+    // WeChat has one left and the books have one; the next but one finds the lie out.
+    world.report("zhang-san-the-first", "lie-2", &lie).await.unwrap();
+    for state in [DeliveryState::Sent, DeliveryState::Refused] {
+        let sent = world.send(vec![to_user("zhang-san-the-first")]).await.unwrap();
+        assert_eq!(world.ended(sent.msgid, 0).await.state, state);
+    }
+
+    let days = ReportDays::new(None, None, "UTC", world.engine.now()).unwrap();
+    let told = async || {
+        assert!(world.engine.caught_up(&world.log(), None).await);
+        let (queries, page) = (world.engine.queries(), PageRequest::first(10));
+        let drift = queries.report_drift(&world.code, &days, &DriftFilter::default(), &page).await.unwrap();
+        let doubts = subledger_projection::DoubtFilter::default();
+        let now = world.engine.now();
+        let doubts = queries.report_doubts(&world.code, &days, &doubts, now, &page).await.unwrap();
+        (drift.value, doubts.value)
+    };
+    let before = told().await;
+    assert_eq!((before.0.entries.len(), before.1.entries.len()), (1, 1));
+    erase(&world, wish(user("zhang-san-the-first"))).await.unwrap();
+    assert_eq!(told().await, before);
+    let everything = place.everything();
+    for name in ["zhang-san-the-first", &openid] {
+        assert!(!everything.contains(name) && !everything.contains(&hex::encode(name)), "{name}");
+    }
 }
 
 async fn a_person_may_come_back_and_be_erased_again(place: Place) {

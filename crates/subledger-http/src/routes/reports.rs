@@ -1,7 +1,9 @@
-//! Reports for analysts: activity, stock, reach and loss, as JSON or CSV.
+//! Reports for analysts: activity, stock, reach, loss, drift and doubts, as JSON or CSV.
 //!
 //! The channel is a parameter and not part of the path, because these are read by tools that know one address and vary its
 //! parameters. It is checked like the channel of a path.
+
+pub(crate) mod findings;
 
 use axum::{
     extract::State,

@@ -115,7 +115,10 @@ pub(crate) struct AuthorizationView {
     /// `waiting`, `authorized`, `refused` or `expired`.
     #[schema(example = "waiting")]
     status: &'static str,
-    /// The page for computers, which shows a code to scan. To be opened from a page of the platform's domain. While it waits.
+    /// What to hand out: a page of this service that leads to WeChat's and shows the code for phones. While it waits.
+    start_url: Option<String>,
+    /// WeChat's page for computers, which shows a code to scan. It opens only from a page of the platform's domain, such as
+    /// `start_url`. While it waits.
     pc_url: Option<String>,
     /// The page for phones, to be opened inside WeChat. While it waits.
     h5_url: Option<String>,
@@ -154,6 +157,7 @@ impl AuthorizationView {
             component_appid: view.component_appid,
             status: view.status.as_str(),
             qr_svg: h5_url.as_deref().and_then(qr_svg),
+            start_url: view.start_url,
             pc_url,
             h5_url,
             warning: WARNING,
@@ -171,7 +175,7 @@ impl AuthorizationView {
 }
 
 /// A text as a QR code; nothing if it is longer than any code holds.
-fn qr_svg(text: &str) -> Option<String> {
+pub(crate) fn qr_svg(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     Some(code.render::<svg::Color<'_>>().min_dimensions(QR_PIXELS, QR_PIXELS).build())
 }

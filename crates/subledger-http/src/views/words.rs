@@ -6,12 +6,12 @@ use subledger_domain::{
     TemplateKind,
     app::Right,
     channel::{CallbackFormat, CallbackMode, RelayForm, RelayKind, RelayStop, TokenMode},
-    ledger::{Basis, Choice, DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance},
+    ledger::{Basis, Choice, DoubtCause, DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance},
     message::SkipReason,
     template_values::Severity,
 };
 use subledger_engine::{doubts::ManualVerdict, grants::TapResult, users::BindResult};
-use subledger_projection::{DeliveryState, LotState};
+use subledger_projection::{DeliveryState, DoubtEnd, DoubtOutcome, DriftCause, LotState};
 use subledger_store::{PushFormat, PushKind, PushMode, PushState, RelayState};
 use utoipa::ToSchema;
 
@@ -37,6 +37,25 @@ macro_rules! words {
 }
 
 words! {
+    /// What most likely explains drift; the first that fits counts. `settings_changed`: WeChat told of a change in the user's
+    /// settings at or after the newest grant. `stranger`: somebody else sent while a void grant was on the books.
+    /// `not_tapped`: a void grant had been imported, or added by an operator. `wrong_verdict`: the same answer proved that a
+    /// delivery settled as not sent had been sent. `old_grant`: the newest grant was 90 days old or older. `unexplained`.
+    DriftCauseWord is DriftCause {
+        SettingsChanged, Stranger, NotTapped, WrongVerdict, OldGrant, Unexplained,
+    }
+
+    /// What hid WeChat's answer: no answer in time, a `connection_broken`, an `unintelligible` answer that is not WeChat's, or
+    /// a `node_lost` during the call.
+    DoubtCauseWord is DoubtCause { Timeout, ConnectionBroken, Unintelligible, NodeLost }
+
+    /// What ended a doubt, or corrected the verdict on it: WeChat's `sent_event`, a `late_answer` of the call, a person
+    /// (`by_hand`), the channel's `deadline`; a correction also WeChat's `no_permission` (43101) to a later delivery.
+    DoubtEndWord is DoubtEnd { SentEvent, LateAnswer, ByHand, Deadline, NoPermission }
+
+    /// What became of a delivery when its doubt ended. `postponed`: WeChat had asked to try again, and it waits.
+    DoubtOutcomeWord is DoubtOutcome { Sent, NotSent, Refused, Failed, Postponed }
+
     /// What a key may do: `manage` channels, `bind` users, report taps (`grant`), `send` and retract, `read`, `settle` doubts,
     /// be lent access tokens (`token`).
     RightWord is Right { Manage, Bind, Grant, Send, Read, Settle, Token }

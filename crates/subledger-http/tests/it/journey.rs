@@ -29,6 +29,8 @@ async fn every_documented_operation_works() {
     }
     app.get(&format!("/reports/reach?channel={CHANNEL}&template_id={ORDER}")).await.ok(200);
     app.get(&format!("/reports/loss?channel={CHANNEL}&msgid={msgid}")).await.ok(200);
+    app.get(&format!("/reports/drift?channel={CHANNEL}")).await.ok(200);
+    app.get(&format!("/reports/doubts?channel={CHANNEL}")).await.ok(200);
     app.send_method("DELETE", &channel("/users/zhangsan"), &json!({})).await.ok(200);
     let gone = app.get(&channel("/users/zhangsan")).await.ok(200);
     assert_eq!((&gone["bound"], &gone["openid"]), (&json!(false), &Value::Null));

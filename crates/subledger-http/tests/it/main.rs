@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod feed;
+mod findings;
 mod idempotency;
 mod journey;
 mod limits;

@@ -21,12 +21,12 @@ async fn told(app: &TestApp) -> String {
     msgid
 }
 
-fn report(kind: &str, parameters: &str) -> String {
+pub(crate) fn report(kind: &str, parameters: &str) -> String {
     format!("/reports/{kind}?channel={CHANNEL}{parameters}")
 }
 
 /// The rows of an answer as CSV, by column.
-fn rows(answer: &Answer) -> Vec<BTreeMap<String, String>> {
+pub(crate) fn rows(answer: &Answer) -> Vec<BTreeMap<String, String>> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert!(answer.header("content-type").starts_with("text/csv"), "{:?}", answer.headers);
     let mut reader = csv::Reader::from_reader(answer.text.as_bytes());
@@ -239,15 +239,18 @@ async fn a_key_of_another_channel_gets_no_report() {
     let app = TestApp::new().await;
     let msgid = told(&app).await;
     let elsewhere = app.app("elsewhere", &Right::ALL, Some(&["othermp"])).await;
-    for path in [
+    let paths = [
         report("activity", ""),
         report("stock", ""),
         report("reach", &format!("&template_id={ORDER}")),
         report("loss", &format!("&msgid={msgid}")),
+        report("drift", ""),
+        report("doubts", ""),
         "/reports/activity?channel=nosuch".to_owned(),
-    ] {
+    ];
+    for (number, path) in paths.into_iter().enumerate() {
         app.raw(app.request("GET", &path).bearer_auth(&elsewhere)).await.problem(403, "missing_right");
-        let sender = app.app(&format!("sender-{}", path.len()), &[Right::Send], None).await;
+        let sender = app.app(&format!("sender-{number}"), &[Right::Send], None).await;
         app.raw(app.request("GET", &path).bearer_auth(&sender)).await.problem(403, "missing_right");
     }
 }

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 
 use subledger_domain::{
     DeliveryId,
-    ledger::{Basis, Choice, DoubtCause, Funding, LateOutcome, Ledger, LedgerEvent, Phase, ReleaseReason},
+    ledger::{Basis, Choice, Funding, LateOutcome, Ledger, LedgerEvent, Phase, ReleaseReason},
 };
 
-use crate::{Holdings, Measure};
+use crate::{Holdings, Measure, rows::doubt_cause_word};
 
 /// A measure, its class, and how much.
 pub(super) type Counted = (Measure, Cow<'static, str>, u64);
@@ -120,7 +120,7 @@ pub(super) fn counted(ledger: &Ledger, event: &LedgerEvent) -> [Option<Counted>;
         LedgerEvent::Denied(e) => {
             late(ledger, e.delivery, "no_permission", told(Measure::Refused, "no_permission"))
         }
-        LedgerEvent::Doubted(e) => one(Measure::Doubted, doubt_word(e.cause)),
+        LedgerEvent::Doubted(e) => one(Measure::Doubted, doubt_cause_word(e.cause)),
         LedgerEvent::SettledLate(e) => {
             let measure = match e.outcome {
                 LateOutcome::NotSent => Measure::SettledNotSent,
@@ -191,14 +191,5 @@ const fn basis_word(basis: Basis) -> &'static str {
     match basis {
         Basis::LongTerm => "long_term",
         Basis::UnknownBalance => "unknown_balance",
-    }
-}
-
-const fn doubt_word(cause: DoubtCause) -> &'static str {
-    match cause {
-        DoubtCause::Timeout => "timeout",
-        DoubtCause::ConnectionBroken => "connection_broken",
-        DoubtCause::Unintelligible => "unintelligible",
-        DoubtCause::NodeLost => "node_lost",
     }
 }

@@ -12,7 +12,9 @@ use subledger_domain::{
     ledger::{Choice, Funding, LateOutcome, Ledger, LedgerEvent, LedgerParts, Phase},
 };
 
-use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, counters::Counters, counting};
+use super::{
+    FoldError, Incoming, LedgerKey, Model, Poison, Stamp, counters::Counters, counting, drift::Drift,
+};
 use crate::{
     Holdings, LedgerRow, LotRow, LotState,
     cache::{Held, Rows},
@@ -71,6 +73,7 @@ pub(super) struct Ledgers {
     books: Rows<LedgerBook>,
     lots: Rows<LotRow>,
     moves: Vec<Move>,
+    drift: Drift,
     counters: Counters,
 }
 
@@ -78,14 +81,16 @@ impl Model for Ledgers {
     fn take(&mut self, event: &Incoming<'_>) -> Result<(), FoldError> {
         if let Some((key, ledger)) = event.ledger()? {
             self.books.want(key);
+            self.drift.want(key, ledger);
             self.events.push((event.stamp, Arc::clone(key), Arc::clone(ledger)));
         }
         Ok(())
     }
 
-    /// First the ledgers; then, once the events are applied to them, the lots that move and the counters they add to.
+    /// First the ledgers, and what drift is judged by; then, once the events are applied to them, the lots that move and the
+    /// counters they add to.
     fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
-        self.books.need(naming).or_else(|| {
+        self.books.need(naming).or_else(|| self.drift.need_strangers(naming)).or_else(|| {
             self.advance();
             self.lots.need(naming).or_else(|| self.counters.need(naming))
         })
@@ -95,6 +100,7 @@ impl Model for Ledgers {
         match table {
             Table::Ledgers => self.books.load(rows),
             Table::Lots => self.lots.load(rows),
+            Table::Drifts | Table::Strangers => self.drift.load(table, rows),
             table => self.counters.load(table, rows),
         }
     }
@@ -110,13 +116,15 @@ impl Model for Ledgers {
             row.doubted_by = to.doubted_by;
             row.changed_at = stamp.at;
         }
+        self.drift.fold(&self.lots);
         self.counters.fold();
         Ok(())
     }
 
     fn tables(&mut self) -> Vec<&mut dyn Held> {
+        let [drifts, strangers] = self.drift.tables();
         let [templates, closings, counts] = self.counters.tables();
-        vec![&mut self.books, &mut self.lots, templates, closings, counts]
+        vec![&mut self.books, &mut self.lots, drifts, strangers, templates, closings, counts]
     }
 }
 
@@ -128,6 +136,7 @@ impl Ledgers {
             let was = moves_lots(&event).then(|| book.places.take().unwrap_or_else(|| places(&book.state)));
             let before = Holdings::from(book.state.totals());
             let counted = counting::counted(&book.state, &event);
+            self.drift.follow(stamp, &key, &book.state, &event);
             book.state.tally(&event);
             describe(&mut book.row, &book.state, stamp, &event);
             let after = Holdings::from(book.row.totals());

@@ -9,14 +9,15 @@ use std::{borrow::Cow, sync::Arc};
 
 use subledger_domain::{
     DeliveryId, EvidenceSource, MessageId, SubjectId, TemplateId, UserRef,
-    ledger::{Answer, Basis, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason, SettledLate},
+    ledger::{Answer, Basis, LateOutcome, LedgerEvent, ReleaseReason, SettledLate},
     message::{Accepted, MessageEvent, Skip, SkipReason},
 };
 
-use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, counters::Counters};
+use super::{FoldError, Incoming, LedgerKey, Model, Poison, Stamp, counters::Counters, doubts::Doubts};
 use crate::{
     DeliveryCounts, DeliveryRow, DeliveryState, Measure, MessageRow,
     cache::{Held, Rows},
+    rows::doubt_cause_word,
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
 };
@@ -34,6 +35,7 @@ pub(super) struct Messages {
     events: Vec<(Stamp, Told)>,
     messages: Rows<MessageRow>,
     deliveries: Rows<DeliveryRow>,
+    doubts: Doubts,
     counters: Counters,
     poison: Option<Poison>,
 }
@@ -58,13 +60,13 @@ impl Model for Messages {
         Ok(())
     }
 
-    /// First what the events are about; then, once they are applied to it, the counters they add to.
+    /// First what the events are about; then, once they are applied to it, the doubts that end and the counters they add to.
     fn need(&mut self, naming: &mut Naming<'_>) -> Option<Need> {
         self.messages.need(naming).or_else(|| self.deliveries.need(naming)).or_else(|| {
             if self.poison.is_none() {
                 self.poison = self.advance().err();
             }
-            self.counters.need(naming)
+            self.doubts.need(naming).or_else(|| self.counters.need(naming))
         })
     }
 
@@ -72,6 +74,7 @@ impl Model for Messages {
         match table {
             Table::Messages => self.messages.load(rows),
             Table::Deliveries => self.deliveries.load(rows),
+            Table::Doubts => self.doubts.load(rows),
             table => self.counters.load(table, rows),
         }
     }
@@ -80,13 +83,14 @@ impl Model for Messages {
         if let Some(poison) = self.poison.take() {
             return Err(poison);
         }
+        self.doubts.fold();
         self.counters.fold();
         Ok(())
     }
 
     fn tables(&mut self) -> Vec<&mut dyn Held> {
         let [templates, _, counts] = self.counters.tables();
-        vec![&mut self.messages, &mut self.deliveries, templates, counts]
+        vec![&mut self.messages, &mut self.deliveries, self.doubts.table(), templates, counts]
     }
 }
 
@@ -250,6 +254,7 @@ impl Messages {
         row.position = stamp.position;
         follow(row, stamp, event);
         let after = row.state;
+        self.doubts.follow(stamp, row, before, event);
         let counts = &mut self.message(stamp, id.message)?.counts;
         let left = counts.of_mut(before);
         *left = left.saturating_sub(1);
@@ -305,7 +310,7 @@ fn follow(row: &mut DeliveryRow, stamp: Stamp, event: &LedgerEvent) {
         }
         LedgerEvent::Doubted(e) => {
             row.state = DeliveryState::InDoubt;
-            row.reason = Some(doubt_word(e.cause).to_owned());
+            row.reason = Some(doubt_cause_word(e.cause).to_owned());
             row.code = None;
             row.rid = None;
         }
@@ -377,14 +382,5 @@ fn settled(row: &mut DeliveryRow, settled: &SettledLate) {
         LateOutcome::Sent { wechat_msgid } => sent(row, wechat_msgid.as_ref()),
         // What hid the answer stays as the reason.
         LateOutcome::NotSent => row.state = DeliveryState::NotSent,
-    }
-}
-
-const fn doubt_word(cause: DoubtCause) -> &'static str {
-    match cause {
-        DoubtCause::Timeout => "timeout",
-        DoubtCause::ConnectionBroken => "connection_broken",
-        DoubtCause::Unintelligible => "unintelligible",
-        DoubtCause::NodeLost => "node_lost",
     }
 }

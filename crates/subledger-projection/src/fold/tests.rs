@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contradictions;
+mod findings;
 mod histories;
 mod memory;
 mod reports;

@@ -1,10 +1,14 @@
-//! Questions of analysts: activity per template and day, stock and its burn-down, reach of a template, loss of a message.
+//! Questions of analysts: activity per template and day, stock and its burn-down, reach of a template, loss of a message,
+//! drift and doubts.
 //!
 //! Days are worked out here, in the zone asked for, and handed to the database as plain moments: it never has to know a
 //! time zone. Every answer says the position it stands at and when that event was recorded.
 
 mod activity;
 mod days;
+mod doubts;
+mod drift;
+mod findings;
 mod loss;
 mod reach;
 mod table;
@@ -26,6 +30,9 @@ pub use activity::ActivityCounts;
 pub use days::{
     DEFAULT_REPORT_DAYS, DEFAULT_ZONE, MAX_REPORT_DAYS, ReachAges, ReportDay, ReportDays, ReportError,
 };
+pub use doubts::{DoubtCount, DoubtCounts, DoubtFilter, DoubtReport, DoubtState};
+pub use drift::{DriftCount, DriftCounts, DriftFilter, DriftReport};
+pub use findings::{Entries, Group};
 pub use loss::{Loss, LossReason};
 pub use reach::{AGES, Reach, ReachBand};
 pub use table::ReportTable;

@@ -2,10 +2,10 @@
 
 use subledger_domain::{
     EvidenceSource, TemplateKind,
-    ledger::{Basis, Choice},
+    ledger::{Basis, Choice, DoubtCause},
 };
 
-use crate::{DeliveryState, LotState};
+use crate::{DeliveryState, DoubtEnd, DoubtOutcome, DriftCause, LotState};
 
 /// A word that is stored as a number.
 pub(crate) trait Coded: Sized + Copy {
@@ -41,6 +41,12 @@ coded! {
         Queued = 0, Started = 1, InDoubt = 2, Sent = 3, Refused = 4, Failed = 5, Expired = 6, Retracted = 7, NotSent = 8,
         Skipped = 9,
     }
+    DriftCause {
+        SettingsChanged = 0, Stranger = 1, NotTapped = 2, WrongVerdict = 3, OldGrant = 4, Unexplained = 5,
+    }
+    DoubtCause { Timeout = 0, ConnectionBroken = 1, Unintelligible = 2, NodeLost = 3 }
+    DoubtEnd { SentEvent = 1, LateAnswer = 2, ByHand = 3, Deadline = 4, NoPermission = 5 }
+    DoubtOutcome { Sent = 0, NotSent = 1, Refused = 2, Failed = 3, Postponed = 4 }
 }
 
 impl Coded for bool {

@@ -35,6 +35,11 @@ columns! {
         Small ["attempts"]
         Big ["not_before", "accepted_at", "started_at", "updated_at", "planned_position", "position",
             "sent_event_at", "sent_event_code", "in_doubt_at"];
+    Doubts: Bytes ["message"] Int ["idx"] Small ["attempt"] Term ["template"] Bytes ["subject"] Small ["cause"]
+        Big ["began_at", "position", "ended_at"] Small ["ended", "outcome"] Big ["corrected_at"] Small ["corrected"];
+    Drifts: Big ["found_at", "position"] Term ["template"] Bytes ["subject", "message"] Int ["idx", "grants", "explained"]
+        Small ["cause"] Big ["last_grant_at", "last_settings_at"];
+    Strangers: Term ["template"] Bytes ["subject"] Int ["lots"];
     ReportTemplates: Term ["template"]
         Big ["granted", "open", "reserved", "in_doubt", "consumed", "voided", "since", "changed_at"];
     ReportClosings: Term ["template"] Int ["bucket"]

@@ -4,6 +4,7 @@ use subledger_domain::{
     AppId, ChannelCode, DeliveryId, LotId, MessageId, SubjectId, TemplateId, Timestamp, UserRef,
     ledger::{Ledger, LedgerParts, Suspension},
 };
+use subledger_store::Position;
 
 use super::{
     Row, Table,
@@ -12,9 +13,9 @@ use super::{
 };
 use crate::{
     AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, ChannelRow, DeliveryCounts, DeliveryRow, DeliveryState,
-    Holdings, LedgerRow, LotRow, Measure, MessageRow, ReportTemplateRow, TemplateRow,
+    DoubtRow, DriftRow, Holdings, LedgerRow, LotRow, Measure, MessageRow, ReportTemplateRow, TemplateRow,
     fold::LedgerBook,
-    rows::{ReportClosing, ReportCount},
+    rows::{ReportClosing, ReportCount, StrangerRow},
     tuples::{Cells, Fields, Unreadable},
 };
 
@@ -71,6 +72,30 @@ layout!(
     AppKeyRow, AppKeys, (AppId, String), |k| (app: Text = &k.0, key: Text = &k.1),
     |r| (r.app.clone(), r.key.clone()),
     (hash: Text, added_at: Time, revoked_at: Opt<Time>)
+);
+
+layout!(
+    DriftRow, Drifts, (Timestamp, Position), |k| (found_at: Time = &k.0, position: Big = &k.1),
+    |r| (r.found_at, r.position),
+    (
+        template: Term, subject: Id, message: Id, index: Int, grants: Int, explained: Int, cause: Code,
+        last_grant_at: Opt<Time>, last_settings_at: Opt<Time>,
+    )
+);
+
+layout!(
+    StrangerRow, Strangers, (TemplateId, SubjectId), |k| (template: Term = &k.0, subject: Id = &k.1),
+    |r| (r.template.clone(), r.subject),
+    (lots: Int)
+);
+
+layout!(
+    DoubtRow, Doubts, (MessageId, u32, u16), |k| (message: Id = &k.0, index: Int = &k.1, attempt: Small = &k.2),
+    |r| (r.message, r.index, r.attempt),
+    (
+        template: Term, subject: Opt<Id>, cause: Code, began_at: Time, position: Big, ended_at: Opt<Time>,
+        ended: Opt<Code>, outcome: Opt<Code>, corrected_at: Opt<Time>, corrected: Opt<Code>,
+    )
 );
 
 impl Row for LedgerBook {

@@ -85,6 +85,9 @@ dropping! {
     Lots "ledger_lots" ("template, subject, lot");
     Messages "messages" ("id");
     Deliveries "deliveries" ("message, idx");
+    Doubts "doubts" ("message, idx, attempt");
+    Drifts "drifts" ("found_at, position");
+    Strangers "strangers" ("template, subject");
     ReportTemplates "report_templates" ("template");
     ReportClosings "report_closings" ("template, bucket");
     ReportCounts "report_counts" ("template, bucket, measure, class");

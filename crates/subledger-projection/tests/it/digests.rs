@@ -15,7 +15,7 @@ on_both_databases!(the_digests_of_the_scripted_history_are_these);
 const EXPECTED: [(ProjectionName, &str); 4] = [
     (ProjectionName::Channels, "2fb3af0446525cea31e8b6995662075d786feb4b0bdcf183385c24aab76e5849"),
     (ProjectionName::Bindings, "f01df2f86a8883bb1cf5d84886f3bdc1ed2df4148e48415721bde533be6d3d2f"),
-    (ProjectionName::Messages, "317f130ccad13ff34d5f69ceb797990081ecbcbab19afc9aa06eb1caa0393c74"),
+    (ProjectionName::Messages, "086b9f628205635abcb5295cab08f8ac9c00b88c2d7cba217d72c4d25f6bea05"),
     (ProjectionName::Apps, "8c6559bad118acfb501667f0300b4fc94ba1bc30d50bc7855ca052bb649fe8d4"),
 ];
 

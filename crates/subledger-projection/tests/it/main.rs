@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod digests;
+mod findings;
 mod history;
 mod paging;
 mod queries;

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Column, Row, ValueRef};
-use subledger_projection::{ActivityCounts, Grain, PageRequest, rebuild};
+use subledger_projection::{
+    ActivityCounts, DoubtFilter, DriftFilter, Grain, PageRequest, ReportTable, rebuild,
+};
 use subledger_store::Database;
 
 use crate::{
@@ -14,7 +16,8 @@ use crate::{
 on_both_databases!(
     daily_views_are_the_activity_report,
     the_stock_view_is_the_stock_report,
-    the_message_view_is_the_loss
+    the_message_view_is_the_loss,
+    drift_and_doubt_views_are_the_reports
 );
 
 /// The rows of a view, as objects.
@@ -126,4 +129,57 @@ async fn the_message_view_is_the_loss(place: Place) {
         assert_eq!(seen[state], *count, "{state}");
     }
     assert!(seen["accepted_at"].as_str().unwrap().starts_with("2025-06-15T15:"), "{seen}");
+}
+
+/// Seconds and ages of doubts that are open have no place in a view.
+async fn drift_and_doubt_views_are_the_reports(place: Place) {
+    let node = half_a_year(&place).await;
+    let days = days("Asia/Shanghai");
+    let all = PageRequest::first(200);
+    let drift = node.queries.report_drift(&code(), &days, &DriftFilter::default(), &all).await.unwrap();
+    let any = DoubtFilter::default();
+    let doubts = node.queries.report_doubts(&code(), &days, &any, node.now(), &all).await.unwrap();
+    for (view, table, positions) in [
+        (
+            "report_drifts",
+            ReportTable::of_drift(&drift, &code(), &days),
+            drift.value.entries.iter().map(|row| row.position).collect::<Vec<_>>(),
+        ),
+        (
+            "report_doubts",
+            ReportTable::of_doubts(&doubts, &code(), &days, node.now()),
+            doubts.value.entries.iter().map(|row| row.position).collect(),
+        ),
+    ] {
+        let seen = rows(&node, view).await;
+        assert!(seen.len() > 3 && seen.len() == table.rows.len(), "{view}: {seen:?}");
+        for (told, position) in table.rows.iter().zip(positions) {
+            let row = seen.iter().find(|row| row["position"] == position.0).unwrap();
+            let mut compared = 0;
+            for (column, value) in table.columns.iter().zip(told) {
+                let open = row["ended"] == "open" && ["age", "age_seconds"].contains(column);
+                let name = match *column {
+                    "index" => "recipient_index",
+                    "age_seconds" if view == "report_doubts" => "seconds",
+                    "end" => "ended",
+                    "position" | "recorded_at" | "zone" | "as_of" => continue,
+                    name => name,
+                };
+                let seen = match &row[name] {
+                    Value::Null => String::new(),
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                // Views tell times to the millisecond, or in the zone of the session.
+                let (seen, told) = if name.ends_with("_at") {
+                    (seen.is_empty().to_string(), value.is_empty().to_string())
+                } else {
+                    (seen, if open { String::new() } else { value.clone() })
+                };
+                assert_eq!(seen, told, "{name} of {row}");
+                compared += 1;
+            }
+            assert!(compared > 9 && row["day"].is_string());
+        }
+    }
 }

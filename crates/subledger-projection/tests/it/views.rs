@@ -13,7 +13,11 @@ use crate::{
     support::{Node, Place, on_both_databases},
 };
 
-on_both_databases!(balances_are_the_sums_of_the_ledgers, rows_of_an_older_layout_are_built_anew);
+on_both_databases!(
+    balances_are_the_sums_of_the_ledgers,
+    rows_of_an_older_layout_are_built_anew,
+    books_with_drift_or_doubt_are_built_anew_by_the_version_that_reports_them
+);
 
 async fn digests(node: &Node) -> Vec<(LogName, ProjectionName, String)> {
     let mut digests = Vec::new();
@@ -42,30 +46,71 @@ fn before(version: i64, migrations: &Migrator) -> Migrator {
 async fn rows_of_an_older_layout_are_built_anew(place: Place) {
     let old = "insert into projection (log, name, generation, purpose, position, touched_at)
         values ('wechatmp123', 'ledgers', 1, 'live', 3, 0), ('wechatmp123', 'reports', 1, 'live', 3, 0)";
-    match place.url.strip_prefix("sqlite://") {
-        Some(file) => {
-            let file = file.replace(".db", ".views.db");
-            let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-            let migrations = before(3, &sqlx::migrate!("../../migrations/sqlite/views"));
-            migrations.run_direct(None, &mut connection, false).await.unwrap();
-            connection.execute(old).await.unwrap();
-            connection.close().await.unwrap();
-        }
-        None => {
-            let mut connection = PgConnection::connect(&place.url).await.unwrap();
-            let migrations = before(12, &sqlx::migrate!("../../migrations/postgres"));
-            migrations.run_direct(None, &mut connection, false).await.unwrap();
-            connection.execute(old).await.unwrap();
-            connection.close().await.unwrap();
-        }
-    }
+    left_by_an_older_version(&place, (3, 12), &[old]).await;
     let node = Node::on(&place).await;
     assert_eq!(node.number("select count(*) from projection").await, 0);
     tell(&node).await;
     node.catch_up().await;
     let verified = verify(&node.store, None, |_| {}).await.unwrap();
     assert!(verified.len() == 5 && verified.iter().all(|one| one.equal), "{verified:?}");
+}
+
+/// Read models whose newest migration is the one before (that of SQLite's file, that of PostgreSQL), and rows in them.
+async fn left_by_an_older_version(place: &Place, (sqlite, postgres): (i64, i64), rows: &[&'static str]) {
+    match place.url.strip_prefix("sqlite://") {
+        Some(file) => {
+            let file = file.replace(".db", ".views.db");
+            let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            let migrations = before(sqlite, &sqlx::migrate!("../../migrations/sqlite/views"));
+            migrations.run_direct(None, &mut connection, false).await.unwrap();
+            for row in rows {
+                connection.execute(*row).await.unwrap();
+            }
+            connection.close().await.unwrap();
+        }
+        None => {
+            let mut connection = PgConnection::connect(&place.url).await.unwrap();
+            let migrations = before(postgres, &sqlx::migrate!("../../migrations/postgres"));
+            migrations.run_direct(None, &mut connection, false).await.unwrap();
+            for row in rows {
+                connection.execute(*row).await.unwrap();
+            }
+            connection.close().await.unwrap();
+        }
+    }
+}
+
+/// Rows that were folded before have no drift and no doubt; a log that told of none has nothing to add and stays as it is.
+async fn books_with_drift_or_doubt_are_built_anew_by_the_version_that_reports_them(place: Place) {
+    let old = [
+        "insert into term (text) values ('template-once')",
+        "insert into projection (log, name, purpose, position, touched_at) values
+            ('wechatmp123', 'ledgers', 'live', 0, 0), ('wechatmp123', 'messages', 'live', 0, 0),
+            ('wechatmp123', 'bindings', 'live', 0, 0), ('calm', 'ledgers', 'live', 0, 0), ('calm', 'messages', 'live', 0, 0)",
+        "insert into report_counts (generation, template, bucket, measure, class, amount)
+            select p.generation, n.number, 1, case p.log when 'calm' then 'granted' else 'doubted' end, '', 1
+            from projection p cross join term n where p.name = 'ledgers'",
+    ];
+    left_by_an_older_version(&place, (19, 19), &old).await;
+    let node = Node::on(&place).await;
+    for (given, expected) in [
+        (
+            "select count(*) from projection where log = 'wechatmp123' and purpose = 'dropping' and name <> 'bindings'",
+            2,
+        ),
+        ("select count(*) from projection where log = 'wechatmp123' and purpose = 'live'", 1),
+        ("select count(*) from projection where log = 'calm' and purpose = 'live'", 2),
+    ] {
+        assert_eq!(node.number(given).await, expected, "{given}");
+    }
+    tell(&node).await;
+    node.catch_up().await;
+    let verified = verify(&node.store, Some(&[log()]), |_| {}).await.unwrap();
+    assert!(verified.len() == 4 && verified.iter().all(|one| one.equal), "{verified:?}");
+    let dropping = "select count(*) from projection where purpose = 'dropping'";
+    assert_eq!(node.number(dropping).await, 0, "what was dropped is gone");
+    assert_eq!(node.number("select count(*) from doubts").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -169,7 +169,8 @@ async fn each_call_leaves_one_event_with_its_facts() {
     let server = Server::sending(ok(&format!(r#"{{"errcode":43101,"errmsg":"no rid: {rid}"}}"#))).await;
     let key = TokenKey { appid: "wxEvents".to_owned(), mode: TokenMode::Stable };
     let keeper = keeper(&HandClock::new(), KeeperSettings::default());
-    let channel = subledger_wechat::ChannelClient::with_secret(client(&server.url()), keeper, key, source(SECRET));
+    let channel =
+        subledger_wechat::ChannelClient::with_secret(client(&server.url()), keeper, key, source(SECRET));
     let outcome = channel.send(&message("T")).await;
     assert!(matches!(outcome, SendOutcome::Refused { code: 43101, .. }));
     let lines = lines.lock().unwrap();

@@ -1,6 +1,6 @@
 //! `subledger report …`, as `--help` shows it.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Common;
 
@@ -28,6 +28,41 @@ pub(crate) struct Output {
     /// Print CSV with every column
     #[arg(long)]
     pub(crate) csv: bool,
+}
+
+/// What most likely explains drift.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum DriftCauseWord {
+    SettingsChanged,
+    Stranger,
+    NotTapped,
+    WrongVerdict,
+    OldGrant,
+    Unexplained,
+}
+
+/// What hid an answer.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum DoubtCauseWord {
+    Timeout,
+    ConnectionBroken,
+    Unintelligible,
+    NodeLost,
+}
+
+/// Whether a doubt has ended, and how.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum DoubtStateWord {
+    Open,
+    Ended,
+    SentEvent,
+    LateAnswer,
+    ByHand,
+    Deadline,
+    Corrected,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +129,61 @@ pub(crate) enum Report {
         channel: String,
         /// Its msgid
         msgid: String,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Where WeChat had nothing left although we believed in grants: by template, age of the grant and cause
+    ///
+    /// Prints counts and the newest findings. With --csv all findings, or the counts alone.
+    #[command(
+        after_help = "Examples:\n  subledger report drift --channel wechatmp123\n  subledger report drift --channel wechatmp123 --from 2026-03-01 --cause stranger --csv > strangers.csv"
+    )]
+    Drift {
+        /// The channel
+        #[arg(long)]
+        channel: String,
+        /// Only this template
+        #[arg(long)]
+        template: Option<String>,
+        /// Only what this explains
+        #[arg(long)]
+        cause: Option<DriftCauseWord>,
+        /// Only the counts
+        #[arg(long)]
+        counts: bool,
+        #[command(flatten)]
+        period: Period,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Deliveries whose answer was hidden: by template, time in doubt, cause, and how it ended
+    ///
+    /// Prints counts and the newest doubts. With --csv all doubts, or the counts alone.
+    #[command(
+        after_help = "Examples:\n  subledger report doubts --channel wechatmp123 --state open\n  subledger report doubts --channel wechatmp123 --from 2026-03-01 --counts --csv"
+    )]
+    Doubts {
+        /// The channel
+        #[arg(long)]
+        channel: String,
+        /// Only this template
+        #[arg(long)]
+        template: Option<String>,
+        /// Only those with this cause
+        #[arg(long)]
+        cause: Option<DoubtCauseWord>,
+        /// Only those still open, ended, ended in one way, or corrected
+        #[arg(long)]
+        state: Option<DoubtStateWord>,
+        /// Only the counts
+        #[arg(long)]
+        counts: bool,
+        #[command(flatten)]
+        period: Period,
         #[command(flatten)]
         common: Common,
         #[command(flatten)]

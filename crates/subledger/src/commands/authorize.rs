@@ -41,7 +41,7 @@ pub(super) async fn run(asked: Authorize) -> anyhow::Result<ExitCode> {
     let service = Service::new(&asked.remote)?;
     let path = ["channels", &asked.code, "authorization"];
     let platform = asked.platform.as_ref().map(|appid| ("component_appid", appid));
-    let begun = service.post(&path, &json!(platform.into_iter().collect::<BTreeMap<_, _>>())).await?;
+    let begun = service.post(&path, &json!(platform.into_iter().collect::<BTreeMap<_, _>>()), "id").await?;
     let id = begun["id"].as_str().context("the service's answer has no id")?.to_owned();
     if asked.json {
         output::json(&begun)?;
@@ -62,8 +62,8 @@ fn show_links(code: &str, begun: &Value) {
     let text = |name: &str| begun[name].as_str().unwrap_or_default();
     println!("Have the administrator of the Mini Program authorize channel {code}.");
     println!();
-    println!("On a computer, open this page and scan the code on it with WeChat:");
-    println!("  {}", text("pc_url"));
+    println!("On a computer, open this page; it leads to WeChat's, which shows a code to scan:");
+    println!("  {}", text("start_url"));
     println!();
     println!("On a phone, open this link inside WeChat, or scan the code below with WeChat:");
     println!("  {}", text("h5_url"));
@@ -91,7 +91,7 @@ async fn wait(service: &Service, path: &[&str], most: Option<Duration>) -> anyho
     let begun = Instant::now();
     let mut heard = begun;
     let ended = loop {
-        match service.get(path).await {
+        match service.get(path, "status").await {
             Ok(now) => {
                 heard = Instant::now();
                 let over = most.is_some_and(|most| begun.elapsed() >= most);

@@ -48,6 +48,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
 
     let world = World::start(!demo.once).await?;
     settings.wechat.base_url = world.url.clone();
+    settings.wechat.authorization_base_url = world.url.clone();
     let config = settings.store_with(master_key(&demo.data)?);
     let engine = node::open_engine(&settings, &config).await?;
     let listener = bind(&settings.listen).await?;

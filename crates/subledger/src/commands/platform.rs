@@ -22,6 +22,8 @@ const SECRETS: [(&str, &str, &str); 3] = [
     ("token", "SUBLEDGER_PLATFORM_TOKEN", "消息校验 Token"),
     ("encoding_aes_key", "SUBLEDGER_PLATFORM_KEY", "消息加解密 Key (EncodingAESKey)"),
 ];
+/// What every answer about a platform has.
+const APPID: &str = "component_appid";
 /// Longest standard input that is read, in bytes.
 const MOST_INPUT: u64 = 64 * 1024;
 
@@ -29,12 +31,12 @@ pub(super) async fn run(platform: Platform) -> anyhow::Result<ExitCode> {
     match platform {
         Platform::Set(asked) => set(asked).await?,
         Platform::Show { component_appid, remote, json } => {
-            let shown = Service::new(&remote)?.get(&["platforms", &component_appid]).await?;
+            let shown = Service::new(&remote)?.get(&["platforms", &component_appid], APPID).await?;
             show(&shown, json)?;
         }
         Platform::StartTicket { component_appid, remote, json } => {
             let path = ["platforms", &component_appid, "start-ticket"];
-            let answer = Service::new(&remote)?.post(&path, &json!({})).await?;
+            let answer = Service::new(&remote)?.post(&path, &json!({}), "message").await?;
             if json {
                 output::json(&answer)?;
             } else {
@@ -50,7 +52,7 @@ pub(super) async fn run(platform: Platform) -> anyhow::Result<ExitCode> {
 async fn set(asked: PlatformSet) -> anyhow::Result<()> {
     let service = Service::new(&asked.remote)?;
     let path = ["platforms", asked.component_appid.as_str()];
-    let before = match service.get(&path).await {
+    let before = match service.get(&path, APPID).await {
         Ok(before) => Some(before),
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error.into()),
@@ -66,7 +68,7 @@ async fn set(asked: PlatformSet) -> anyhow::Result<()> {
     for (name, secret) in secrets(&asked, before.is_none())? {
         body.insert(name.to_owned(), secret.expose_secret().into());
     }
-    let set = service.put(&path, &Value::Object(body)).await?;
+    let set = service.put(&path, &Value::Object(body), APPID).await?;
     if asked.json {
         return output::json(&set);
     }

@@ -1,13 +1,15 @@
 //! `subledger report`: sums for analysts, from the read models as they stand.
 
+mod findings;
+
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use subledger_domain::{ChannelCode, MessageId, TemplateId, Timestamp};
 use subledger_projection::{
-    ActivityCounts, Grain, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, PageRequest, Queries, ReachAges,
-    ReportDays, ReportError, ReportTable,
+    ActivityCounts, DoubtFilter, DriftFilter, Grain, MAX_REPORT_LINES, MAX_REPORT_TEMPLATES, PageRequest,
+    Queries, ReachAges, ReportDays, ReportError, ReportTable,
 };
 use subledger_store::{Position, Store};
 
@@ -64,6 +66,20 @@ pub(super) async fn run(report: Report) -> anyhow::Result<ExitCode> {
             let msgid = msgid.parse().map_err(|error| SettingsError(format!("the message: {error}")))?;
             let reporter = Reporter::open(&common, &channel, output).await?;
             reporter.loss(msgid).await?;
+            reporter.store.close().await;
+        }
+        Report::Drift { channel, template, cause, counts, period, common, output } => {
+            let template = template.as_deref().map(template_id).transpose()?;
+            let filter = DriftFilter { template, cause: cause.map(Into::into) };
+            let reporter = Reporter::open(&common, &channel, output).await?;
+            reporter.drift(&period, &filter, counts).await?;
+            reporter.store.close().await;
+        }
+        Report::Doubts { channel, template, cause, state, counts, period, common, output } => {
+            let template = template.as_deref().map(template_id).transpose()?;
+            let filter = DoubtFilter { template, cause: cause.map(Into::into), state: state.map(Into::into) };
+            let reporter = Reporter::open(&common, &channel, output).await?;
+            reporter.doubts(&period, &filter, counts).await?;
             reporter.store.close().await;
         }
     }
@@ -282,11 +298,16 @@ impl Printer {
     /// For people: the table, and the sentence under it.
     fn end(self, sentence: &str) -> anyhow::Result<()> {
         if !self.output.json && !self.output.csv {
-            let heading: Vec<String> = self.shown.iter().map(|name| name.to_uppercase()).collect();
-            let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
-            output::table(&heading, &self.rows, self.empty);
+            self.print();
             println!("{sentence}");
         }
         Ok(())
+    }
+
+    /// The rows as a table for people.
+    fn print(&self) {
+        let heading: Vec<String> = self.shown.iter().map(|name| name.to_uppercase()).collect();
+        let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
+        output::table(&heading, &self.rows, self.empty);
     }
 }

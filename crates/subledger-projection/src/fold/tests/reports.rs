@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The history with minutes between its events, so that it spans many buckets.
-fn stretched(world: &World) -> Vec<Recorded> {
+pub(super) fn stretched(world: &World) -> Vec<Recorded> {
     let stretch = |event: &Recorded| Recorded {
         recorded_at: Timestamp::from_micros(event.recorded_at.micros() * 200),
         ..event.clone()
@@ -46,7 +46,7 @@ fn templates(rows: &Memory) -> Vec<ReportTemplateRow> {
 }
 
 /// Amounts by template, measure and class, over all buckets.
-fn sums(rows: &Memory) -> BTreeMap<(TemplateId, Measure, String), u64> {
+pub(super) fn sums(rows: &Memory) -> BTreeMap<(TemplateId, Measure, String), u64> {
     let mut sums = BTreeMap::new();
     for row in rows.all::<ReportCount>() {
         *sums.entry((row.template, row.measure, row.class.into_owned())).or_default() += row.amount;
@@ -160,7 +160,7 @@ fn told_by_raw_events(log: &[Recorded]) -> BTreeMap<(TemplateId, Measure, String
 }
 
 /// A doubt is settled as not sent; then 43101 proves that it was sent. Random histories come to it too rarely.
-fn a_wrong_verdict() -> Vec<Request> {
+pub(super) fn a_wrong_verdict() -> Vec<Request> {
     let send = || Request::Send { template: false, recipients: vec![Some(0)], planned: 1, attempt: false };
     let (start, settle) = (
         || Request::Start { delivery: 0, expired: false },
@@ -179,7 +179,7 @@ fn a_wrong_verdict() -> Vec<Request> {
 }
 
 /// "Try again" comes after the delivery was given up as in doubt.
-fn a_late_answer() -> Vec<Request> {
+pub(super) fn a_late_answer() -> Vec<Request> {
     let mut history = a_wrong_verdict();
     history.truncate(4);
     history.push(Request::Settle { delivery: 0, outcome: 4, consume: false });

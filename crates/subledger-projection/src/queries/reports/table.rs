@@ -6,7 +6,9 @@
 use serde::Serialize;
 use subledger_domain::{ChannelCode, TemplateId, Timestamp};
 
-use super::{ActivityCounts, ActivityLine, Lines, Loss, Reach, Report, ReportDays, Stock, loss::STEPS};
+use super::{
+    ActivityCounts, ActivityLine, Lines, Loss, Reach, Report, ReportDays, Stock, findings::Group, loss::STEPS,
+};
 use crate::Measure;
 
 /// A report as a table. Every row has as many cells as there are columns.
@@ -19,7 +21,7 @@ pub struct ReportTable {
 }
 
 impl ReportTable {
-    fn new<T>(
+    pub(super) fn new<T>(
         report: &Report<T>,
         code: &ChannelCode,
         columns: &[&'static str],
@@ -136,6 +138,25 @@ impl ReportTable {
     }
 }
 
+/// Rows of (zone, by, of, numbers): all, then each group.
+pub(super) fn grouped<C: Copy, const GROUPS: usize, const NUMBERS: usize>(
+    days: &ReportDays,
+    total: C,
+    groups: [(&'static str, &Vec<Group<C>>); GROUPS],
+    numbers: impl Fn(&C) -> [String; NUMBERS],
+) -> Vec<Vec<String>> {
+    let row = |by: &str, of: &str, count: &C| {
+        let head = [days.zone.clone(), by.to_owned(), of.to_owned()];
+        head.into_iter().chain(numbers(count)).collect::<Vec<_>>()
+    };
+    let all = std::iter::once(row("total", "", &total));
+    let each = groups
+        .into_iter()
+        .flat_map(|(by, groups)| groups.iter().map(move |group| (by, group)))
+        .map(|(by, group)| row(by, &group.of, &group.count));
+    all.chain(each).collect()
+}
+
 fn date(days: &ReportDays, day: usize) -> String {
     days.days.get(day).map(|day| day.date.clone()).unwrap_or_default()
 }
@@ -151,6 +172,6 @@ fn classes(line: &ActivityLine) -> String {
 }
 
 /// RFC 3339 with microseconds, UTC.
-fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(at.micros()).map_or_else(|_| String::new(), |at| format!("{at:.6}"))
 }

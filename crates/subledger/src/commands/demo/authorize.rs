@@ -261,8 +261,10 @@ async fn withdrawn(client: &Client, world: &World, teller: &mut Teller) -> anyho
 }
 
 async fn given_again(client: &Client, world: &World, held: &str, teller: &mut Teller) -> anyhow::Result<()> {
+    let before = refresh_token(world)?;
     let begun = begin(client).await?;
     let ended = scan(client, world, &begun, &[ACCOUNT, DEVELOPMENT]).await?;
+    ensure!(refresh_token(world)? != before, "an authorization given again must bring another refresh token");
     client.settled(CHANNEL, held).await?;
     world.pushed().await?;
     let delivery = delivery(client, held).await?;
@@ -281,4 +283,13 @@ async fn given_again(client: &Client, world: &World, held: &str, teller: &mut Te
     ];
     teller.step("The customer authorizes again", &lines, json!([ended, delivery]));
     Ok(())
+}
+
+/// The refresh token that works at WeChat: to be compared, never to be shown.
+fn refresh_token(world: &World) -> anyhow::Result<Option<String>> {
+    let authorizers = world.sandbox.platform(COMPONENT)?.authorizers;
+    Ok(authorizers
+        .into_iter()
+        .find(|authorizer| authorizer.appid == APPID)
+        .map(|authorizer| authorizer.refresh_token))
 }
