@@ -70,6 +70,7 @@ impl World {
             appid: APPID.to_owned(),
             secret: SecretString::from(SECRET),
             token_mode: TokenMode::Stable,
+            token_url: None,
             policy: Policy::default(),
             idempotency_key: None,
         };

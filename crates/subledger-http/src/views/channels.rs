@@ -1,13 +1,17 @@
 //! Channels.
 
 use serde::{Deserialize, Serialize};
-use subledger_domain::channel::{AuthorizationLoss, Hold, Policy, PolicyChange};
+use subledger_domain::{
+    Timestamp,
+    channel::{AuthorizationLoss, Hold, Policy, PolicyChange},
+};
 use subledger_projection::{CallbackRow, ChannelRow, PlatformRow};
-use subledger_store::QueueStats;
+use subledger_store::{QueueStats, TokenState};
 use utoipa::ToSchema;
 
 use super::{
     relay::RelayView,
+    tokens::TokenStateView,
     words::{
         CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
         TokenModeWord, UnknownBalanceWord,
@@ -131,7 +135,7 @@ pub(crate) struct ChannelView {
     pause_reason: Option<String>,
     /// Why deliveries wait, if they do.
     hold: Option<HoldView>,
-    /// When the AppSecret in use was handed in.
+    /// When the AppSecret in use was handed in, or the credential for the token server.
     secret_replaced_at: Moment,
     /// When the channel was set up.
     registered_at: Moment,
@@ -147,6 +151,8 @@ pub(crate) struct ChannelView {
     relay: Option<RelayView>,
     /// Its authorization to a third-party platform; null if there never was one.
     authorization: Option<ChannelAuthorizationView>,
+    /// What is known of its access token.
+    token: TokenStateView,
 }
 
 /// Why deliveries wait. They do not fail for it; what is over `expires_at` meanwhile expires.
@@ -243,8 +249,9 @@ impl From<CallbackRow> for ChannelCallbackView {
     }
 }
 
-impl From<ChannelRow> for ChannelView {
-    fn from(row: ChannelRow) -> Self {
+impl ChannelView {
+    /// The row, with what all nodes know of its token at `now`.
+    pub(crate) fn of(row: ChannelRow, token: Option<&TokenState>, now: Timestamp) -> Self {
         Self {
             code: row.code.to_string(),
             paused: row.is_paused(),
@@ -263,6 +270,7 @@ impl From<ChannelRow> for ChannelView {
             callback: row.callback.map(Into::into),
             relay: row.relay.map(Into::into),
             authorization: row.platform.map(Into::into),
+            token: TokenStateView::of(token, row.token, now),
         }
     }
 }
