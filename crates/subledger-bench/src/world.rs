@@ -24,7 +24,7 @@ use crate::database::Database;
 
 pub(crate) const CHANNEL: &str = "wechatmp123";
 pub(crate) const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
-const APPID: &str = "wx00000000demo0001";
+pub(crate) const APPID: &str = "wx00000000demo0001";
 const SECRET: &str = "bench-secret";
 /// Users bound at once while the world is made.
 const BINDERS: u64 = 64;

@@ -42,6 +42,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DISPATCH_MAX_ATTEMPTS", "dispatch.max_attempts"),
     ("SUBLEDGER_DISPATCH_MAX_UNDONE_AGE_SECONDS", "dispatch.max_undone_age_seconds"),
     ("SUBLEDGER_RELAY_CONCURRENCY", "relay.concurrency"),
+    ("SUBLEDGER_RELAY_PER_CHANNEL", "relay.per_channel"),
     ("SUBLEDGER_EGRESS_ALLOW_HTTP", "egress.allow_http"),
     ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
@@ -113,6 +114,7 @@ pub(crate) struct Dispatch {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Relay {
     pub(crate) concurrency: usize,
+    pub(crate) per_channel: usize,
 }
 
 /// Where connections to integrators' URLs may go.
@@ -232,6 +234,7 @@ impl Settings {
         let pages = self.platform();
         AuthorizationPages::new(&pages.pc_base_url, &pages.h5_base_url)
             .map_err(|fault| SettingsError(format!("wechat.authorization_base_url: {fault}")))?;
+        rule("relay.per_channel", (1..=1_000).contains(&self.relay.per_channel), "must be 1 to 1000")?;
         self.egress.policy()?;
         let kept = &self.retention;
         rule(
@@ -324,6 +327,7 @@ impl Settings {
         let relay = RelaySettings {
             deliverer: DelivererConfig { policy: self.egress.policy()?, ..DelivererConfig::default() },
             concurrency: self.relay.concurrency,
+            per_channel: self.relay.per_channel,
             poll: Duration::from_millis(self.dispatch.poll_ms),
             ..RelaySettings::default()
         };

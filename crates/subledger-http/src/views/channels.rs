@@ -31,7 +31,7 @@ pub(crate) struct PolicyView {
     #[schema(minimum = 1, maximum = 86_400, default = 300)]
     pub(crate) tap_window_s: u32,
     /// How long in seconds a doubt stays open that nobody settles.
-    #[schema(minimum = 60, maximum = 2_592_000, default = 259_200)]
+    #[schema(minimum = 1, maximum = 2_592_000, default = 259_200)]
     pub(crate) doubt_deadline_s: u32,
     /// How it is closed then.
     pub(crate) doubt_verdict: DoubtVerdictWord,
@@ -87,7 +87,7 @@ pub(crate) struct PolicyChangeBody {
     #[schema(minimum = 1, maximum = 86_400)]
     tap_window_s: Option<u32>,
     /// How long in seconds a doubt stays open that nobody settles.
-    #[schema(minimum = 60, maximum = 2_592_000)]
+    #[schema(minimum = 1, maximum = 2_592_000)]
     doubt_deadline_s: Option<u32>,
     /// How it is closed then.
     doubt_verdict: Option<DoubtVerdictWord>,

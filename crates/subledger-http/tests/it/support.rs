@@ -168,7 +168,8 @@ impl TestApp {
         let executor = Executor::start(store.clone(), ExecutorConfig::default());
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
         let wechat_config = WeChatConfig { base_url: base_url.clone(), ..WeChatConfig::default() };
-        let mut engine_settings = EngineSettings::default();
+        let mut engine_settings =
+            EngineSettings { redo_every: Duration::from_millis(200), ..EngineSettings::default() };
         engine_settings.platform.pc_base_url = base_url.clone();
         engine_settings.platform.h5_base_url = base_url;
         engine_settings.platform.poll = Duration::from_millis(50);
