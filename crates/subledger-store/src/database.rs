@@ -15,6 +15,10 @@ use crate::{
     rows::{
         ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
         StreamFound, StreamTail, Writes,
+        platform::{
+            AuthorizationColumns, AuthorizationWrite, AuthorizerColumns, AuthorizerWrite, CodeColumns,
+            CodeWrite, PlatformColumns,
+        },
         push::{PushColumns, PushCount, RelayCount, RelayEdge, RelayWrite},
         token::TokenStateColumns,
     },
@@ -277,6 +281,28 @@ forward! {
     push::counts(log: &LogName) -> Vec<PushCount>;
     push::relay_counts(log: &LogName) -> Vec<RelayCount>;
     push::relay_edges(log: &LogName) -> Vec<RelayEdge>;
+    platform::watch(component: &str) -> ();
+    platform::watched() -> Vec<PlatformColumns>;
+    platform::ticket(component: &str) -> Option<PlatformColumns>;
+    platform::keep_ticket(component: &str, sealed: &[u8], dated: i64, now: i64) -> bool;
+    platform::ask_tickets(component: &str, before: i64, now: i64) -> bool;
+    platform::begin(begun: &AuthorizationWrite<'_>, now: i64) -> bool;
+    platform::begun(hash: &[u8; 16]) -> Option<AuthorizationColumns>;
+    platform::end(id: &[u8; 16], status: i64, outcome: &str, now: i64) -> bool;
+    platform::keep_code(code: &CodeWrite<'_>, now: i64) -> ();
+    platform::code(component: &str, code: &[u8; 16]) -> Option<CodeColumns>;
+    platform::due_codes(now: i64, limit: i64) -> Vec<CodeColumns>;
+    platform::postpone_code(component: &str, code: &[u8; 16], due_at: i64) -> ();
+    platform::settle_code(component: &str, code: &[u8; 16], status: i64, outcome: &str) -> ();
+    platform::forget_old(before: i64) -> u64;
+    platform::authorizer(component: &str, appid: &str) -> Option<AuthorizerColumns>;
+    platform::authorizer_in_use(appid: &str) -> Option<AuthorizerColumns>;
+    platform::link(component: &str, appid: &str, channel: &str) -> ();
+    platform::authorizers(component: &str, after: &str, limit: i64) -> Vec<AuthorizerColumns>;
+    platform::supersede(write: &AuthorizerWrite<'_>, dated: i64, now: i64) -> i64;
+    platform::replace(write: &AuthorizerWrite<'_>, version: i64, now: i64) -> bool;
+    platform::lose(component: &str, appid: &str, dated: i64) -> bool;
+    vault::secret_kept_at(reference: &str) -> Option<i64>;
     relay::settle(push: (i64, i64), node: &str, end: &RelayWrite, now: i64) -> bool;
     relay::redrive(log: &LogName, filter: &PushFilter, after: i64, limit: i64, now: i64) -> Vec<i64>;
     relay::hold(log: &LogName, until: i64) -> u64;

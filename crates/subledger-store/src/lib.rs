@@ -41,10 +41,11 @@ pub use push::{
 };
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, Held, Inspector, KeptContent, KeptToken,
-    KindHealth, Lease, LogSnapshot, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt,
-    RelayEnd, RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt,
+    Amount, AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, ByStream, Chunk, Claimed,
+    ClaimedRelay, Clock, CodeStatus, Held, Inspector, KeptContent, KeptToken, KindHealth, Lease, LogSnapshot,
+    NewCode, PlatformTicket, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
+    RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, Snapshot, Store, StoredCode, StoredReceipt,
     StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn,
-    TokenWish,
+    TokenWish, WatchedPlatform,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -13,6 +13,7 @@ pub(crate) mod inspect;
 pub(crate) mod lease;
 pub(crate) mod migrate;
 pub(crate) mod past;
+pub(crate) mod platform;
 pub(crate) mod push;
 pub(crate) mod queue;
 pub(crate) mod read;

@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 mod lease;
 mod open;
 mod past;
+mod platform;
 mod push;
 mod queue;
 mod reads;
@@ -26,6 +27,10 @@ pub use self::by_stream::ByStream;
 pub use self::erasure::KeptContent;
 pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, RawReceipt, Snapshot, StrayReceipt};
 pub use self::lease::Lease;
+pub use self::platform::{
+    AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, CodeStatus, NewCode,
+    PlatformTicket, StoredCode, WatchedPlatform,
+};
 pub use self::push::{KindHealth, PushHealth, RelayHealth};
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::{StoredReceipt, Timestamped};

@@ -12,12 +12,13 @@ use subledger_engine::{
     EngineSettings,
     dispatch::DispatchSettings,
     gateway::TokenSettings,
+    platform::PlatformSettings,
     relay::RelaySettings,
     retention::{MIN_RECEIPTS_DAYS, RetentionSettings},
 };
 use subledger_store::{MasterKey, StoreConfig};
 use subledger_webhook::{Allowed, DelivererConfig, EgressPolicy, Ports, PrivateAddresses};
-use subledger_wechat::{KeeperSettings, WeChatConfig};
+use subledger_wechat::{KeeperSettings, WeChatConfig, component::AuthorizationPages};
 
 use crate::exit::SettingsError;
 
@@ -30,6 +31,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DATABASE", "database.url"),
     ("SUBLEDGER_DATABASE_MAX_CONNECTIONS", "database.max_connections"),
     ("SUBLEDGER_WECHAT_BASE_URL", "wechat.base_url"),
+    ("SUBLEDGER_WECHAT_AUTHORIZATION_BASE_URL", "wechat.authorization_base_url"),
     ("SUBLEDGER_WECHAT_CONNECT_TIMEOUT_MS", "wechat.connect_timeout_ms"),
     ("SUBLEDGER_WECHAT_READ_TIMEOUT_MS", "wechat.read_timeout_ms"),
     ("SUBLEDGER_TOKENS_REFRESHES_PER_HOUR", "tokens.refreshes_per_hour"),
@@ -86,6 +88,7 @@ pub(crate) struct DatabaseSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WechatSettings {
     pub(crate) base_url: String,
+    pub(crate) authorization_base_url: String,
     pub(crate) connect_timeout_ms: u64,
     pub(crate) read_timeout_ms: u64,
 }
@@ -228,6 +231,9 @@ impl Settings {
         let refreshes = self.tokens.refreshes_per_hour;
         rule("tokens.refreshes_per_hour", (2..=1_000).contains(&refreshes), "must be 2 to 1000")?;
         rule("relay.concurrency", (1..=1_000).contains(&self.relay.concurrency), "must be 1 to 1000")?;
+        let pages = self.platform();
+        AuthorizationPages::new(&pages.pc_base_url, &pages.h5_base_url)
+            .map_err(|fault| SettingsError(format!("wechat.authorization_base_url: {fault}")))?;
         rule("relay.per_channel", (1..=1_000).contains(&self.relay.per_channel), "must be 1 to 1000")?;
         self.egress.policy()?;
         let kept = &self.retention;
@@ -284,6 +290,19 @@ impl Settings {
         }
     }
 
+    /// Where WeChat's authorization pages are.
+    fn platform(&self) -> PlatformSettings {
+        let own = PlatformSettings::default();
+        match self.wechat.authorization_base_url.as_str() {
+            "" => own,
+            elsewhere => PlatformSettings {
+                pc_base_url: elsewhere.to_owned(),
+                h5_base_url: elsewhere.to_owned(),
+                ..own
+            },
+        }
+    }
+
     /// How tokens are kept and fetched.
     pub(crate) fn tokens(&self) -> Result<TokenSettings, SettingsError> {
         let usual = KeeperSettings::default();
@@ -314,6 +333,7 @@ impl Settings {
         };
         Ok(EngineSettings {
             relay,
+            platform: self.platform(),
             dispatch: DispatchSettings {
                 in_flight: self.dispatch.in_flight,
                 sends_per_second: self.dispatch.sends_per_second,

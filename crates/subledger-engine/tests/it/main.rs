@@ -12,6 +12,7 @@ mod dispatching;
 mod forgetting;
 mod granting;
 mod place;
+mod platforms;
 mod receiver;
 mod relaying;
 mod sending;

@@ -73,6 +73,17 @@ on_both! {
         hashes_hold_over_a_restart,
         a_secret_reference_is_used_once,
     };
+    platforms::{
+        the_newest_ticket_of_each_platform_is_kept_over_restarts,
+        tickets_are_asked_for_by_one_node_at_a_time,
+        an_authorization_is_found_by_state_code_and_request_and_ends_once,
+        a_code_that_comes_both_ways_is_one_and_is_carried_out_once,
+        old_authorizations_and_codes_are_forgotten,
+        an_older_refresh_token_never_takes_the_place_of_a_newer_one,
+        a_loss_that_is_older_than_the_authorization_undoes_nothing,
+        a_channel_is_called_by_one_platform,
+        nothing_of_a_platform_is_stored_in_the_clear,
+    };
     forgetting::{
         what_is_forgotten_goes_with_its_command,
         within_one_batch_the_last_word_counts,

@@ -5,6 +5,7 @@ pub mod forgetting;
 pub mod framework;
 pub mod leases;
 pub mod log;
+pub mod platforms;
 pub mod pushes;
 pub mod queue;
 pub mod readers;
