@@ -41,9 +41,10 @@ pub use push::{
 };
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, Held, Inspector, KeptContent, KindHealth, Lease,
-    LogSnapshot, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
-    RelayHealth, RetentionClass, Scan, Scanned, Snapshot, Store, StoredReceipt, StrayReceipt, Swept,
+    Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, DataKeyState, Held, Inspector, KeptContent,
+    KeyError, KeyNode, KeyState, KindHealth, Lease, LogSnapshot, MasterKeyState, Pace, PushHealth,
+    QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth, ResealReport, Resealed,
+    RetentionClass, Scan, Scanned, SecretMark, Snapshot, Store, StoredReceipt, StrayReceipt, Swept,
     SystemClock, Timestamped,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

@@ -23,7 +23,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
             return USAGE;
         }
         match cause.downcast_ref::<OpenError>() {
-            Some(OpenError::WrongMasterKey | OpenError::Url(_)) => return USAGE,
+            Some(OpenError::WrongMasterKey { .. } | OpenError::Url(_)) => return USAGE,
             Some(_) => return DATABASE,
             None => {}
         }

@@ -73,6 +73,16 @@ on_both! {
         hashes_hold_over_a_restart,
         a_secret_reference_is_used_once,
     };
+    keys::{
+        what_an_earlier_version_kept_opens_and_is_sealed_anew,
+        a_master_key_is_replaced_while_nodes_run,
+        a_dropped_master_key_is_no_trap_for_a_node_that_runs_with_it,
+        a_new_data_key_seals_on_every_node,
+        re_sealing_goes_on_where_it_was_stopped,
+        re_sealing_leaves_alone_what_others_write_and_delete,
+        a_damaged_value_is_reported_and_keeps_the_old_key,
+        every_table_with_sealed_values_is_known,
+    };
     forgetting::{
         what_is_forgotten_goes_with_its_command,
         within_one_batch_the_last_word_counts,
