@@ -92,8 +92,9 @@ impl Vault {
         self.ring().seal(place, value)
     }
 
-    /// Opens a sealed value of the row that `place` names. [`crate::Store::unseal`] knows besides what to do about keys that
-    /// were made a moment ago.
+    /// Opens a sealed value of the row that `place` names, as [`crate::Store::unseal`] does that knows besides what to do about
+    /// keys made a moment ago.
+    #[cfg(test)]
     pub(crate) fn open(&self, place: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
         self.ring().open(place, sealed).map(|(_, value)| value).map_err(|_| does_not_open(place))
     }

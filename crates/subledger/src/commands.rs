@@ -9,6 +9,7 @@ mod erase;
 mod events;
 mod export;
 mod import;
+mod keys;
 mod migrate;
 mod projections;
 mod pushes;

@@ -2,7 +2,7 @@
 //! And how an error is told: in one line, each cause once.
 
 use subledger_engine::EngineError;
-use subledger_store::{OpenError, StoreError};
+use subledger_store::{KeyError, OpenError, StoreError};
 
 /// The command failed.
 pub(crate) const FAILED: u8 = 1;
@@ -27,7 +27,7 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
             Some(_) => return DATABASE,
             None => {}
         }
-        if cause.is::<StoreError>() {
+        if cause.is::<StoreError>() || matches!(cause.downcast_ref(), Some(KeyError::Store(_))) {
             return DATABASE;
         }
     }

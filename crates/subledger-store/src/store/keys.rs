@@ -233,16 +233,18 @@ impl Store {
         Ok(id)
     }
 
-    /// Says from now on, until the store is closed, that a node of this name runs and which keys it knows. For processes that
-    /// serve. Fails if the master key was dropped since the store was opened.
+    /// Says from now on, until the store is closed, that a node runs and which keys it knows. For processes that serve. `name`
+    /// is for people; nodes on several machines may have the same. Fails if the master key was dropped since the store was
+    /// opened.
     pub async fn announce(&self, name: &str) -> Result<(), StoreError> {
-        self.note_presence(name).await?;
+        let name = format!("{name} ({:08x})", rand::random::<u32>());
+        self.note_presence(&name).await?;
         let rows = wrapped(self.inner.database.reader().await?.session().wrapped_keys().await?)?;
         let ours = self.master_key_id();
         if rows.iter().all(|row| row.master != ours) {
             return Err(StoreError::Corrupt(format!("master key {ours} was dropped a moment ago")));
         }
-        *self.inner.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(name.to_owned());
+        *self.inner.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(name);
         Ok(())
     }
 

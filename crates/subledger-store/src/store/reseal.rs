@@ -106,6 +106,21 @@ impl Store {
         Ok(left)
     }
 
+    /// Whether a data key was made and re-sealing has not come to its end since: it did not begin, was stopped, or goes on.
+    pub async fn reseal_is_unfinished(&self) -> Result<bool, StoreError> {
+        let mut reader = self.inner.database.reader().await?;
+        let mut session = reader.session();
+        let keys = session.data_keys().await?;
+        let Some((newest, ..)) = keys.last().copied() else { return Ok(false) };
+        if keys.iter().all(|(id, _, retired_at)| *id == newest || retired_at.is_some()) {
+            return Ok(false);
+        }
+        let done = session.progress().await?;
+        let is_done =
+            |of: &SealedColumn| done.iter().any(|row| row.0 == of.tag && row.1 == newest && row.8.is_some());
+        Ok(!SEALED.iter().all(is_done))
+    }
+
     /// Seals every value under the newest data key that is under another, goes on where an earlier run has stopped, and
     /// retires the older keys if nothing is left under them. Run again when it is done, it looks at everything once more.
     ///
