@@ -23,6 +23,7 @@ pub mod messages;
 mod metric_definitions;
 pub mod relay;
 pub mod retention;
+pub mod secrets;
 pub mod send;
 mod submit;
 mod text;

@@ -23,7 +23,7 @@ use crate::{
     problem::ApiError,
     routes::{
         callbacks, channels, client_reports, corrections, deliveries, erasures, events, health, ledgers,
-        messages, push_setup, pushes, relay, reports, templates, user_tokens, users, whoami,
+        messages, push_setup, pushes, relay, reports, secrets, templates, user_tokens, users, whoami,
     },
 };
 
@@ -35,6 +35,7 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::list_channels, channels::create_channel),
         routes!(channels::show_channel),
         routes!(channels::replace_credentials),
+        routes!(secrets::list_secrets),
         routes!(channels::pause_channel),
         routes!(channels::resume_channel),
         routes!(channels::amend_policy),

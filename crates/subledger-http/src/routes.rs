@@ -20,6 +20,7 @@ pub(crate) mod push_setup;
 pub(crate) mod pushes;
 pub(crate) mod relay;
 pub(crate) mod reports;
+pub(crate) mod secrets;
 mod shown;
 pub(crate) mod templates;
 pub(crate) mod user_tokens;

@@ -8,6 +8,7 @@ mod messages;
 mod pushes;
 mod relay;
 mod reports;
+mod secrets;
 mod templates;
 mod users;
 mod words;
@@ -20,6 +21,7 @@ pub(crate) use messages::{DeliveryView, MessageView};
 pub(crate) use pushes::{PushBodyView, PushDetailView, PushHealthView, PushView, RedoneView};
 pub(crate) use relay::{Redriven, RelayBody, RelaySetView, RelayStateView, RelayTestView};
 pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFormat, StockView};
+pub(crate) use secrets::SecretsView;
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{

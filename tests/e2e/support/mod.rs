@@ -7,10 +7,10 @@ mod process;
 mod server;
 mod wechat;
 
-pub use client::{Answer as Answered, Client};
+pub use client::{Answer as Answered, Client, Record};
 pub use cluster::{Cluster, Roster};
-pub use database::Database;
-pub use process::{Process, binary, run_cli, run_cli_with};
+pub use database::{Database, MASTER_KEY};
+pub use process::{Process, binary, run_cli, run_cli_with, spawn_cli_with};
 pub use server::Server;
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};
 
