@@ -206,8 +206,9 @@ impl World {
             "url": format!("{}/callbacks/wechat/{CHANNEL}", self.client.url), "token": PUSH_TOKEN,
             "encoding_aes_key": AES_KEY, "mode": "secure", "format": "json",
         });
-        self.wechat.put(&format!("/sandbox/apps/{APPID}/push"), &target).await;
-        let relay = json!({ "url": back_end().await, "form": "verbatim" });
+        let saved = self.wechat.put(&format!("/sandbox/apps/{APPID}/push"), &target).await;
+        assert_eq!(saved["saved"], true, "{saved}");
+        let relay = json!({ "url": back_end().await, "form": "raw" });
         let relay = self.client.put(&Self::path("/relay"), &relay).await;
         let signing = relay.expect_status(200)["generated_secret"].as_str().unwrap().to_owned();
         self.needles.push(Needle::answered("the signing secret", &signing, "/relay"));
@@ -221,19 +222,24 @@ impl World {
         self.openid = self.wechat.user().await;
         self.needles.push(Needle::personal("an openid", &self.openid));
         let user = json!({ "userid": USERID, "openid": self.openid });
-        self.client.post(&Self::path("/users"), &user).await.expect_status(201);
+        self.client.post(&Self::path("/users"), &user).await.expect_status(200);
         let report =
             json!({ "report_id": "tap-1", "userid": USERID, "result": self.wechat.tap(&self.openid).await });
-        self.client.post(&Self::path("/client-reports"), &report).await.expect_status(201);
+        self.client.post(&Self::path("/client-reports"), &report).await.expect_status(200);
         let token = self.client.post(&Self::path("/user-tokens"), &json!({ "userid": USERID })).await;
         let token = token.body["token"].as_str().unwrap().to_owned();
         self.needles.push(Needle::answered("a user token", &token, "/user-tokens"));
         let own = self.client.with_key(&token);
-        let report = json!({ "report_id": "tap-2", "result": self.wechat.tap(&self.openid).await });
+        let now = jiff::Timestamp::now().to_string();
+        let result = self.wechat.tap(&self.openid).await;
+        let report = json!({ "report_id": "tap-2", "result": result, "tapped_at": now });
         let answer = own.post("/client-reports", &report).await;
         assert!((200..300).contains(&answer.status), "{}", answer.body);
-        for _ in 0..2 {
-            self.wechat.tap(&self.openid).await;
+        // WeChat's pushes of taps in one second look alike: these are told of by the Mini Program, too.
+        for tap in ["tap-3", "tap-4"] {
+            let result = self.wechat.tap(&self.openid).await;
+            let report = json!({ "report_id": tap, "userid": USERID, "result": result });
+            self.client.post(&Self::path("/client-reports"), &report).await.expect_status(200);
         }
         self.wechat.post("/sandbox/pushes/settle", &json!({})).await;
 
@@ -244,15 +250,16 @@ impl World {
         // The token of then and the one it is replaced by.
         self.note_access_token("an access token").await;
         self.wechat.post(&format!("/sandbox/apps/{APPID}/tokens/revoke"), &json!({})).await;
-        for fault in ["drop_after_commit"] {
-            let sent = self.client.post(&Self::path("/messages"), &message(USERID, VALUE)).await;
-            ended(&self.client, sent.expect_status(202)["msgid"].as_str().unwrap()).await;
-            self.wechat.fault(&json!({ "appid": APPID, "path": "send", "kind": fault })).await;
-        }
+        let sent = self.client.post(&Self::path("/messages"), &message(USERID, VALUE)).await;
+        let sent = ended(&self.client, sent.expect_status(202)["msgid"].as_str().unwrap()).await;
+        assert_eq!(sent["counts"]["sent"], 1, "{sent}");
+        self.wechat.fault(&json!({ "appid": APPID, "path": "send", "kind": "drop_after_commit" })).await;
         let doubtful = self.client.post(&Self::path("/messages"), &message(USERID, VALUE)).await;
         let doubtful = doubtful.expect_status(202)["msgid"].as_str().unwrap().to_owned();
         let doubtful = ended(&self.client, &doubtful).await;
-        assert_eq!(doubtful["counts"]["in_doubt"], 1, "{doubtful}");
+        // In doubt, until WeChat's push settles it.
+        let counts = &doubtful["counts"];
+        assert_eq!(counts["in_doubt"].as_u64().unwrap() + counts["sent"].as_u64().unwrap(), 1, "{doubtful}");
         self.note_access_token("the access token after it").await;
     }
 
@@ -266,7 +273,7 @@ impl World {
 
     async fn fail(&self) {
         let client = &self.client;
-        let twice = json!({ "report_id": "tap-3", "userid": USERID, "openid": self.openid, "result": { TEMPLATE: "accept" }, "secret": SECRET });
+        let twice = json!({ "report_id": "tap-5", "userid": USERID, "openid": self.openid, "result": { TEMPLATE: "accept" }, "secret": SECRET });
         assert_eq!(client.post(&Self::path("/client-reports"), &twice).await.status / 100, 4);
         let nobody = client.post(&Self::path("/messages"), &message(STRANGER, VALUE)).await;
         assert_eq!(nobody.status / 100, 4, "{}", nobody.body);
@@ -291,7 +298,7 @@ impl World {
         let login = json!({ "userid": USERID, "login_code": format!("{SECRET}-is-no-code") });
         assert_eq!(client.post(&Self::path("/users"), &login).await.status / 100, 4);
         let bad_relay =
-            json!({ "url": format!("https://u:{SECRET}@example.com/?k={AES_KEY}"), "form": "verbatim" });
+            json!({ "url": format!("https://u:{SECRET}@example.com/?k={AES_KEY}"), "form": "raw" });
         assert_eq!(client.put(&Self::path("/relay"), &bad_relay).await.status / 100, 4);
     }
 
