@@ -15,6 +15,7 @@ const COMMANDS: &[&[&str]] = &[
     &["app", "list"],
     &["channel", "list"],
     &["channel", "add"],
+    &["channel", "authorize"],
     &["channel", "refresh"],
     &["channel", "policy"],
     &["channel", "callback"],
@@ -29,6 +30,9 @@ const COMMANDS: &[&[&str]] = &[
     &["channel", "relay", "redrive"],
     &["channel", "pause"],
     &["channel", "resume"],
+    &["platform", "set"],
+    &["platform", "show"],
+    &["platform", "start-ticket"],
     &["audit", "ledger"],
     &["audit", "message"],
     &["audit", "user"],
@@ -115,6 +119,9 @@ fn wrong_use_is_said_with_the_rule() {
         (&["audit", "templates", "--channel", "wechatmp123", "--lang", "fr"][..], "zh"),
         (&["serve", "--config", "/no/such/file.toml"][..], "file.toml"),
         (&["sandbox", "--profile", "kind"][..], "hostile"),
+        (&["platform", "show", "wx1"][..], "SUBLEDGER_API_KEY"),
+        (&["platform", "show", "wx1", "--key", "slk", "--url", "127.0.0.1:1"][..], "http"),
+        (&["channel", "authorize", "wechatmp123", "--key", "slk", "--wait", "0"][..], "86400"),
     ] {
         let output = run_cli(&database, arguments);
         let said = String::from_utf8_lossy(&output.stderr);

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
+mod authorize;
 mod books;
 mod commands;
 mod degraded;

@@ -18,7 +18,7 @@ stored_events! {
     /// Events of an app stream.
     AppEvent of "app" {
         /// The app exists.
-        Created = 60, "app.created", 1;
+        Created = 60, "app.created", 2, from [created_1];
         /// It may use one more key.
         KeyAdded = 61, "app.key_added", 1;
         /// A key no longer works.
@@ -42,11 +42,14 @@ pub enum Right {
     Read,
     /// Settle doubts by hand.
     Settle,
+    /// Be lent access tokens of its channels. Whoever has it can do at WeChat whatever the Mini Program can.
+    Token,
 }
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 6] = [Self::Manage, Self::Bind, Self::Grant, Self::Send, Self::Read, Self::Settle];
+    pub const ALL: [Self; 7] =
+        [Self::Manage, Self::Bind, Self::Grant, Self::Send, Self::Read, Self::Settle, Self::Token];
 
     /// The name used in events and answers.
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Right {
             Self::Send => "send",
             Self::Read => "read",
             Self::Settle => "settle",
+            Self::Token => "token",
         }
     }
 
@@ -76,6 +80,11 @@ pub struct Created {
     /// The channels it may use; none means every channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<BTreeSet<ChannelCode>>,
+}
+
+/// Since schema 2 there are more rights.
+fn created_1(payload: serde_json::Value) -> Result<serde_json::Value, String> {
+    Ok(payload)
 }
 
 /// Payload of [`AppEvent::KeyAdded`].
@@ -161,6 +170,8 @@ impl App {
 }
 
 impl Decide for App {
+    const STATE: u16 = 2;
+
     type Ask = AppCommand;
 
     fn decide(&self, ask: AppCommand, _now: Timestamp) -> Result<Vec<AppEvent>, AppError> {

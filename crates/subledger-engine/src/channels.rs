@@ -86,9 +86,14 @@ pub(crate) fn refusal(error: &ChannelError) -> EngineError {
             EngineError::conflict("channel_exists", "a channel with this code exists")
         }
         ChannelError::NotRegistered => EngineError::unknown_channel(),
+        ChannelError::TokenSourceDoesNotFit { .. } => {
+            EngineError::field("bad_token_source", "/token_mode", "does_not_fit", text)
+        }
+        ChannelError::NoSecretInUse => EngineError::conflict("no_secret_in_use", text),
         ChannelError::TooManyTemplates { .. } => EngineError::invalid("too_many_templates", text),
         ChannelError::AlreadyPaused => EngineError::conflict("already_paused", text),
         ChannelError::NotPaused => EngineError::conflict("not_paused", text),
+        ChannelError::OtherMiniProgram { .. } => EngineError::conflict("other_mini_program", text),
         ChannelError::NothingToRelay => EngineError::field("bad_relay_kinds", "/kinds", "kinds", text),
         ChannelError::NotRelayed => EngineError::conflict("not_relayed", text),
         ChannelError::PolicyOutOfBounds { .. } => bad_policy(error, ""),
@@ -127,6 +132,11 @@ impl NewChannel {
             let rule = "must be 4 to 64 letters and digits, as the Mini Program's console shows it";
             return Err(EngineError::field("bad_appid", "/appid", "appid", rule));
         }
+        if !self.token_mode.has_app_secret() {
+            let rule =
+                format!("a channel in the mode {} is not set up with an AppSecret", self.token_mode.as_str());
+            return Err(EngineError::field("bad_token_source", "/token_mode", "does_not_fit", rule));
+        }
         check_secret(&self.secret)
     }
 }
@@ -161,8 +171,9 @@ impl Engine {
         let registered = Registered {
             appid: new.appid,
             name: new.name,
-            secret: reference.clone(),
+            secret: Some(reference.clone()),
             token_mode: new.token_mode,
+            token_url: None,
             policy: new.policy,
         };
         let work =
@@ -181,6 +192,9 @@ impl Engine {
     ) -> Result<Done<()>, EngineError> {
         check_secret(&secret)?;
         let registered = self.registered(code).await?;
+        if registered.token_mode == TokenMode::Platform {
+            return Err(refusal(&ChannelError::NoSecretInUse));
+        }
         self.probe(&registered.appid, secret.clone(), registered.token_mode).await?;
         let reference = new_secret_ref(code);
         let command = ChannelCommand::ReplaceCredentials { secret: reference.clone() };

@@ -16,6 +16,7 @@ use crate::{
     gateway::Gateway,
     grants::Grants,
     intake::{self, Doors, Tally},
+    platform::{self, PlatformSettings, Platforms},
     relay::{self, RelaySettings, Relays},
     retention::{self, RetentionSettings, Turn},
 };
@@ -29,6 +30,8 @@ pub struct EngineSettings {
     pub dispatch: DispatchSettings,
     /// How pushes are relayed.
     pub relay: RelaySettings,
+    /// How third-party platforms are looked after.
+    pub platform: PlatformSettings,
     /// The node is not ready while a due delivery is older than this.
     pub max_undone_age: Duration,
     /// The longest a read waits for its projection to reach what this node has written.
@@ -41,6 +44,7 @@ impl Default for EngineSettings {
             node: format!("node-{}", uuid::Uuid::new_v4().simple()),
             dispatch: DispatchSettings::default(),
             relay: RelaySettings::default(),
+            platform: PlatformSettings::default(),
             max_undone_age: Duration::from_secs(300),
             read_wait: Duration::from_secs(1),
         }
@@ -124,6 +128,7 @@ struct Shared {
     push_doors: Doors,
     push_tally: Tally,
     relays: Relays,
+    platforms: Platforms,
     stop: CancellationToken,
     /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
     closing: CancellationToken,
@@ -135,6 +140,8 @@ struct Shared {
     sweeper: Mutex<Option<JoinHandle<()>>>,
     /// What tries pushes again, until it is waited for.
     push_retry: Mutex<Option<JoinHandle<()>>>,
+    /// What looks after third-party platforms, until it is waited for.
+    platform_watch: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Everything a node runs. Cheap to clone.
@@ -167,12 +174,14 @@ impl Engine {
             push_doors: Doors::default(),
             push_tally: Tally::default(),
             relays: Relays::default(),
+            platforms: Platforms::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
             relay: Mutex::new(None),
             sweeper: Mutex::new(None),
             push_retry: Mutex::new(None),
+            platform_watch: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -210,6 +219,14 @@ impl Engine {
         }
     }
 
+    /// Starts looking after third-party platforms: tickets, authorizations that are to be carried out or looked into.
+    pub async fn start_platforms(&self) {
+        let mut watch = self.shared.platform_watch.lock().await;
+        if watch.is_none() {
+            *watch = Some(tokio::spawn(platform::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
     /// Stops cleanly: claims nothing more, waits for the calls under way and their outcomes, then for every accepted
     /// command, then for the projections.
     pub async fn shutdown(&self) {
@@ -238,6 +255,12 @@ impl Engine {
             && let Err(error) = retry.await
         {
             tracing::error!(error = %error, "what tries pushes again ended badly");
+        }
+        let watch = self.shared.platform_watch.lock().await.take();
+        if let Some(watch) = watch
+            && let Err(error) = watch.await
+        {
+            tracing::error!(error = %error, "what looks after platforms ended badly");
         }
         self.shared.executor.shutdown().await;
         self.shared.projections.shutdown().await;
@@ -312,6 +335,10 @@ impl Engine {
         &self.shared.refresh_times
     }
 
+    pub(crate) fn platforms(&self) -> &Platforms {
+        &self.shared.platforms
+    }
+
     pub(crate) fn relays(&self) -> &Relays {
         &self.shared.relays
     }
@@ -358,7 +385,7 @@ impl Engine {
                 continue;
             }
             let (channel, _) = store.load::<Channel>(&head.log, &StreamName::channel()).await?;
-            if !channel.is_paused() {
+            if channel.hold().is_none() {
                 undone.push(Undone { channel: head.log, age });
             }
         }

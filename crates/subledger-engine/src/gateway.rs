@@ -1,5 +1,7 @@
 //! The door to WeChat: one [`ChannelClient`] per Mini Program, credentials from the secrets vault.
 
+mod platform;
+
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -7,10 +9,11 @@ use subledger_domain::channel::{Registered, TokenMode};
 use subledger_store::Store;
 use subledger_wechat::{
     Advice, CallError, ChannelClient, ChannelError, KeeperSettings, Probe, SecretFuture, SecretSource,
-    SecretUnavailable, SetupError, SystemClock, TokenError, TokenKeeper, TokenKey, WeChatClient,
-    WeChatConfig, caller_ip, lookup,
+    SecretUnavailable, SetupError, SourceFailure, SystemClock, TokenError, TokenFailure, TokenFetcher,
+    TokenFuture, TokenKeeper, TokenKey, WeChatClient, WeChatConfig, caller_ip, lookup,
 };
 
+pub(crate) use self::platform::Suspicions;
 use crate::{EngineError, ErrorKind, error::WechatSaid};
 
 /// Makes channel clients. Cheap to clone; clones share connections and tokens.
@@ -19,6 +22,7 @@ pub struct Gateway {
     client: WeChatClient,
     keeper: TokenKeeper,
     store: Store,
+    suspicions: Arc<Suspicions>,
 }
 
 /// Reads an AppSecret from the vault each time it is needed, so nothing but the vault remembers it.
@@ -39,6 +43,17 @@ impl SecretSource for Vaulted {
     }
 }
 
+/// A channel whose tokens come from where this version cannot fetch them.
+struct NoSource(TokenMode);
+
+impl TokenFetcher for NoSource {
+    fn fetch(&self) -> TokenFuture<'_> {
+        let reason = format!("tokens of the mode {} cannot be fetched", self.0.as_str());
+        let failure = TokenFailure::Configuration;
+        Box::pin(std::future::ready(Err(TokenError::Source(SourceFailure { reason, failure }))))
+    }
+}
+
 impl Gateway {
     /// A gateway to the WeChat at `config.base_url`.
     ///
@@ -46,15 +61,25 @@ impl Gateway {
     /// [`SetupError`] if the settings make no sense.
     pub fn new(config: WeChatConfig, store: Store) -> Result<Self, SetupError> {
         let client = WeChatClient::new(config)?;
-        let keeper = TokenKeeper::new(client.clone(), KeeperSettings::default(), Arc::new(SystemClock));
-        Ok(Self { client, keeper, store })
+        let keeper = TokenKeeper::new(KeeperSettings::default(), Arc::new(SystemClock));
+        Ok(Self { client, keeper, store, suspicions: Arc::default() })
     }
 
     /// The client of a registered channel.
     pub fn channel(&self, registered: &Registered) -> ChannelClient {
-        let source = Vaulted { store: self.store.clone(), reference: registered.secret.0.clone() };
         let key = TokenKey { appid: registered.appid.clone(), mode: mode(registered.token_mode) };
-        ChannelClient::new(self.client.clone(), self.keeper.clone(), key, Arc::new(source))
+        let (client, keeper) = (self.client.clone(), self.keeper.clone());
+        match &registered.secret {
+            Some(secret) if registered.token_mode.has_app_secret() => {
+                let source = Vaulted { store: self.store.clone(), reference: secret.0.clone() };
+                ChannelClient::with_secret(client, keeper, key, Arc::new(source))
+            }
+            _ if registered.token_mode == TokenMode::Platform => {
+                let fetcher = self.authorizer_fetcher(&registered.appid);
+                ChannelClient::new(client, keeper, key, fetcher)
+            }
+            _ => ChannelClient::new(client, keeper, key, Arc::new(NoSource(registered.token_mode))),
+        }
     }
 
     /// Tries credentials that are not stored yet.
@@ -62,10 +87,14 @@ impl Gateway {
         let key = TokenKey { appid: appid.to_owned(), mode: mode(token_mode) };
         // A token or a refusal remembered from an earlier secret proves nothing about this one.
         self.keeper.forget(&key);
-        let probe =
-            ChannelClient::new(self.client.clone(), self.keeper.clone(), key.clone(), Arc::new(secret))
-                .probe()
-                .await;
+        let probe = ChannelClient::with_secret(
+            self.client.clone(),
+            self.keeper.clone(),
+            key.clone(),
+            Arc::new(secret),
+        )
+        .probe()
+        .await;
         if probe.result.is_err() {
             self.keeper.forget(&key);
         }
@@ -77,6 +106,8 @@ const fn mode(mode: TokenMode) -> subledger_wechat::TokenMode {
     match mode {
         TokenMode::Stable => subledger_wechat::TokenMode::Stable,
         TokenMode::Normal => subledger_wechat::TokenMode::Normal,
+        TokenMode::External => subledger_wechat::TokenMode::External,
+        TokenMode::Platform => subledger_wechat::TokenMode::Platform,
     }
 }
 
@@ -107,7 +138,7 @@ pub(crate) fn channel_error(error: &ChannelError) -> EngineError {
     }
 }
 
-fn call_error(error: &CallError, advice: Option<Advice>) -> EngineError {
+pub(crate) fn call_error(error: &CallError, advice: Option<Advice>) -> EngineError {
     match error {
         CallError::Refused { code, message, rid, .. } => {
             refused(ErrorKind::Invalid, "wechat_refused", Some(*code), message, rid.clone(), advice)

@@ -21,6 +21,7 @@ pub mod intake;
 pub mod limits;
 pub mod messages;
 mod metric_definitions;
+pub mod platform;
 pub mod relay;
 pub mod retention;
 pub mod secrets;

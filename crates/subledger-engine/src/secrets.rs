@@ -4,7 +4,7 @@
 
 use subledger_domain::{
     ChannelCode,
-    channel::{Channel, Registered, SecretRef},
+    channel::{Channel, Registered, SecretRef, TokenMode},
 };
 use subledger_store::SecretMark;
 
@@ -15,6 +15,8 @@ use crate::{Engine, EngineError};
 pub enum SecretKind {
     /// The AppSecret of the Mini Program.
     AppSecret,
+    /// What the company's own token server takes from us.
+    TokenCredential,
     /// The token of its push URL.
     PushToken,
     /// The EncodingAESKey of its push URL.
@@ -32,6 +34,7 @@ impl SecretKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AppSecret => "app_secret",
+            Self::TokenCredential => "token_credential",
             Self::PushToken => "push_token",
             Self::PushKey => "push_key",
             Self::PreviousPushKey => "previous_push_key",
@@ -68,7 +71,12 @@ impl Engine {
         channel: &'a Channel,
         registered: &'a Registered,
     ) -> Vec<(SecretKind, &'a SecretRef)> {
-        let mut references = vec![(SecretKind::AppSecret, &registered.secret)];
+        let mut references = Vec::new();
+        let kind = match registered.token_mode {
+            TokenMode::External => SecretKind::TokenCredential,
+            _ => SecretKind::AppSecret,
+        };
+        references.extend(registered.secret.as_ref().map(|secret| (kind, secret)));
         if let Some(callback) = channel.callback() {
             references.push((SecretKind::PushToken, &callback.token));
             references.extend(callback.key.as_ref().map(|key| (SecretKind::PushKey, key)));

@@ -35,6 +35,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
     ),
     tags(
         (name = "channels", description = "Channels: Mini Programs set up for sending. 通道：已配置的小程序。"),
+        (name = "platforms", description = "Third-party platforms and authorizations. 第三方平台与授权。"),
         (name = "templates", description = "Templates as WeChat lists them. 模板：微信侧的订阅消息模板。"),
         (name = "users", description = "Bindings of userids to openids. 绑定：userid 与 openid 的对应关系。"),
         (name = "client-reports", description = "Grant intake: what users tapped. 授权上报：用户在弹窗中的选择。"),
@@ -98,10 +99,27 @@ const WITH_BODY: &[(&str, &str)] = &[
 const WITH_WRITE: (&str, &str) = ("409", "The request does not fit the present state.");
 const WITH_WECHAT: (&str, &str) = ("502", "WeChat was not reached or gave no usable answer.");
 /// Operations that ask WeChat while the caller waits.
-const ASK_WECHAT: &[&str] = &["create_channel", "replace_credentials", "refresh_templates", "bind_user"];
+const ASK_WECHAT: &[&str] = &[
+    "create_channel",
+    "replace_credentials",
+    "refresh_templates",
+    "bind_user",
+    "begin_authorization",
+    "start_ticket_push",
+];
 
 /// Operations whose answer rests on no position of a channel's log.
-const WITHOUT_POSITION: &[&str] = &["whoami", "list_channels", "issue_user_token", OWN_REPORT];
+const WITHOUT_POSITION: &[&str] = &[
+    "whoami",
+    "list_channels",
+    "issue_user_token",
+    "list_platforms",
+    "show_platform",
+    "begin_authorization",
+    "show_authorization",
+    "follow_authorization",
+    OWN_REPORT,
+];
 /// Operations with a body that change nothing that a repetition could change again.
 const NEVER_REPLAYED: &[&str] = &["lint_values", "issue_user_token"];
 /// The one operation for user tokens: it says itself what it answers without a good one.
@@ -135,7 +153,8 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
         list.push(WITH_RIGHT);
     }
     // A person to be erased may be unknown, or looked for in a channel that does not exist.
-    if has_channel || matches!(id.as_str(), "read_events" | "erase_user") {
+    let has_platform = matches!(id.as_str(), "show_platform" | "start_ticket_push");
+    if has_channel || has_platform || matches!(id.as_str(), "read_events" | "erase_user") {
         list.push(WITH_CHANNEL);
     }
     if write {

@@ -22,8 +22,9 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        callbacks, channels, client_reports, corrections, deliveries, erasures, events, health, ledgers,
-        messages, push_setup, pushes, relay, reports, secrets, templates, user_tokens, users, whoami,
+        authorizations, callbacks, channels, client_reports, corrections, deliveries, erasures, events,
+        health, ledgers, messages, platform_callbacks, platforms, push_setup, pushes, relay, reports,
+        secrets, templates, user_tokens, users, whoami,
     },
 };
 
@@ -41,6 +42,12 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::amend_policy),
         routes!(channels::change_policy),
         routes!(channels::show_queue),
+        routes!(authorizations::begin_authorization),
+        routes!(authorizations::show_authorization),
+        routes!(authorizations::follow_authorization),
+        routes!(platforms::list_platforms),
+        routes!(platforms::show_platform, platforms::configure_platform),
+        routes!(platforms::start_ticket_push),
         routes!(push_setup::show_callback, push_setup::configure_callback),
         routes!(pushes::list_pushes),
         routes!(pushes::redo_pushes),
@@ -106,6 +113,9 @@ fn service() -> OpenApiRouter<Context> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(callbacks::check_push_url, callbacks::take_push))
+        .routes(routes!(platform_callbacks::take_platform_push))
+        .routes(routes!(platform_callbacks::authorized))
+        .routes(routes!(platform_callbacks::take_platform_user_push))
 }
 
 /// The OpenAPI document of everything [`router`] serves, generated from its routes.

@@ -165,8 +165,9 @@ async fn fill(store: &Store, clock: &StoppedClock, events: u64) {
     submit(Script(vec![Ask::Channel(ChannelCommand::Register(Registered {
         appid: "wx0123456789abcdef".into(),
         name: "取餐提醒".into(),
-        secret: SecretRef("s1".into()),
+        secret: Some(SecretRef("s1".into())),
         token_mode: TokenMode::Stable,
+        token_url: None,
         policy: Policy::default(),
     }))]))
     .await;

@@ -56,8 +56,8 @@ pub use rebuild::{rebuild, rebuild_within};
 pub use replay::{Replay, ReplayError};
 pub use rows::{
     AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, CallbackRow, ChannelRow, DeliveryCounts, DeliveryRow,
-    DeliveryState, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, RelayRow, ReportTemplateRow,
-    TemplateRow,
+    DeliveryState, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, PlatformRow, RelayRow,
+    ReportTemplateRow, TemplateRow,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};
 pub use status::status;

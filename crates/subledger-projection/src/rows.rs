@@ -14,7 +14,7 @@ mod reports;
 
 pub use apps::{AppKeyRow, AppRow};
 pub use bindings::BindingRow;
-pub use channels::{CallbackRow, ChannelRow, RelayRow, TemplateRow};
+pub use channels::{CallbackRow, ChannelRow, PlatformRow, RelayRow, TemplateRow};
 pub(crate) use flag::deserialize as flag;
 pub use ledgers::{LedgerRow, LotRow, LotState};
 pub use messages::{DeliveryCounts, DeliveryRow, DeliveryState, MessageRow};

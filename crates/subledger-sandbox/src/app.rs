@@ -57,6 +57,43 @@ impl Default for Permissions {
     }
 }
 
+/// What an account shows of itself to a platform it authorized (wechat-api §9.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Account {
+    /// A Mini Program; otherwise an official account, whose info has no `MiniProgramInfo`. Default true.
+    pub mini_program: bool,
+    /// Name. Default 示例小程序.
+    pub nick_name: String,
+    /// Picture.
+    pub head_img: String,
+    /// Company. Default 示例公司.
+    pub principal_name: String,
+    /// Picture of its QR code.
+    pub qrcode_url: String,
+    /// Verified by WeChat. Default true.
+    pub verified: bool,
+    /// 1 normal; others are closed, banned and so on. Default 1.
+    pub account_status: u32,
+    /// Hosts that its pages may call.
+    pub request_domains: Vec<String>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            mini_program: true,
+            nick_name: "示例小程序".to_owned(),
+            head_img: "https://example.invalid/h.png".to_owned(),
+            principal_name: "示例公司".to_owned(),
+            qrcode_url: "https://example.invalid/q.png".to_owned(),
+            verified: true,
+            account_status: 1,
+            request_domains: vec!["https://example.invalid".to_owned()],
+        }
+    }
+}
+
 /// The switches of an app. Limits: 0 means none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -79,6 +116,10 @@ pub struct AppSettings {
     pub per_minute_limit: u64,
     /// Sends a China-time day (45009). Default 10,000,000 (wechat-api §2.4).
     pub daily_limit: u64,
+    /// Calls of `gettemplate` a China-time day (45009). WeChat publishes none; default 100,000.
+    pub template_daily_limit: u64,
+    /// Uses of `clear_quota` a China-time month (48006). Default 10 (wechat-api §10).
+    pub clear_monthly_limit: u64,
     /// Calls of `token` a day (45009). Default 2,000.
     pub token_daily_limit: u64,
     /// Calls of `stable_token` a minute (45011). Default 10,000.
@@ -91,6 +132,8 @@ pub struct AppSettings {
     pub tap_limit: usize,
     /// The app is bound to an Open Platform account: logins answer a `unionid`.
     pub unionid_on: bool,
+    /// What it shows of itself to a platform.
+    pub account: Account,
 }
 
 impl Default for AppSettings {
@@ -105,12 +148,15 @@ impl Default for AppSettings {
             sensitive_words: Vec::new(),
             per_minute_limit: 0,
             daily_limit: 10_000_000,
+            template_daily_limit: 100_000,
+            clear_monthly_limit: 10,
             token_daily_limit: 2_000,
             stable_per_minute_limit: 10_000,
             stable_daily_limit: 500_000,
             force_daily_limit: 20,
             tap_limit: 5,
             unionid_on: false,
+            account: Account::default(),
         }
     }
 }
@@ -128,8 +174,10 @@ pub struct AppView {
     pub users: Vec<String>,
     /// The profile it lives under.
     pub profile: ProfileName,
-    /// Where its pushes go.
+    /// Where its pushes go, unless a platform gets them.
     pub push: Option<PushView>,
+    /// Where a platform that it authorized gets them.
+    pub platform_push: Option<PushView>,
 }
 
 /// The openid and session that a login code gave.
@@ -156,8 +204,11 @@ pub(crate) struct App {
     pub(crate) ruling: Option<Arc<Ruling>>,
     pub(crate) push: Option<Arc<Target>>,
     codes: BTreeMap<String, LoginCode>,
-    send_minute: Window,
-    send_day: Window,
+    pub(crate) send_minute: Window,
+    pub(crate) send_day: Window,
+    pub(crate) template_day: Window,
+    /// Uses of `clear_quota`.
+    pub(crate) clear_month: Window,
 }
 
 impl App {
@@ -172,6 +223,8 @@ impl App {
             codes: BTreeMap::new(),
             send_minute: Window::default(),
             send_day: Window::default(),
+            template_day: Window::default(),
+            clear_month: Window::default(),
         }
     }
 
@@ -183,6 +236,7 @@ impl App {
             users: self.users.keys().cloned().collect(),
             profile: ruling.name.clone(),
             push: self.push.as_ref().map(|target| target.view()),
+            platform_push: None,
         }
     }
 

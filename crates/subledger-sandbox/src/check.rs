@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::clock::Millis;
 use crate::errcode::WxError;
 use crate::reality::Reality;
+use crate::state::Standing;
 use crate::template::Template;
+use crate::token::Bearer;
 use crate::values::{BadValue, check_value};
 
 /// One named check and the codes it answers.
@@ -20,8 +22,14 @@ use crate::values::{BadValue, check_value};
 pub enum SendCheck {
     /// 44002 empty, 47001 not the right shape.
     Body,
-    /// 41001, 40014, 40001, 42001.
+    /// 41001, 40014, 40001, 42001; 61015 for a platform's own token.
     Token,
+    /// 61004: a platform calls from an address that is not on its list.
+    PlatformIp,
+    /// 61003: the app took its authorization back.
+    Authorization,
+    /// 61007: the app did not tick the platform's set for it.
+    PermissionSet,
     /// 48001.
     Permission,
     /// 40003.
@@ -44,10 +52,13 @@ pub enum SendCheck {
     Subscription,
 }
 
-/// The order suggested by wechat-api §2.3.
-pub const DEFAULT_CHECK_ORDER: [SendCheck; 12] = [
+/// The order suggested by wechat-api §2.3; a platform's checks come after that of its token.
+pub const DEFAULT_CHECK_ORDER: [SendCheck; 15] = [
     SendCheck::Body,
     SendCheck::Token,
+    SendCheck::PlatformIp,
+    SendCheck::Authorization,
+    SendCheck::PermissionSet,
     SendCheck::Permission,
     SendCheck::Touser,
     SendCheck::Template,
@@ -113,16 +124,18 @@ impl SendBody {
 #[derive(Debug, Clone)]
 pub(crate) struct SendCall {
     pub(crate) token: Option<String>,
+    pub(crate) ip: String,
     pub(crate) body: Result<SendBody, WxError>,
     /// Another call for the same openid was in flight when this one arrived.
     pub(crate) concurrent: bool,
 }
 
-/// Runs one check. `app` is the app that the token speaks for; `token` is the verdict on the token itself.
+/// Runs one check. `app` is the app that the token speaks for; the verdicts are those on the token itself, and on the
+/// platform that holds it.
 pub(crate) fn run(
     check: SendCheck,
     call: &SendCall,
-    token: &Result<String, WxError>,
+    (token, standing): (&Result<Bearer, WxError>, &Standing),
     app: Option<&mut App>,
     reality: &Reality,
     now: Millis,
@@ -130,6 +143,9 @@ pub(crate) fn run(
     match check {
         SendCheck::Body => return call.body.as_ref().map(drop).map_err(Clone::clone),
         SendCheck::Token => return token.as_ref().map(drop).map_err(Clone::clone),
+        SendCheck::PlatformIp => return standing.ip.clone(),
+        SendCheck::Authorization => return standing.authorization.clone(),
+        SendCheck::PermissionSet => return standing.set.clone(),
         _ => {}
     }
     let Some(app) = app else { return Ok(()) };

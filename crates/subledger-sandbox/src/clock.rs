@@ -59,6 +59,22 @@ impl Window {
         self.admit((now + CHINA_OFFSET).div_euclid(DAY), limit)
     }
 
+    /// The same for the China-time calendar month of `now`.
+    pub(crate) fn admit_month(&mut self, now: Millis, limit: u64) -> bool {
+        let china = jiff::tz::offset(8).to_datetime(Timestamp::from_millisecond(now).unwrap_or_default());
+        self.admit(i64::from(china.year()) * 12 + i64::from(china.month()), limit)
+    }
+
+    /// Calls counted so far in the China-time day of `now`.
+    pub(crate) fn used_day(&self, now: Millis) -> u64 {
+        if self.index == (now + CHINA_OFFSET).div_euclid(DAY) { self.count } else { 0 }
+    }
+
+    /// Forgets what was counted.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     fn admit(&mut self, index: i64, limit: u64) -> bool {
         if self.index != index {
             *self = Self { index, count: 0 };

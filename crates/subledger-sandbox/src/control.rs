@@ -1,13 +1,14 @@
 //! The control API under `/sandbox`: everything the handle can do, over HTTP, in JSON.
 //!
 //! No authentication: it belongs on a test machine only. Bad input answers 400, an unknown thing 404, one that exists
-//! already 409, always as `{"error": {"code", "message"}}`. Routes hold no rules of their own.
+//! already or that WeChat refuses 409, always as `{"error": {"code", "message"}}`, with WeChat's `errcode` where it has one.
+//! Routes hold no rules of their own.
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use serde_json::{Value, json};
 
 use crate::error::ControlError;
@@ -16,12 +17,14 @@ use crate::sandbox::Sandbox;
 mod apps;
 mod day;
 mod input;
+mod platforms;
 mod pushes;
+mod tokens;
 mod users;
 mod world;
 
 /// Every control route with one line on it; served at `/sandbox`.
-const ROUTES: [(&str, &str); 49] = [
+const ROUTES: [(&str, &str); 63] = [
     ("GET /sandbox", "this list"),
     ("GET /healthz", "liveness"),
     ("GET /sandbox/apps", "all appids"),
@@ -37,8 +40,9 @@ const ROUTES: [(&str, &str); 49] = [
     (
         "PATCH /sandbox/apps/{appid}",
         "{secret, ip_allowlist_on, ip_allowlist[], frozen, banned, permissions{send,templates,login}, pages[], \
-         sensitive_words[], per_minute_limit, daily_limit, token_daily_limit, stable_per_minute_limit, \
-         stable_daily_limit, force_daily_limit, tap_limit, unionid_on}; limits: 0 = none",
+         sensitive_words[], per_minute_limit, daily_limit, template_daily_limit, clear_monthly_limit, \
+         token_daily_limit, stable_per_minute_limit, stable_daily_limit, force_daily_limit, tap_limit, \
+         unionid_on, account{mini_program, nick_name, …}}; limits: 0 = none",
     ),
     (
         "POST /sandbox/apps/{appid}/templates",
@@ -65,6 +69,47 @@ const ROUTES: [(&str, &str); 49] = [
     ("GET /sandbox/apps/{appid}/users/{openid}/counts", "true counts and switches"),
     ("GET /sandbox/apps/{appid}/users/{openid}/setting", "what wx.getSetting answers"),
     ("POST /sandbox/apps/{appid}/tokens/revoke", "end every token of the app"),
+    ("POST /sandbox/tokens/revoke", "{appids[]?}: end every token for all apps, or for these -> how many"),
+    (
+        "POST /sandbox/tokens/refresh",
+        "{appids[]?, mode?: normal|forced}: another system gets a new token for all apps, or for these",
+    ),
+    ("GET /sandbox/platforms", "the appids of all platforms"),
+    (
+        "POST /sandbox/platforms",
+        "new platform {component_appid, secret, any switch of PATCH}; its first ticket is pushed at once",
+    ),
+    (
+        "GET /sandbox/platforms/{component}",
+        "switches, newest ticket, who authorized it with which sets and refresh token",
+    ),
+    (
+        "PATCH /sandbox/platforms/{component}",
+        "{secret, authorization_url, message_url (with $APPID$), token, encoding_aes_key, published, test_list[], \
+         ip_allowlist_on, ip_allowlist[], permission_sets[], login_domain, tickets_on, give_up_tickets, banned, \
+         timeout_ms, retry_ms}",
+    ),
+    ("POST /sandbox/platforms/{component}/tickets", "push a ticket now -> ticket, push"),
+    (
+        "POST /sandbox/platforms/{component}/authorize",
+        "{appid, link? or pre_auth_code? and redirect_uri?, permission_sets[]?}: the app's administrator scans -> \
+         auth_code, redirect, push",
+    ),
+    ("POST /sandbox/platforms/{component}/deauthorize", "{appid}: the merchant takes it back -> push"),
+    (
+        "PUT /sandbox/platforms/{component}/authorizers/{appid}",
+        "{permission_sets[]}: the merchant changes what is ticked -> push",
+    ),
+    (
+        "POST /sandbox/platforms/{component}/tokens/revoke",
+        "{appid?, own?}: end the tokens it holds for an app or for all; own: its own too",
+    ),
+    ("GET, PUT /sandbox/platforms/{component}/reality", "as of an app: what the documents leave open"),
+    (
+        "GET /sandbox/platform-journal?component=&appid=&call=&after=&limit=",
+        "every call of platforms, every change of authorization, every ticket",
+    ),
+    ("GET, PUT /sandbox/component-check-order", "the order in which calls of platforms are checked"),
     (
         "PUT /sandbox/apps/{appid}/push",
         "{url, token?, encoding_aes_key?, mode?: plaintext|compatible|secure, format?: json|xml, gh_id?, check? (true), \
@@ -97,7 +142,9 @@ const ROUTES: [(&str, &str); 49] = [
     (
         "POST /sandbox/faults",
         "{kind, appid?, path?, openid?, template_id?, ms?, status?, code?, errmsg?, commit?, times? (1; 0 = until \
-         removed), probability? (1)} -> id; path: send|token|stable_token|gettemplate|jscode2session",
+         removed), probability? (1)} -> id; path: send|token|stable_token|gettemplate|jscode2session| \
+         component_token|create_preauthcode|query_auth|authorizer_token|get_authorizer_info|get_authorizer_list| \
+         start_push_ticket|component_jscode2session|quota_get|clear_quota",
     ),
     ("  kind latency", "wait ms before acting"),
     ("  kind drop_before_commit, drop_after_commit", "close the connection with no answer"),
@@ -132,6 +179,18 @@ pub(crate) fn router() -> Router<Sandbox> {
         .route("/sandbox/apps/{appid}/templates", post(apps::create_template))
         .route("/sandbox/apps/{appid}/templates/{id}", delete(apps::delete_template))
         .route("/sandbox/apps/{appid}/tokens/revoke", post(apps::revoke_tokens))
+        .route("/sandbox/tokens/revoke", post(tokens::revoke))
+        .route("/sandbox/tokens/refresh", post(tokens::refresh))
+        .route("/sandbox/platforms", get(platforms::list).post(platforms::create))
+        .route("/sandbox/platforms/{component}", get(platforms::show).patch(platforms::change))
+        .route("/sandbox/platforms/{component}/tickets", post(platforms::push_ticket))
+        .route("/sandbox/platforms/{component}/authorize", post(platforms::authorize))
+        .route("/sandbox/platforms/{component}/deauthorize", post(platforms::deauthorize))
+        .route("/sandbox/platforms/{component}/authorizers/{appid}", put(platforms::change_sets))
+        .route("/sandbox/platforms/{component}/tokens/revoke", post(platforms::revoke_tokens))
+        .route("/sandbox/platforms/{component}/reality", get(platforms::reality).put(platforms::set_reality))
+        .route("/sandbox/platform-journal", get(platforms::journal))
+        .route("/sandbox/component-check-order", get(platforms::order).put(platforms::set_order))
         .route("/sandbox/apps/{appid}/books", get(apps::books))
         .route("/sandbox/apps/{appid}/reality", get(apps::reality).put(apps::set_reality))
         .route("/sandbox/apps/{appid}/day", post(day::play))
@@ -169,7 +228,7 @@ async fn index(State(sandbox): State<Sandbox>) -> Response {
         ROUTES.iter().map(|(route, does)| json!({ "route": route, "does": does })).collect();
     let text =
         "A simulated WeChat. Point wechat.base_url here; set it up and look behind it with these routes.";
-    axum::Json(json!({ "about": text, "now": sandbox.now(), "apps": sandbox.apps(), "routes": routes }))
+    axum::Json(json!({ "about": text, "now": sandbox.now(), "apps": sandbox.apps(), "platforms": sandbox.platforms(), "routes": routes }))
         .into_response()
 }
 
@@ -187,7 +246,12 @@ impl IntoResponse for ControlError {
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
             Self::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid"),
+            Self::Refused { .. } => (StatusCode::CONFLICT, "refused"),
         };
+        if let Self::Refused { errcode: Some(errcode), .. } = &self {
+            let error = json!({ "code": code, "message": self.to_string(), "errcode": errcode });
+            return (status, axum::Json(json!({ "error": error }))).into_response();
+        }
         refusal(status, code, &self.to_string())
     }
 }

@@ -30,6 +30,26 @@ pub enum CallPath {
     Gettemplate,
     /// `GET /sns/jscode2session`.
     Jscode2session,
+    /// `POST /cgi-bin/component/api_component_token`. The app of this and of the next is the platform.
+    ComponentToken,
+    /// `POST /cgi-bin/component/api_create_preauthcode`.
+    CreatePreauthcode,
+    /// `POST /cgi-bin/component/api_query_auth`.
+    QueryAuth,
+    /// `POST /cgi-bin/component/api_authorizer_token`.
+    AuthorizerToken,
+    /// `POST /cgi-bin/component/api_get_authorizer_info`.
+    GetAuthorizerInfo,
+    /// `POST /cgi-bin/component/api_get_authorizer_list`. Its app is the platform.
+    GetAuthorizerList,
+    /// `POST /cgi-bin/component/api_start_push_ticket`. Its app is the platform.
+    StartPushTicket,
+    /// `GET /sns/component/jscode2session`.
+    ComponentJscode2session,
+    /// `POST /cgi-bin/openapi/quota/get`.
+    QuotaGet,
+    /// `POST /cgi-bin/clear_quota`, its `v2`, and `/cgi-bin/openapi/quota/clear`.
+    ClearQuota,
 }
 
 /// What goes wrong. "Commit" is the moment at which WeChat has acted: message accepted, token issued, code used up.

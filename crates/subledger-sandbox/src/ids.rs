@@ -18,6 +18,7 @@ pub(crate) const TOKEN_CHARS: usize = 136;
 /// The seeded streams.
 #[derive(Debug)]
 pub(crate) struct IdSource {
+    seed: u64,
     setup: StdRng,
     traffic: StdRng,
     nature: StdRng,
@@ -26,6 +27,7 @@ pub(crate) struct IdSource {
 impl IdSource {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
+            seed,
             setup: StdRng::seed_from_u64(seed),
             traffic: StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15),
             nature: StdRng::seed_from_u64(seed ^ 0x6a09_e667_f3bc_c908),
@@ -71,6 +73,28 @@ impl IdSource {
         format!("90_{}", text(&mut self.traffic, URL_SAFE, TOKEN_CHARS - 3))
     }
 
+    /// A code for one authorization.
+    pub(crate) fn pre_auth_code(&mut self) -> String {
+        format!("preauthcode@@@{}", text(&mut self.traffic, URL_SAFE, 64))
+    }
+
+    /// What a platform trades for an authorization.
+    pub(crate) fn authorization_code(&mut self) -> String {
+        format!("queryauthcode@@@{}", text(&mut self.traffic, URL_SAFE, 64))
+    }
+
+    pub(crate) fn refresh_token(&mut self) -> String {
+        format!("refreshtoken@@@{}", text(&mut self.traffic, URL_SAFE, 43))
+    }
+
+    /// The dice of one platform's tickets. They go by the clock, so they must not shift what others draw.
+    pub(crate) fn ticket_dice(&self, component: &str) -> StdRng {
+        let name = component.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        StdRng::seed_from_u64(self.seed ^ name)
+    }
+
     /// Base64 of 16 bytes, as `session_key` is.
     pub(crate) fn session_key(&mut self) -> String {
         format!("{}{}==", text(&mut self.traffic, ALNUM, 21), text(&mut self.traffic, BASE64_TAIL, 1))
@@ -86,6 +110,11 @@ impl IdSource {
     pub(crate) fn chance(&mut self, p: f64) -> bool {
         p >= 1.0 || self.traffic.random::<f64>() < p
     }
+}
+
+/// A `component_verify_ticket`.
+pub(crate) fn ticket_from(rng: &mut StdRng) -> String {
+    format!("ticket@@@{}", text(rng, URL_SAFE, 86))
 }
 
 /// An openid drawn from dice of the caller's own.

@@ -22,6 +22,8 @@ pub struct JournalEntry {
     pub time: Timestamp,
     /// App that the token belongs to, if it is known at all.
     pub appid: Option<String>,
+    /// The platform that sent on the app's behalf.
+    pub platform: Option<String>,
     /// `touser`.
     pub openid: Option<String>,
     /// `template_id`.

@@ -5,11 +5,13 @@
 //!
 //! Two surfaces on one port:
 //! * WeChat's own paths (`/cgi-bin/token`, `/cgi-bin/stable_token`, `/cgi-bin/message/subscribe/send`,
-//!   `/wxaapi/newtmpl/gettemplate`, `/sns/jscode2session`), which answer HTTP 200 with `errcode` and `errmsg`;
+//!   `/wxaapi/newtmpl/gettemplate`, `/sns/jscode2session`, and for third-party platforms `/cgi-bin/component/…`), which answer
+//!   HTTP 200 with `errcode` and `errmsg`;
 //! * the control API under `/sandbox` (`GET /sandbox` lists it), which sets up apps, templates and users, taps for
 //!   users or plays a whole day of them, injects faults, moves the clock, and reads the journals and the true counts.
 //!
-//! And it calls out: events are pushed to the URL that an app has configured ([`PushSpec`]), as WeChat does.
+//! And it calls out: events are pushed to the URL that an app has configured ([`PushSpec`]), or to the platform that the app
+//! authorized ([`PlatformSpec`]), as WeChat does.
 //! What WeChat's documents leave open is decided by a [`Profile`] or switch by switch ([`Reality`]).
 //!
 //! ```no_run
@@ -40,7 +42,9 @@ mod error;
 mod fault;
 mod ids;
 mod journal;
+mod platform;
 mod push;
+mod quota;
 mod reality;
 mod sandbox;
 mod serve;
@@ -54,7 +58,7 @@ mod values;
 mod wechat;
 
 pub use act::{Act, ActEntry, SettingPlace};
-pub use app::{AppSettings, AppSpec, AppView, Permissions};
+pub use app::{Account, AppSettings, AppSpec, AppView, Permissions};
 pub use books::{BookSums, Books};
 pub use check::{DEFAULT_CHECK_ORDER, SendCheck};
 pub use clock::{Clock, FixedClock, SystemClock};
@@ -63,6 +67,11 @@ pub use day::{Day, DayLine, DaySpec};
 pub use error::ControlError;
 pub use fault::{CallPath, FaultKind, FaultSpec, FaultView, LONGEST_DELAY_MS};
 pub use journal::{JournalEntry, JournalPage, JournalQuery, Page};
+pub use platform::{
+    AuthorizeSpec, Authorized, AuthorizerView, ComponentCall, ComponentCheck, DEFAULT_COMPONENT_ORDER,
+    DEVELOPMENT_SET, PlatformDeed, PlatformEntry, PlatformQuery, PlatformSettings, PlatformSpec,
+    PlatformView, Revoked,
+};
 pub use push::{
     Delivery, DeliveryVerdict, PushEntry, PushFaultKind, PushFaultSpec, PushFaultView, PushFormat, PushMode,
     PushQuery, PushRequest, PushSetup, PushSpec, PushState, PushSums, PushView, SettleSpec, Settled,
@@ -73,6 +82,7 @@ pub use sandbox::{LONGEST_ADVANCE_SECONDS, Sandbox};
 pub use stats::{Stats, TokenCalls};
 pub use tap::{TapAnswer, TapSpec};
 pub use template::{KeywordEnum, LONG_TERM, ONE_TIME, Template};
+pub use token::OthersRefresh;
 pub use user::{Choice, SettingState, TemplateCount, UserCounts};
 
 impl Sandbox {

@@ -1,4 +1,5 @@
-//! WeChat's pushes: what happened to users and messages, posted to the one URL an app has configured (wechat-api §7, §8).
+//! WeChat's pushes: what happened to users and messages, posted to the one URL an app has configured (wechat-api §7, §8), or
+//! to that of the platform the app has authorized.
 //!
 //! A push is made under the lock, together with what it tells of: its body, its shape and the faults that hit it are fixed
 //! then, drawn from the seed. The worker only carries bodies. So the same calls in the same order make the same pushes,
@@ -26,6 +27,7 @@ mod crypt;
 mod fault;
 mod handle;
 mod node;
+mod platform;
 mod url_check;
 mod worker;
 
@@ -36,8 +38,10 @@ pub use url_check::UrlCheck;
 pub(crate) use body::{Event, Item, Origin};
 pub(crate) use book::PushBook;
 pub(crate) use crypt::KEY_CHARS;
+pub(crate) use platform::{Info, PlatformTarget};
 pub(crate) use worker::Worker;
 
+use book::Parcel;
 use crypt::AesKey;
 
 /// WeChat gives a receiver this long (wechat-api §7.1).
@@ -180,7 +184,8 @@ pub struct PushView {
 /// Where an app's pushes go, ready for use.
 #[derive(Debug)]
 pub(crate) struct Target {
-    appid: String,
+    /// What ends a sealed message: the app's id, or the platform's.
+    tail: String,
     url: Url,
     key: AesKey,
     previous: Option<AesKey>,
@@ -200,7 +205,6 @@ impl Target {
         let encoding_aes_key = spec.encoding_aes_key.clone().unwrap_or_else(|| ids.aes_key());
         let key = AesKey::parse(&encoding_aes_key).ok_or_else(no_key)?;
         let token = spec.token.clone().unwrap_or_else(|| ids.push_token());
-        let gh = || format!("gh_{}", &hex::encode(Sha1::digest(appid.as_bytes()))[..12]);
         let changed = before.filter(|old| old.key != key);
         let (previous, previous_key) = match (changed, before) {
             (Some(old), _) => (Some(old.key.clone()), Some(old.view.encoding_aes_key.clone())),
@@ -214,11 +218,11 @@ impl Target {
             previous_key,
             mode: spec.mode,
             format: spec.format,
-            gh_id: spec.gh_id.clone().unwrap_or_else(gh),
+            gh_id: spec.gh_id.clone().unwrap_or_else(|| gh_id(appid)),
             timeout_ms: spec.timeout_ms,
             retry_ms: spec.retry_ms,
         };
-        Ok(Self { appid: appid.to_owned(), url, key, previous, view })
+        Ok(Self { tail: appid.to_owned(), url, key, previous, view })
     }
 
     pub(crate) fn view(&self) -> PushView {
@@ -228,6 +232,11 @@ impl Target {
     fn timeout(&self) -> Duration {
         Duration::from_millis(self.view.timeout_ms)
     }
+}
+
+/// The original id of an app that has none given.
+pub(crate) fn gh_id(appid: &str) -> String {
+    format!("gh_{}", &hex::encode(Sha1::digest(appid.as_bytes()))[..12])
 }
 
 /// A push asked for by hand: a chat message, an event of another kind, or anything at all.
@@ -302,11 +311,13 @@ pub struct PushEntry {
     pub seq: u64,
     /// Sandbox time at which it was made.
     pub time: Timestamp,
-    /// The app.
+    /// The app; the platform itself for tickets and changes of authorization.
     pub appid: String,
-    /// `FromUserName`.
+    /// `FromUserName`; for a change of authorization the app it is about, for a ticket nothing.
     pub openid: String,
-    /// `Event`, or `MsgType` where there is none; `raw` for a body given by hand.
+    /// The platform it goes to.
+    pub platform: Option<String>,
+    /// `Event`, or `MsgType` where there is none; `InfoType` of what a platform is told; `raw` for a body given by hand.
     pub event: String,
     /// The templates it speaks of.
     pub template_ids: Vec<String>,
@@ -360,6 +371,17 @@ pub struct PushSums {
 }
 
 impl State {
+    /// Where an app's pushes go, and the platform there.
+    fn receiver(&self, appid: &str) -> Option<(Arc<Target>, Option<String>)> {
+        let app = self.apps.get(appid)?;
+        let platform = self.platform_of(appid);
+        let told = platform.and_then(|(id, p)| Some((p.target().message(appid, self.gh_id(appid))?, id)));
+        match told {
+            Some((target, id)) => Some((target, Some(id.to_owned()))),
+            None => Some((Arc::clone(app.push.as_ref()?), None)),
+        }
+    }
+
     /// Makes a push and queues it; none without a receiver, or when there is nothing to tell.
     pub(crate) fn push(
         &mut self,
@@ -369,7 +391,7 @@ impl State {
         event: Event,
         origin: Origin,
     ) -> Option<u64> {
-        let target = Arc::clone(self.apps.get(appid)?.push.as_ref()?);
+        let (target, platform) = self.receiver(appid)?;
         if event.is_empty() {
             return None;
         }
@@ -381,6 +403,7 @@ impl State {
             time: self.timestamp(),
             appid: appid.to_owned(),
             openid: openid.to_owned(),
+            platform,
             event: draft.event,
             template_ids: event.template_ids(),
             msgid: origin.msgid(),
@@ -393,9 +416,9 @@ impl State {
             profile: ruling.name.clone(),
             body: Some(draft.clear),
         };
-        let parcel = Arc::new(book::Parcel {
+        let parcel = Arc::new(Parcel {
             target,
-            openid: openid.to_owned(),
+            openid: Some(openid.to_owned()),
             body: draft.body,
             encrypt: draft.encrypt,
             salt: dice.random(),

@@ -72,6 +72,16 @@ impl Profile {
             push_msgid: Scalar::Text,
             push_codes: Scalar::Text,
             popup_scene: Scene::Zero,
+            quota_wrong_by: 0.0,
+            pre_auth_code_seconds: 1_800,
+            replaced_token_seconds: 300,
+            ticket_repeats: Habit::Mixed,
+            push_has_its_own_code: Habit::Always,
+            unchanged_sets_push: Habit::Never,
+            refresh_token_rotates: Habit::Never,
+            rotated_refresh_token_ends: false,
+            list_hides_unqueried: true,
+            platform_ends_own_tokens: false,
         };
         match self {
             Self::Observed => observed,
@@ -80,6 +90,8 @@ impl Profile {
                 number_values: false,
                 settings_page_pushes: Habit::Never,
                 create_time: Scalar::Text,
+                ticket_repeats: Habit::Never,
+                list_hides_unqueried: false,
                 ..observed
             },
             Self::Hostile => Reality {
@@ -106,6 +118,14 @@ impl Profile {
                 push_msgid: Scalar::Mixed,
                 push_codes: Scalar::Mixed,
                 popup_scene: Scene::Mixed,
+                quota_wrong_by: 0.01,
+                pre_auth_code_seconds: 600,
+                replaced_token_seconds: 0,
+                push_has_its_own_code: Habit::Mixed,
+                unchanged_sets_push: Habit::Mixed,
+                refresh_token_rotates: Habit::Mixed,
+                rotated_refresh_token_ends: true,
+                platform_ends_own_tokens: true,
                 ..observed
             },
         }
@@ -243,6 +263,29 @@ pub struct Reality {
     pub push_codes: Scalar,
     /// `PopupScene` (§14.14). Default 0.
     pub popup_scene: Scene,
+    /// By how much of itself `used` in `openapi/quota/get` may be wrong, 0..=1 (§14.19). Default 0.
+    pub quota_wrong_by: f64,
+    /// Life of a `pre_auth_code` in seconds, 60..=86,400 (§14.12: 1,800 or 600). Default 1,800.
+    pub pre_auth_code_seconds: i64,
+    /// How long a platform's token, or one it holds for an app, works after a newer one was fetched, in seconds,
+    /// 0..=7,200. WeChat tells only of an app's own: 300. Default 300.
+    pub replaced_token_seconds: i64,
+    /// A ticket is pushed again while it is good for another hour at least (§9.2). Default mixed.
+    pub ticket_repeats: Habit,
+    /// The push that tells of an authorization has another code than the redirect (§9.5: both work). With one code for both,
+    /// the second to be traded is refused. Default always.
+    pub push_has_its_own_code: Habit,
+    /// Scanning again without changing the permission sets is pushed (§9.5). Default never.
+    pub unchanged_sets_push: Habit,
+    /// `api_authorizer_token` gives a new refresh token (§14.29). Default never.
+    pub refresh_token_rotates: Habit,
+    /// The refresh token before such a new one stops working at once. Default false.
+    pub rotated_refresh_token_ends: bool,
+    /// `api_get_authorizer_list` leaves `refresh_token` empty until the code was traded (§9.6). Default true.
+    pub list_hides_unqueried: bool,
+    /// Token calls with the appid and secret of an app that authorized a platform answer 61024 (§9.8). Default false: its
+    /// other systems go on as before.
+    pub platform_ends_own_tokens: bool,
 }
 
 impl Default for Reality {
@@ -273,6 +316,7 @@ impl Reality {
             ("system_errors", self.system_errors),
             ("system_errors_send", self.system_errors_send),
             ("failed_deliveries", self.failed_deliveries),
+            ("quota_wrong_by", self.quota_wrong_by),
         ];
         for (field, share) in shares {
             if !(0.0..=1.0).contains(&share) {
@@ -281,6 +325,12 @@ impl Reality {
         }
         if !(1..=MOST_DELIVERIES).contains(&self.deliveries) {
             return Err(ControlError::invalid("deliveries", format!("must be 1..={MOST_DELIVERIES}")));
+        }
+        if !(60..=86_400).contains(&self.pre_auth_code_seconds) {
+            return Err(ControlError::invalid("pre_auth_code_seconds", "must be 60..=86400"));
+        }
+        if !(0..=7_200).contains(&self.replaced_token_seconds) {
+            return Err(ControlError::invalid("replaced_token_seconds", "must be 0..=7200"));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! The control routes call these methods and nothing else, so a test in the same process and a script over HTTP see one
 //! behaviour. Cloning gives another handle on the same WeChat. The lock is never held across an await.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::Value;
@@ -15,12 +16,14 @@ use crate::config::SandboxConfig;
 use crate::error::ControlError;
 use crate::fault::{FaultSpec, FaultView};
 use crate::journal::{JournalEntry, JournalPage, JournalQuery, Page};
+use crate::platform::Revoked;
 use crate::push::Worker;
 use crate::reality::{Profile, Reality, RealityView, Ruling};
 use crate::state::State;
 use crate::stats::Stats;
 use crate::tap::TapSpec;
 use crate::template::Template;
+use crate::token::OthersRefresh;
 use crate::user::{SettingState, User, UserCounts};
 
 /// Furthest single advance of the clock, in seconds: ten years.
@@ -115,7 +118,7 @@ impl Sandbox {
             }
         }
         self.with(|state| {
-            if state.apps.contains_key(&spec.appid) {
+            if state.apps.contains_key(&spec.appid) || state.platforms.contains_key(&spec.appid) {
                 return Err(ControlError::Conflict { what: "app" });
             }
             state.apps.insert(spec.appid, App::new(spec.secret, spec.settings));
@@ -149,7 +152,12 @@ impl Sandbox {
 
     /// One app with its switches, templates and users.
     pub fn app(&self, appid: &str) -> Result<AppView, ControlError> {
-        self.with(|state| Ok(state.app(appid)?.view(appid, &*state.ruling(appid)?)))
+        self.with(|state| {
+            let mut view = state.app(appid)?.view(appid, &*state.ruling(appid)?);
+            let platform = state.platform_of(appid);
+            view.platform_push = platform.and_then(|(_, p)| p.message_view(appid, state.gh_id(appid)));
+            Ok(view)
+        })
     }
 
     /// Adds a template and gives its id.
@@ -301,6 +309,34 @@ impl Sandbox {
         })
     }
 
+    /// Ends every token for all apps, or for these, whoever holds it. Errors: an app that does not exist; then none ends.
+    pub fn revoke_all_tokens(&self, appids: Option<&BTreeSet<String>>) -> Result<Revoked, ControlError> {
+        self.with(|state| {
+            appids.into_iter().flatten().try_for_each(|appid| state.app(appid).map(drop))?;
+            let now = state.now();
+            Ok(Revoked { tokens: state.tokens.revoke_all(appids, now) })
+        })
+    }
+
+    /// Another system of the company gets itself a new token for all apps, or for these; gives their number. It counts
+    /// against no quota and in no statistics. Errors: an app that does not exist; then nothing is done.
+    pub fn refresh_elsewhere(
+        &self,
+        appids: Option<&BTreeSet<String>>,
+        how: OthersRefresh,
+    ) -> Result<usize, ControlError> {
+        self.with(|state| {
+            appids.into_iter().flatten().try_for_each(|appid| state.app(appid).map(drop))?;
+            let now = state.now();
+            let all = || state.apps.keys().cloned().collect();
+            let wanted = appids.cloned().unwrap_or_else(all);
+            for appid in &wanted {
+                state.tokens.refresh_elsewhere(appid, how, &mut state.ids, now);
+            }
+            Ok(wanted.len())
+        })
+    }
+
     /// The whole journal.
     pub fn journal(&self) -> Vec<JournalEntry> {
         self.with(|state| state.journal.all())
@@ -387,6 +423,7 @@ impl Sandbox {
                 return Err(ControlError::invalid("seconds", "the clock is a hundred years ahead already"));
             }
             state.advanced = advanced;
+            state.push_due_tickets();
             state.pushes.nudge();
             Ok(state.timestamp())
         })

@@ -19,10 +19,11 @@ use crate::error::ControlError;
 use crate::fault::{FaultBook, FaultKind};
 use crate::ids::IdSource;
 use crate::journal::{Journal, JournalEntry};
+use crate::platform::{ComponentCheck, DEFAULT_COMPONENT_ORDER, DEVELOPMENT_SET, Platform, PlatformEntry};
 use crate::push::{Event, Origin, PushBook};
 use crate::reality::{Reality, Ruling};
 use crate::stats::Stats;
-use crate::token::TokenBook;
+use crate::token::{Bearer, TokenBook, TokenKind};
 
 /// The first msgid; above 2^53, so that a client that reads it as a double is found out.
 const FIRST_MSGID: u64 = 4_000_000_000_000_000_017;
@@ -39,7 +40,10 @@ pub(crate) struct State {
     /// For apps that have none of their own.
     pub(crate) ruling: Arc<Ruling>,
     pub(crate) check_order: Vec<SendCheck>,
+    pub(crate) component_order: Vec<ComponentCheck>,
     pub(crate) apps: BTreeMap<String, App>,
+    pub(crate) platforms: BTreeMap<String, Platform>,
+    pub(crate) platform_journal: Journal<PlatformEntry>,
     pub(crate) tokens: TokenBook,
     pub(crate) faults: FaultBook,
     pub(crate) journal: Journal<JournalEntry>,
@@ -51,6 +55,20 @@ pub(crate) struct State {
     pub(crate) lanes: HashSet<(String, String)>,
     next_msgid: u64,
     next_chat_msgid: u64,
+}
+
+/// What a platform's token may do, one verdict for each check.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) ip: Result<(), WxError>,
+    pub(crate) authorization: Result<(), WxError>,
+    pub(crate) set: Result<(), WxError>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { ip: Ok(()), authorization: Ok(()), set: Ok(()) }
+    }
 }
 
 /// A message that WeChat took.
@@ -72,7 +90,10 @@ impl State {
             advanced: 0,
             ruling: Ruling::new(config.reality.clone(), None),
             check_order,
+            component_order: DEFAULT_COMPONENT_ORDER.to_vec(),
             apps: BTreeMap::new(),
+            platforms: BTreeMap::new(),
+            platform_journal: Journal::new(config.journal_limit, 0),
             tokens: TokenBook::default(),
             faults: FaultBook::default(),
             journal: Journal::new(config.journal_limit, 0),
@@ -91,11 +112,12 @@ impl State {
         let fresh = Self::new(config);
         let journal = Journal::new(config.journal_limit, self.journal.last_seq());
         let acts = Journal::new(config.journal_limit, self.acts.last_seq());
+        let platform_journal = Journal::new(config.journal_limit, self.platform_journal.last_seq());
         let pushes = self.pushes.emptied(config.journal_limit);
         let (next_msgid, next_chat_msgid) = (self.next_msgid, self.next_chat_msgid);
         // Calls still in flight hold lanes and will give them back.
         let lanes = std::mem::take(&mut self.lanes);
-        *self = Self { journal, acts, pushes, next_msgid, next_chat_msgid, lanes, ..fresh };
+        *self = Self { journal, acts, platform_journal, pushes, next_msgid, next_chat_msgid, lanes, ..fresh };
     }
 
     /// What an app lives under.
@@ -141,6 +163,9 @@ impl State {
         if secret.is_empty() {
             return Err(WxError::new(41004));
         }
+        if self.platforms.contains_key(appid) {
+            return Err(WxError::new(61024));
+        }
         let app = self.apps.get(appid).ok_or_else(|| WxError::new(40013))?;
         if app.secret != secret {
             return Err(WxError::new(40125));
@@ -149,6 +174,31 @@ impl State {
             return Err(WxError::new(40243));
         }
         Ok(app)
+    }
+
+    /// What the holder of a token may do to the token's app, as far as the platform goes: from where it may call, whether it
+    /// is authorized, and which sets were ticked. Nothing for an app's own token.
+    pub(crate) fn standing(&self, bearer: &Bearer, ip: &str) -> Standing {
+        let TokenKind::Authorizer { component } = &bearer.kind else { return Standing::default() };
+        let Some(platform) = self.platforms.get(component) else {
+            return Standing { authorization: Err(WxError::new(61003)), ..Standing::default() };
+        };
+        let refuse_if = |refused: bool, code: i64| if refused { Err(WxError::new(code)) } else { Ok(()) };
+        let authorization = platform.authorization(&bearer.appid);
+        let lacks = authorization.is_some_and(|a| !a.sets.contains(&DEVELOPMENT_SET));
+        Standing {
+            ip: platform.check_ip(ip),
+            authorization: refuse_if(authorization.is_none(), 61003),
+            set: refuse_if(lacks, 61007),
+        }
+    }
+
+    /// The app that a token speaks for in a call that needs [`DEVELOPMENT_SET`].
+    pub(crate) fn entitled(&self, token: Option<&str>, ip: &str) -> Result<String, WxError> {
+        let bearer = self.tokens.judge(token, self.now())?;
+        let standing = self.standing(&bearer, ip);
+        standing.ip.and(standing.authorization).and(standing.set)?;
+        Ok(bearer.appid)
     }
 
     /// Judges a send, books it if accepted, and writes the journal. Gives the answer and the journal's `seq`.
@@ -206,9 +256,11 @@ impl State {
             (dice.random::<f64>(), dice.random::<f64>(), dice.random::<f64>(), dice.random_range(0..3));
         let now = self.now();
         let token = self.tokens.judge(call.token.as_deref(), now);
-        let mut app = token.as_ref().ok().and_then(|appid| self.apps.get_mut(appid));
+        let standing = token.as_ref().map_or_else(|_| Standing::default(), |b| self.standing(b, &call.ip));
+        let mut app = token.as_ref().ok().and_then(|bearer| self.apps.get_mut(&bearer.appid));
         for &check in &self.check_order {
-            let checked = check::run(check, call, &token, app.as_deref_mut(), reality, now);
+            let verdicts = (&token, &standing);
+            let checked = check::run(check, call, verdicts, app.as_deref_mut(), reality, now);
             if let Err(error) = checked {
                 let takes = reality.refusal_takes_count && [47003, 45168, 41030].contains(&error.code);
                 if let (true, Some(app), Ok(body)) = (takes, app, &call.body)
@@ -251,6 +303,7 @@ impl State {
             seq: 0,
             time: self.timestamp(),
             appid: self.owner(call),
+            platform: call.token.as_deref().and_then(|t| self.tokens.holder(t)).map(str::to_owned),
             openid: body.map(|b| b.touser.clone()),
             template_id: body.map(|b| b.template_id.clone()),
             page: body.and_then(|b| b.page.clone()),

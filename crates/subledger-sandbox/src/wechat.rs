@@ -12,11 +12,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
 
+use self::quota::QuotaCall;
 use crate::errcode::WxError;
+use crate::platform::ComponentCall;
 use crate::sandbox::Sandbox;
 
+mod component;
 mod conduct;
+mod consent;
 mod login;
+mod quota;
 mod send;
 mod template;
 mod token;
@@ -25,7 +30,37 @@ mod token;
 const BODY_LIMIT: usize = 256 * 1024;
 
 pub(crate) fn router() -> Router<Sandbox> {
-    Router::new()
+    let calls = [
+        ("api_component_token", ComponentCall::ComponentToken),
+        ("api_create_preauthcode", ComponentCall::CreatePreauthcode),
+        ("api_query_auth", ComponentCall::QueryAuth),
+        ("api_authorizer_token", ComponentCall::AuthorizerToken),
+        ("api_get_authorizer_info", ComponentCall::GetAuthorizerInfo),
+        ("api_get_authorizer_list", ComponentCall::GetAuthorizerList),
+        ("api_start_push_ticket", ComponentCall::StartPushTicket),
+    ];
+    let router = calls.into_iter().fold(Router::new(), |router, (name, call)| {
+        let handler =
+            move |state, caller, query, request| component::post(call, state, caller, query, request);
+        router.route(&format!("/cgi-bin/component/{name}"), post(handler).fallback(needs_post))
+    });
+    // The page for the PC, the one for phones, and that on the older host (wechat-api §9.4).
+    let pages = ["/cgi-bin/componentloginpage", "/wxaopen/safe/bindcomponent", "/safe/bindcomponent"];
+    let router = pages
+        .into_iter()
+        .fold(router, |router, path| router.route(path, get(consent::show).post(consent::submit)));
+    let quotas = [
+        ("/cgi-bin/openapi/quota/get", QuotaCall::Get),
+        ("/cgi-bin/openapi/quota/clear", QuotaCall::ClearOne),
+        ("/cgi-bin/clear_quota", QuotaCall::ClearAll),
+        ("/cgi-bin/clear_quota/v2", QuotaCall::ClearBySecret),
+    ];
+    let router = quotas.into_iter().fold(router, |router, (path, call)| {
+        let handler = move |state, caller, query, request| quota::post(call, state, caller, query, request);
+        router.route(path, post(handler).fallback(needs_post))
+    });
+    router
+        .route("/sns/component/jscode2session", get(component::jscode2session).fallback(needs_get))
         .route("/cgi-bin/token", get(token::token).fallback(needs_get))
         .route("/cgi-bin/stable_token", post(token::stable_token).fallback(needs_post))
         .route("/cgi-bin/message/subscribe/send", post(send::send).fallback(needs_post))

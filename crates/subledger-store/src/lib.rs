@@ -41,10 +41,12 @@ pub use push::{
 };
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, ByStream, Chunk, Claimed, ClaimedRelay, Clock, DataKeyState, Held, Inspector, KeptContent,
-    KeyError, KeyNode, KeyState, KindHealth, Lease, LogSnapshot, MasterKeyState, Pace, PushHealth,
-    QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth, ResealReport, Resealed,
-    RetentionClass, Scan, Scanned, SecretMark, Snapshot, Store, StoredReceipt, StrayReceipt, Swept,
-    SystemClock, Timestamped,
+    Amount, AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, ByStream, Chunk, Claimed,
+    ClaimedRelay, Clock, CodeStatus, DataKeyState, Held, Inspector, KeptContent, KeptToken, KeyError,
+    KeyNode, KeyState, KindHealth, Lease, LogSnapshot, MasterKeyState, NewCode, Pace, PlatformTicket,
+    PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth,
+    ResealReport, Resealed, RetentionClass, Scan, Scanned, SecretMark, Snapshot, Store, StoredCode,
+    StoredReceipt, StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed,
+    TokenState, TokenTurn, TokenWish, WatchedPlatform,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

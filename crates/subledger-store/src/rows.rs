@@ -4,7 +4,9 @@
 //! module, so no backend casts anything.
 
 pub(crate) mod keys;
+pub(crate) mod platform;
 pub(crate) mod push;
+pub(crate) mod token;
 
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod migrate;
 pub(crate) mod past;
+pub(crate) mod platform;
 pub(crate) mod push;
 pub(crate) mod queue;
 pub(crate) mod read;
@@ -24,6 +25,7 @@ pub(crate) mod reseal;
 pub(crate) mod retention;
 pub(crate) mod scan;
 pub(crate) mod snapshot;
+pub(crate) mod token;
 pub(crate) mod vault;
 pub(crate) mod writer;
 

@@ -8,6 +8,7 @@ pub(crate) mod keys;
 mod lease;
 mod open;
 mod past;
+mod platform;
 mod push;
 mod queue;
 mod reads;
@@ -15,6 +16,7 @@ mod relay;
 pub(crate) mod reseal;
 mod retention;
 pub(crate) mod scan;
+mod token;
 mod user_tokens;
 mod vaults;
 
@@ -31,6 +33,10 @@ pub use self::erasure::KeptContent;
 pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, RawReceipt, Snapshot, StrayReceipt};
 pub use self::keys::{DataKeyState, KeyError, KeyNode, KeyState, MasterKeyState};
 pub use self::lease::Lease;
+pub use self::platform::{
+    AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, CodeStatus, NewCode,
+    PlatformTicket, StoredCode, WatchedPlatform,
+};
 pub use self::push::{KindHealth, PushHealth, RelayHealth};
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::{StoredReceipt, Timestamped};
@@ -38,6 +44,7 @@ pub use self::relay::{ClaimedRelay, RelayEnd};
 pub use self::reseal::{Pace, ResealReport, Resealed};
 pub use self::retention::{Amount, Held, RetentionClass};
 pub use self::scan::{Chunk, Scan, Scanned};
+pub use self::token::{KeptToken, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish};
 pub use self::vaults::SecretMark;
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{

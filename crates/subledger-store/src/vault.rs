@@ -118,6 +118,11 @@ impl Vault {
         PushKey::from_bytes(self.hash(&[b"push", channel.as_str().as_bytes(), content_key]))
     }
 
+    /// What a short-lived secret of a kind is found by: a state, a code, a request.
+    pub(crate) fn handle_of(&self, kind: &str, secret: &[u8]) -> [u8; 16] {
+        self.hash(&[b"handle", kind.as_bytes(), secret])
+    }
+
     /// A few digits that stand for a secret.
     pub(crate) fn fingerprint_of(&self, secret: &[u8]) -> String {
         let hash = self.hash(&[b"fingerprint", secret]);

@@ -14,8 +14,9 @@ use crate::calls::send::{Accepted, SendRequest};
 use crate::calls::templates::TemplateList;
 use crate::client::WeChatClient;
 use crate::codes::lookup;
-use crate::keeper::secret::SecretSource;
-use crate::keeper::{TokenError, TokenKeeper, TokenKey};
+use crate::keeper::fetcher::{AppSecretFetcher, TokenFetcher, TokenObserver, TokenSource};
+use crate::keeper::secret::{SecretSource, SecretUnavailable};
+use crate::keeper::{IssuedToken, TokenError, TokenKeeper, TokenKey};
 use crate::outcome::{CallError, NotSentReason, SendOutcome};
 use crate::patterns::caller_ip;
 
@@ -62,7 +63,7 @@ pub struct Probe {
     pub result: Result<i64, TokenError>,
     /// What to do about WeChat's code, if it is a known one.
     pub advice: Option<Advice>,
-    /// The address WeChat saw us call from, if it named one (40164).
+    /// The address WeChat saw us call from, if it named one (40164, 61004).
     pub caller_ip: Option<String>,
 }
 
@@ -72,7 +73,8 @@ pub struct ChannelClient {
     client: WeChatClient,
     keeper: TokenKeeper,
     key: TokenKey,
-    source: Arc<dyn SecretSource>,
+    source: TokenSource,
+    secret: Option<Arc<dyn SecretSource>>,
 }
 
 impl fmt::Debug for ChannelClient {
@@ -82,15 +84,36 @@ impl fmt::Debug for ChannelClient {
 }
 
 impl ChannelClient {
-    /// Joins the parts. `key` names the app and its token family, `source` gives its secret when needed.
+    /// Joins the parts for an app whose tokens come from elsewhere. `key` names the app and where its tokens come from,
+    /// `fetcher` gets them when needed. Without an AppSecret, [`Self::login`] fails.
     #[must_use]
     pub fn new(
         client: WeChatClient,
         keeper: TokenKeeper,
         key: TokenKey,
+        fetcher: Arc<dyn TokenFetcher>,
+    ) -> Self {
+        Self { client, keeper, key, source: fetcher.into(), secret: None }
+    }
+
+    /// Joins the parts for an app whose AppSecret `source` gives when needed.
+    #[must_use]
+    pub fn with_secret(
+        client: WeChatClient,
+        keeper: TokenKeeper,
+        key: TokenKey,
         source: Arc<dyn SecretSource>,
     ) -> Self {
-        Self { client, keeper, key, source }
+        let fetcher = AppSecretFetcher::new(client.clone(), key.appid.clone(), key.mode, Arc::clone(&source));
+        let fetcher: Arc<dyn TokenFetcher> = Arc::new(fetcher);
+        Self { client, keeper, key, source: fetcher.into(), secret: Some(source) }
+    }
+
+    /// The same client, whose `observer` hears of trouble with its tokens.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn TokenObserver>) -> Self {
+        self.source.observer = Some(observer);
+        self
     }
 
     /// Whose calls these are.
@@ -119,8 +142,9 @@ impl ChannelClient {
     /// # Errors
     /// [`ChannelError`]
     pub async fn login(&self, code: &SecretString) -> Result<LoginIdentity, ChannelError> {
-        let secret = self.source.secret(&self.key.appid).await;
-        let secret = secret.map_err(|error| ChannelError::NoToken(TokenError::Secret(error)))?;
+        let no_secret = |error| ChannelError::NoToken(TokenError::Secret(error));
+        let source = self.secret.as_ref().ok_or_else(|| no_secret(SecretUnavailable::NotSet))?;
+        let secret = source.secret(&self.key.appid).await.map_err(no_secret)?;
         self.client.jscode2session(&self.key.appid, &secret, code).await.map_err(ChannelError::Call)
     }
 
@@ -128,13 +152,34 @@ impl ChannelClient {
     /// the previous token, as every fetch does there.
     pub async fn probe(&self) -> Probe {
         let fetched = self.keeper.fetch_now(&self.key, &self.source).await;
-        let result =
-            fetched.map(|token| token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000);
+        let result = fetched.map(|token| self.remains_s(&token));
         let (advice, caller_ip) = match &result {
             Err(TokenError::Call(error)) => (error.code().and_then(advice), seen_ip(error)),
             _ => (None, None),
         };
         Probe { result, advice, caller_ip }
+    }
+
+    /// A token that was good when last heard of: to be lent, never to be logged.
+    ///
+    /// # Errors
+    /// [`TokenError`] if there is none and none can be fetched now.
+    pub async fn token(&self) -> Result<IssuedToken, TokenError> {
+        self.keeper.token(&self.key, &self.source).await
+    }
+
+    /// Has the token replaced although it lives; see [`TokenKeeper::force`].
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub async fn force_token(&self) -> Result<IssuedToken, TokenError> {
+        self.keeper.force(&self.key, &self.source).await
+    }
+
+    /// Seconds until a token ends at the latest.
+    #[must_use]
+    pub fn remains_s(&self, token: &IssuedToken) -> i64 {
+        token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000
     }
 
     /// Makes a call with a token; on a stale token refreshes once and repeats once.
@@ -143,11 +188,11 @@ impl ChannelClient {
         F: Future<Output = Result<T, CallError>>,
     {
         let first = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
-        match call(first.token).await {
-            Err(CallError::StaleToken { .. }) => {}
+        let stale = match call(first.token).await {
+            Err(CallError::StaleToken { code, .. }) => code,
             result => return result.map_err(ChannelError::Call),
-        }
-        self.keeper.invalidate_if(&self.key, first.version);
+        };
+        self.keeper.invalidate_if(&self.key, first.version, stale);
         let second = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
         match call(second.token).await {
             Err(CallError::StaleToken { code, message, rid }) => {
@@ -172,7 +217,7 @@ fn advice(code: i64) -> Option<Advice> {
 
 fn seen_ip(error: &CallError) -> Option<String> {
     match error {
-        CallError::Refused { code: 40164, message, .. } => caller_ip(message).map(str::to_owned),
+        CallError::Refused { code: 40164 | 61004, message, .. } => caller_ip(message).map(str::to_owned),
         _ => None,
     }
 }

@@ -6,32 +6,36 @@
 //! once, and an hourly budget ends every loop nobody thought of. A refresh runs in a task of its own: a caller that goes
 //! away does not take the others' token with it.
 //!
-//! The keeper is per process. Nodes share a token without fighting in [`TokenMode::Stable`]; in [`TokenMode::Normal`] only
-//! one process may own the app. It must never log a token or a secret, and never use the force mode of WeChat.
+//! Processes share tokens through a [`TokenShelf`]: whoever needs a newer token than it has asks there, gets the newer one
+//! that another process has fetched, or gets the turn to fetch. So a token that went stale costs one refresh, however many
+//! processes hold it. A conflict is suspected only of a token that was the newest of all of them.
+//!
+//! The keeper must never log a token or a secret, and use the force mode of WeChat for an operator only.
 
+pub(crate) mod fetcher;
+mod refresh;
 pub(crate) mod secret;
+pub(crate) mod shelf;
 mod slot;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::counter;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::client::WeChatClient;
 use crate::clock::Clock;
-use crate::metric_definitions::{TOKEN_BUDGET_SPENT, TOKEN_CONFLICTS, TOKEN_REFRESHES};
 use crate::outcome::CallError;
-use secret::{SecretSource, SecretUnavailable};
+pub(crate) use fetcher::{TokenSource, TokenSuspicion};
+use refresh::Refresh;
+use secret::SecretUnavailable;
+use shelf::{InMemoryShelf, ShelfUnreachable, ShelfWish, TokenShelf};
 use slot::{Flight, Landed, SlotState, Step};
 
-/// WeChat lets an old and a new token overlap this long; a token refused earlier was replaced by someone else (§1.4).
-const OVERLAP_MICROS: i64 = 300 * 1_000_000;
-
-/// Which of WeChat's two token families to use. They do not invalidate each other.
+/// Where tokens come from. The tokens of different modes do not invalidate each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum TokenMode {
     /// `stable_token` in normal mode: every asker gets the same token. The default, and the one that coexists.
@@ -39,6 +43,10 @@ pub enum TokenMode {
     Stable,
     /// `token`: every fetch retires the previous token.
     Normal,
+    /// The company's own token server.
+    External,
+    /// The third-party platform that was authorized for the app (`authorizer_access_token`).
+    Platform,
 }
 
 impl TokenMode {
@@ -48,6 +56,8 @@ impl TokenMode {
         match self {
             Self::Stable => "stable",
             Self::Normal => "normal",
+            Self::External => "external",
+            Self::Platform => "platform",
         }
     }
 }
@@ -57,7 +67,7 @@ impl TokenMode {
 pub struct TokenKey {
     /// The Mini Program's AppID.
     pub appid: String,
-    /// The token family.
+    /// Where its tokens come from.
     pub mode: TokenMode,
 }
 
@@ -66,7 +76,7 @@ pub struct TokenKey {
 pub struct IssuedToken {
     /// The access token.
     pub token: SecretString,
-    /// Counts this process's fetches for the key, from 1; the fence for [`TokenKeeper::invalidate_if`].
+    /// Its number, from 1; grows with each fetch of any process. The fence for [`TokenKeeper::invalidate_if`].
     pub version: u64,
     /// When its fetch began, microseconds since the Unix epoch.
     pub issued_at_micros: i64,
@@ -83,15 +93,38 @@ pub enum TokenError {
     /// The app's secret could not be had.
     #[error("the app's secret could not be had")]
     Secret(#[source] SecretUnavailable),
+    /// The source of the tokens gave none: the company's token server, or what a platform needs for one.
+    #[error("{}", .0.reason)]
+    Source(SourceFailure),
     /// The hourly budget of refreshes is spent: something keeps killing the token.
     #[error("the hourly budget of token refreshes is spent")]
     BudgetSpent {
         /// When a refresh is allowed again, microseconds since the Unix epoch.
         until_micros: i64,
     },
-    /// The refresh was cut short (shutdown).
+    /// An operator asked for a new token too soon after the last time, or too often in a day.
+    #[error("a forced refresh was asked for {}", if *of_day { "too often in 24 hours" } else { "too soon after the last" })]
+    ForcedTooSoon {
+        /// When one is allowed again, microseconds since the Unix epoch.
+        until_micros: i64,
+        /// Whether the bound of the day is the one.
+        of_day: bool,
+    },
+    /// The shelf that processes share cannot be reached.
+    #[error("the tokens that all nodes share cannot be reached")]
+    Shelf(#[source] ShelfUnreachable),
+    /// The refresh was cut short: a shutdown, or it took longer than its turn.
     #[error("the token refresh was cut short")]
     Interrupted,
+}
+
+/// Why a source other than WeChat's token calls gave no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFailure {
+    /// What was wrong and what to do, for an operator. Never a token, a credential or a body.
+    pub reason: String,
+    /// Who has to act.
+    pub failure: TokenFailure,
 }
 
 /// Who has to act on a [`TokenError`].
@@ -111,6 +144,7 @@ impl TokenError {
             Self::Call(CallError::Refused { .. }) | Self::Secret(SecretUnavailable::NotSet) => {
                 TokenFailure::Configuration
             }
+            Self::Source(failure) => failure.failure,
             _ => TokenFailure::Transient,
         }
     }
@@ -126,9 +160,17 @@ pub struct KeeperSettings {
     pub background_gap: Duration,
     /// How long a refused refresh is not repeated. Failures that may pass are held for at most a second of it.
     pub refusal_hold: Duration,
-    /// Refreshes allowed in any hour, per app and mode. The older token call allows 2000 a day.
+    /// Refreshes allowed in any hour, per app and mode, over all processes that share a shelf. The older token call allows
+    /// 2000 a day.
     pub refreshes_per_hour: u32,
+    /// How long a process may take for one refresh. If it dies meanwhile, another goes on after this.
+    pub turn: Duration,
 }
+
+/// WeChat changes nothing on a forced refresh within this time of the last, and allows this many a day (§1.2).
+pub const FORCED_APART: Duration = Duration::from_secs(30);
+/// Forced refreshes that WeChat allows a day.
+pub const FORCED_PER_DAY: u32 = 20;
 
 impl Default for KeeperSettings {
     fn default() -> Self {
@@ -137,6 +179,7 @@ impl Default for KeeperSettings {
             background_gap: Duration::from_secs(20),
             refusal_hold: Duration::from_secs(30),
             refreshes_per_hour: 60,
+            turn: Duration::from_secs(20),
         }
     }
 }
@@ -154,9 +197,10 @@ enum Boarding {
 }
 
 struct Shared {
-    client: WeChatClient,
     settings: KeeperSettings,
     clock: Arc<dyn Clock>,
+    shelf: Arc<dyn TokenShelf>,
+    holder: u64,
     slots: Mutex<HashMap<TokenKey, Slot>>,
 }
 
@@ -178,11 +222,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl TokenKeeper {
-    /// Makes an empty keeper.
+    /// A keeper of a process that shares its tokens with no other.
     #[must_use]
-    pub fn new(client: WeChatClient, settings: KeeperSettings, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(settings: KeeperSettings, clock: Arc<dyn Clock>) -> Self {
+        let shelf = Arc::new(InMemoryShelf::new(Arc::clone(&clock)));
+        Self::with_shelf(settings, clock, shelf)
+    }
+
+    /// A keeper that shares the tokens of a shelf.
+    #[must_use]
+    pub fn with_shelf(settings: KeeperSettings, clock: Arc<dyn Clock>, shelf: Arc<dyn TokenShelf>) -> Self {
+        static KEEPERS: AtomicU64 = AtomicU64::new(1);
+        let holder = KEEPERS.fetch_add(1, Ordering::Relaxed);
         let slots = Mutex::new(HashMap::new());
-        Self { shared: Arc::new(Shared { client, settings, clock, slots }) }
+        Self { shared: Arc::new(Shared { settings, clock, shelf, holder, slots }) }
     }
 
     /// The current time of the keeper's clock, microseconds since the Unix epoch.
@@ -202,11 +255,7 @@ impl TokenKeeper {
     ///
     /// # Errors
     /// [`TokenError`] if there is none and none can be fetched now.
-    pub async fn token(
-        &self,
-        key: &TokenKey,
-        source: &Arc<dyn SecretSource>,
-    ) -> Result<IssuedToken, TokenError> {
+    pub async fn token(&self, key: &TokenKey, source: &TokenSource) -> Result<IssuedToken, TokenError> {
         let (boarding, refresh) = self.board(key);
         if let Some(refresh) = refresh {
             refresh.take_off(source);
@@ -225,89 +274,98 @@ impl TokenKeeper {
         match state.step(now, &self.shared.settings) {
             Step::Use(token) => (Boarding::Done(Ok(token)), None),
             Step::UseAndRefresh(token) => {
-                let (_nobody_waits, refresh) = self.prepare(key, &slot, &mut state);
+                let (_nobody_waits, refresh) = self.prepare(key, &slot, &mut state, ShelfWish::Any);
                 (Boarding::Done(Ok(token)), Some(refresh))
             }
             Step::Wait(flight) => (Boarding::Wait(flight), None),
             Step::Refresh => {
-                let (flight, refresh) = self.prepare(key, &slot, &mut state);
+                let (flight, refresh) = self.prepare(key, &slot, &mut state, ShelfWish::Any);
                 (Boarding::Wait(flight), Some(refresh))
             }
-            Step::Fail(error) => {
-                if matches!(error, TokenError::BudgetSpent { .. }) {
-                    counter!(TOKEN_BUDGET_SPENT, "mode" => key.mode.as_str()).increment(1);
-                }
-                (Boarding::Done(Err(error)), None)
-            }
+            Step::Fail(error) => (Boarding::Done(Err(error)), None),
         }
     }
 
-    /// Fetches a token with the secret of this moment, whatever is cached or held back, and keeps it. For probing new
+    /// Fetches a token with what `source` has at this moment, whatever is kept or held back, and keeps it. For probing new
     /// credentials; counts against the budget but is not stopped by it.
     ///
     /// # Errors
-    /// [`TokenError`] as WeChat gave it.
-    pub async fn fetch_now(
+    /// [`TokenError`] as the source gave it.
+    pub async fn fetch_now(&self, key: &TokenKey, source: &TokenSource) -> Result<IssuedToken, TokenError> {
+        self.fetch_by(key, source, ShelfWish::Fetched).await
+    }
+
+    /// Has a new token made although the present one lives. For an operator: it kills the token of every other system that
+    /// shares it. At most [`FORCED_PER_DAY`] in 24 hours, [`FORCED_APART`] apart, over all processes.
+    ///
+    /// # Errors
+    /// [`TokenError::ForcedTooSoon`], or as the source gave it.
+    pub async fn force(&self, key: &TokenKey, source: &TokenSource) -> Result<IssuedToken, TokenError> {
+        self.fetch_by(key, source, ShelfWish::Forced { apart: FORCED_APART, per_day: FORCED_PER_DAY }).await
+    }
+
+    async fn fetch_by(
         &self,
         key: &TokenKey,
-        source: &Arc<dyn SecretSource>,
+        source: &TokenSource,
+        wish: ShelfWish,
     ) -> Result<IssuedToken, TokenError> {
         let slot = self.slot(key);
-        // A refresh under way may have begun with an older secret: let it end first. One that begins after it has read
-        // the secret after this call began, and serves.
-        let under_way = lock(&slot).flight.clone();
-        if let Some(flight) = under_way {
-            let _of_older_secret = landing(flight).await;
-        }
-        let (flight, refresh) = {
-            let mut state = lock(&slot);
-            match state.flight.clone() {
-                Some(flight) => (flight, None),
+        loop {
+            // A refresh under way may be of another wish, or have begun with an older secret: let it end first.
+            let (under_way, refresh) = {
+                let mut state = lock(&slot);
+                match state.flight.clone() {
+                    Some(flight) => (flight, None),
+                    None => {
+                        let (flight, refresh) = self.prepare(key, &slot, &mut state, wish);
+                        (flight, Some(refresh))
+                    }
+                }
+            };
+            match refresh {
+                Some(refresh) => {
+                    refresh.take_off(source);
+                    return landing(under_way).await;
+                }
                 None => {
-                    let (flight, refresh) = self.prepare(key, &slot, &mut state);
-                    (flight, Some(refresh))
+                    let _of_another = landing(under_way).await;
                 }
             }
-        };
-        if let Some(refresh) = refresh {
-            refresh.take_off(source);
         }
-        landing(flight).await
     }
 
-    /// Drops the current token if it is still the one of `version`, i.e. the one WeChat refused. Of many callers with the
-    /// same stale token only the first one has an effect. Returns whether it had.
-    pub fn invalidate_if(&self, key: &TokenKey, version: u64) -> bool {
-        let dropped = lock(&self.slot(key)).invalidate_if(version);
-        let Some(token) = dropped else { return false };
-        let now = self.now();
-        if now < token.expires_at_micros.saturating_sub(OVERLAP_MICROS) {
-            counter!(TOKEN_CONFLICTS, "mode" => key.mode.as_str()).increment(1);
-            tracing::warn!(
-                wechat.appid = key.appid,
-                token.mode = key.mode.as_str(),
-                token.age_s = now.saturating_sub(token.issued_at_micros) / 1_000_000,
-                "WeChat refused an access token before its time; another system may be replacing it"
-            );
-        }
-        true
+    /// Drops the current token if it is still the one of `version`, i.e. the one that WeChat refused with `code`. Of many
+    /// callers with the same stale token only the first one has an effect. Returns whether it had.
+    pub fn invalidate_if(&self, key: &TokenKey, version: u64, code: i64) -> bool {
+        lock(&self.slot(key)).invalidate_if(version, code)
     }
 
-    /// Forgets everything about a key but its budget: for replaced or removed credentials.
+    /// Forgets what this process knows of a key: for replaced or removed credentials. What the shelf has stays.
     pub fn forget(&self, key: &TokenKey) {
         lock(&self.slot(key)).forget();
     }
 
     /// Announces a refresh in the slot, whose lock the caller holds, so there is only one. It must take off after the lock
     /// is released: a runtime that is shutting down drops the task inside `spawn`, and dropping it takes the lock.
-    fn prepare(&self, key: &TokenKey, slot: &Slot, state: &mut SlotState) -> (Flight, Refresh) {
+    fn prepare(
+        &self,
+        key: &TokenKey,
+        slot: &Slot,
+        state: &mut SlotState,
+        wish: ShelfWish,
+    ) -> (Flight, Refresh) {
         let (sender, flight) = watch::channel(None);
         state.begin(self.now(), &self.shared.settings, flight.clone());
+        let (newer_than, refused) = state.unwanted();
         let refresh = Refresh {
             shared: Arc::clone(&self.shared),
             key: key.clone(),
             slot: Arc::clone(slot),
             epoch: state.epoch,
+            wish,
+            newer_than,
+            refused,
             sender,
             landed: false,
         };
@@ -320,67 +378,5 @@ async fn landing(mut flight: Flight) -> Landed {
     match flight.wait_for(Option::is_some).await {
         Ok(landed) => landed.clone().unwrap_or(Err(TokenError::Interrupted)),
         Err(_) => Err(TokenError::Interrupted),
-    }
-}
-
-/// One refresh. Lands exactly once, even if its task is dropped half-way.
-struct Refresh {
-    shared: Arc<Shared>,
-    key: TokenKey,
-    slot: Slot,
-    epoch: u64,
-    sender: watch::Sender<Option<Landed>>,
-    landed: bool,
-}
-
-impl Refresh {
-    /// Runs in a task of its own: a caller that goes away does not end it.
-    fn take_off(self, source: &Arc<dyn SecretSource>) {
-        tokio::spawn(self.run(Arc::clone(source)));
-    }
-
-    async fn run(mut self, source: Arc<dyn SecretSource>) {
-        let fetched = self.fetch(source.as_ref()).await;
-        self.land(fetched);
-    }
-
-    async fn fetch(&self, source: &dyn SecretSource) -> Landed {
-        let secret = source.secret(&self.key.appid).await.map_err(TokenError::Secret)?;
-        // Counted from before the call: the token never lives longer than believed.
-        let issued_at_micros = self.shared.clock.now_micros();
-        let client = &self.shared.client;
-        let grant = match self.key.mode {
-            TokenMode::Stable => client.stable_token(&self.key.appid, &secret, false).await,
-            TokenMode::Normal => client.token(&self.key.appid, &secret).await,
-        }
-        .map_err(TokenError::Call)?;
-        let expires_at_micros = issued_at_micros.saturating_add(grant.expires_in.saturating_mul(1_000_000));
-        let version = lock(&self.slot).next_version();
-        Ok(IssuedToken { token: grant.token, version, issued_at_micros, expires_at_micros })
-    }
-
-    fn land(&mut self, landed: Landed) {
-        self.landed = true;
-        let outcome = match &landed {
-            Ok(_) => "ok",
-            Err(TokenError::Call(error)) => error.label(),
-            Err(TokenError::Secret(_)) => "no_secret",
-            Err(TokenError::BudgetSpent { .. } | TokenError::Interrupted) => "interrupted",
-        };
-        counter!(TOKEN_REFRESHES, "mode" => self.key.mode.as_str(), "outcome" => outcome).increment(1);
-        let mut state = lock(&self.slot);
-        if state.epoch == self.epoch {
-            state.land(&landed, self.shared.clock.now_micros(), &self.shared.settings);
-        }
-        // Waiters wake with the slot already up to date.
-        self.sender.send_replace(Some(landed));
-    }
-}
-
-impl Drop for Refresh {
-    fn drop(&mut self) {
-        if !self.landed {
-            self.land(Err(TokenError::Interrupted));
-        }
     }
 }

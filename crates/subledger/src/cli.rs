@@ -4,6 +4,7 @@ mod books;
 mod channel;
 mod push;
 mod relay;
+mod remote;
 mod report;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use books::{Adjust, Doubts, Import, ImportBalances, Verdict, WhichDou
 pub(crate) use channel::{Channel, PolicyFlags};
 pub(crate) use push::{Callback, Pushes};
 pub(crate) use relay::Relay;
+pub(crate) use remote::{Authorize, Platform, PlatformSet, Remote};
 pub(crate) use report::{Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
@@ -26,10 +28,11 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "Examples:
   subledger demo --once                the whole job by itself, told as a story
+  subledger demo --authorize --once    a Mini Program connected by a QR code, told as well
   subledger demo                       a service to play with, WeChat simulated
   subledger serve --database sqlite://subledger.db
 
-Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` has its own.";
+Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` and `channel authorize` have more.";
 
 /// Settings every command shares that opens a database.
 #[derive(Debug, Clone, Args)]
@@ -46,7 +49,7 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Everything in one process: embedded database, simulated WeChat, a channel, templates and users
     #[command(
-        after_help = "Examples:\n  subledger demo --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play"
+        after_help = "Examples:\n  subledger demo --once\n  subledger demo --authorize --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play"
     )]
     Demo(Demo),
     /// The service
@@ -73,9 +76,12 @@ pub(crate) enum Command {
     /// Sender apps and their API keys
     #[command(subcommand)]
     App(App),
-    /// Channels: list, refresh templates, policies, WeChat's pushes, pause, resume
+    /// Channels: list, authorize, refresh templates, policies, WeChat's pushes, pause, resume
     #[command(subcommand)]
     Channel(Channel),
+    /// Third-party platforms that Mini Programs can be authorized to, of a running service
+    #[command(subcommand)]
+    Platform(Platform),
     /// Why did a user (not) get a message: timelines from the events
     #[command(subcommand)]
     Audit(Audit),
@@ -101,6 +107,9 @@ pub(crate) struct Demo {
     /// Run the whole main job, print what happened, and exit
     #[arg(long)]
     pub(crate) once: bool,
+    /// With --once: connect the Mini Program by scanning a QR code, with a third-party platform, and what comes after
+    #[arg(long, requires = "once")]
+    pub(crate) authorize: bool,
     /// Where the HTTP API listens; the simulated WeChat takes a free port beside it [default: 127.0.0.1:8080, with --once a free port]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,

@@ -251,8 +251,9 @@ pub(crate) async fn tell_on(node: &Node) {
     let registered = Registered {
         appid: "wx0123456789abcdef".into(),
         name: "取餐提醒".into(),
-        secret: SecretRef("s1".into()),
+        secret: Some(SecretRef("s1".into())),
         token_mode: TokenMode::Stable,
+        token_url: None,
         policy: Policy::default(),
     };
     node.ask(&log(), vec![Ask::Channel(ChannelCommand::Register(registered))]).await;

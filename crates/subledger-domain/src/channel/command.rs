@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::{
+    authorization::{Authorization, AuthorizationLoss},
     callback::CallbackChange,
     event::{Registered, SecretRef},
     policy::{Policy, PolicyChange},
     relay::{RelayForm, RelayKind, RelayStop},
+    token::{TokenForced, TokenLeased, TokenMode, TokenSourceChanged},
 };
 use crate::Template;
 
@@ -21,6 +23,32 @@ pub enum ChannelCommand {
     ReplaceCredentials {
         /// Where it is.
         secret: SecretRef,
+    },
+    /// Take access tokens from elsewhere. A token was had from there.
+    ChangeTokenSource {
+        /// The source as a whole.
+        source: TokenSourceChanged,
+    },
+    /// WeChat refused a token long before its end. Told of at most once in [`super::TOKEN_CONFLICT_QUIET_S`].
+    SuspectTokenConflict {
+        /// How it was obtained.
+        mode: TokenMode,
+        /// WeChat's answer.
+        code: i64,
+        /// How old it was, in seconds.
+        age_s: u32,
+        /// How long it should have lived, in seconds.
+        life_s: u32,
+    },
+    /// Note that the token is lent to another system.
+    NoteTokenLease {
+        /// To whom, and which.
+        lease: TokenLeased,
+    },
+    /// Note that an operator had the token replaced.
+    NoteTokenForced {
+        /// Which it is now.
+        forced: TokenForced,
     },
     /// Take WeChat's template list over.
     RefreshTemplates {
@@ -57,6 +85,16 @@ pub enum ChannelCommand {
         /// `gh_…`, as the push has it.
         original_id: String,
     },
+    /// WeChat says what the Mini Program's administrator has granted to a third-party platform. Sets the channel up if that
+    /// was not done yet.
+    Authorize(Authorization),
+    /// The Mini Program is not authorized to this platform any more.
+    LoseAuthorization {
+        /// The platform's appid.
+        platform: String,
+        /// How it was noticed.
+        loss: AuthorizationLoss,
+    },
     /// Forward pushes to the integrator's back end, from now on like this.
     ConfigureRelay {
         /// Where to. It has been checked.
@@ -88,6 +126,19 @@ pub enum ChannelError {
     /// There is no such channel.
     #[error("there is no such channel")]
     NotRegistered,
+    /// What the mode needs is missing, or something is there that it has no use for.
+    #[error("{}", match mode {
+        TokenMode::Stable | TokenMode::Normal => "the modes stable and normal need an AppSecret and no URL",
+        TokenMode::External => "the mode external needs a URL and a credential for it",
+        TokenMode::Platform => "the mode platform has neither a secret nor a URL",
+    })]
+    TokenSourceDoesNotFit {
+        /// The mode asked for.
+        mode: TokenMode,
+    },
+    /// A platform channel has no secret that could be replaced.
+    #[error("the channel is authorized through a platform and has no secret of its own")]
+    NoSecretInUse,
     /// More templates than a channel can hold.
     #[error("WeChat listed {found} templates; at most {limit} are kept")]
     TooManyTemplates {
@@ -114,6 +165,14 @@ pub enum ChannelError {
     /// Nothing was configured that could learn.
     #[error("no callback is configured")]
     NoCallback,
+    /// Another Mini Program was authorized than the channel's.
+    #[error("the channel is of the Mini Program {own}; {authorized} was authorized")]
+    OtherMiniProgram {
+        /// The channel's appid.
+        own: String,
+        /// The appid that WeChat named.
+        authorized: String,
+    },
     /// A relay of no kind of push.
     #[error("a relay needs at least one kind of push")]
     NothingToRelay,

@@ -1,11 +1,14 @@
 //! What can have happened to a channel.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
+    authorization::{AuthorizationUpdated, Authorized, Unauthorized},
     callback::{CallbackFormat, CallbackMode},
     policy::Policy,
     relay::{RelayConfigured, RelayStopped},
+    token::{TokenConflictSuspected, TokenForced, TokenLeased, TokenMode, TokenSourceChanged},
 };
 use crate::{Template, TemplateId, event::stored_events};
 
@@ -13,7 +16,7 @@ stored_events! {
     /// Events of the channel stream.
     ChannelEvent of "channel" {
         /// The Mini Program was set up, after WeChat accepted its credentials.
-        Registered = 10, "channel.registered", 1;
+        Registered = 10, "channel.registered", 2, from [registered_1];
         /// The AppSecret was replaced.
         CredentialsReplaced = 11, "channel.credentials_replaced", 1;
         /// The template list was read from WeChat.
@@ -30,6 +33,20 @@ stored_events! {
         RelayConfigured = 17, "channel.relay_configured", 1;
         /// Pushes are forwarded no more.
         RelayStopped = 18, "channel.relay_stopped", 1;
+        /// Access tokens come from elsewhere from here on.
+        TokenSourceChanged = 19, "channel.token_source_changed", 1;
+        /// WeChat refused a token long before its end: somebody else replaces the Mini Program's tokens.
+        TokenConflictSuspected = 100, "channel.token_conflict_suspected", 1;
+        /// The access token was lent to another system.
+        TokenLeased = 101, "channel.token_leased", 1;
+        /// An operator had the token replaced although it lived.
+        TokenForced = 102, "channel.token_forced", 1;
+        /// The Mini Program's administrator has authorized a third-party platform, for the first time or again.
+        Authorized = 113, "channel.authorized", 1;
+        /// Other permission sets are granted than before.
+        AuthorizationUpdated = 114, "channel.authorization_updated", 1;
+        /// The authorization is lost; deliveries wait until it is given again.
+        Unauthorized = 115, "channel.unauthorized", 1;
     }
 }
 
@@ -38,17 +55,6 @@ stored_events! {
 #[serde(transparent)]
 pub struct SecretRef(pub String);
 
-/// How access tokens are obtained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenMode {
-    /// `cgi-bin/stable_token`, normal mode: coexists with other systems.
-    #[default]
-    Stable,
-    /// `cgi-bin/token`: every call retires the previous token. Only where this is the sole user of the AppSecret.
-    Normal,
-}
-
 /// Payload of [`ChannelEvent::Registered`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
@@ -56,18 +62,27 @@ pub struct Registered {
     pub appid: String,
     /// A name for people.
     pub name: String,
-    /// Where the AppSecret is.
-    pub secret: SecretRef,
+    /// Where the AppSecret is; in external mode, the credential for the token server. None in platform mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretRef>,
     /// How tokens are obtained.
     pub token_mode: TokenMode,
+    /// Where the company's token server is asked; in external mode only. Holds neither user name nor password nor query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
     /// Its policies.
     pub policy: Policy,
+}
+
+/// Since schema 2 the modes are more, and the secret may be missing. What was written before still says what it said.
+fn registered_1(payload: Value) -> Result<Value, String> {
+    Ok(payload)
 }
 
 /// Payload of [`ChannelEvent::CredentialsReplaced`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialsReplaced {
-    /// Where the new AppSecret is.
+    /// Where the new AppSecret is, or the new credential for the token server.
     pub secret: SecretRef,
 }
 

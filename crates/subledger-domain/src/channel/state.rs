@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     MAX_TEMPLATES,
+    authorization::{AuthorizationState, Unauthorized, authorize},
     callback::check_original_id,
     command::{ChannelCommand, ChannelError},
     event::{
@@ -14,6 +15,7 @@ use super::{
     },
     policy::Policy,
     relay::{RelayConfigured, RelayStopped, Wish, configure},
+    token::{TokenConflictSuspected, TokenMode, TokenSourceChanged, worth_telling},
 };
 use crate::{Decide, Template, TemplateId, Timestamp};
 
@@ -36,6 +38,11 @@ pub struct Channel {
     callback: Option<CallbackConfigured>,
     #[serde(default)]
     relay: Option<RelayConfigured>,
+    /// When a conflict was last told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token_conflict_at: Option<Timestamp>,
+    #[serde(default)]
+    authorization: Option<AuthorizationState>,
 }
 
 impl Channel {
@@ -44,9 +51,9 @@ impl Channel {
         self.registered.as_ref()
     }
 
-    /// Where its AppSecret is.
+    /// Where its AppSecret is, or its credential for the token server.
     pub fn secret(&self) -> Option<&SecretRef> {
-        self.registered.as_ref().map(|registered| &registered.secret)
+        self.registered.as_ref().and_then(|registered| registered.secret.as_ref())
     }
 
     /// Its policies.
@@ -69,6 +76,18 @@ impl Channel {
         self.relay.as_ref()
     }
 
+    /// Where it stands with a third-party platform, if it was ever authorized to one.
+    pub fn authorization(&self) -> Option<&AuthorizationState> {
+        self.authorization.as_ref()
+    }
+
+    /// The Mini Program's original id (`gh_…`), as far as it is known.
+    pub fn original_id(&self) -> Option<&str> {
+        // WeChat's own word comes before what somebody typed.
+        let told = self.authorization.as_ref().map(|state| state.granted.original_id.as_str());
+        told.or_else(|| self.callback.as_ref()?.original_id.as_deref())
+    }
+
     /// A template WeChat has ever listed.
     pub fn template(&self, id: &TemplateId) -> Option<&TemplateState> {
         self.templates.get(id)
@@ -84,7 +103,7 @@ impl Channel {
             ChannelEvent::Registered(e) => self.registered = Some(e.clone()),
             ChannelEvent::CredentialsReplaced(e) => {
                 if let Some(registered) = &mut self.registered {
-                    registered.secret = e.secret.clone();
+                    registered.secret = Some(e.secret.clone());
                 }
             }
             ChannelEvent::TemplatesRefreshed(e) => {
@@ -108,6 +127,29 @@ impl Channel {
             }
             ChannelEvent::RelayConfigured(e) => self.relay = Some(e.clone()),
             ChannelEvent::RelayStopped(_) => self.relay = None,
+            ChannelEvent::Authorized(e) => {
+                self.authorization = Some(AuthorizationState { granted: e.clone(), lost: None });
+            }
+            ChannelEvent::AuthorizationUpdated(e) => {
+                if let Some(authorization) = &mut self.authorization {
+                    authorization.granted.permissions = e.permissions.clone();
+                    authorization.granted.missing = e.missing.clone();
+                }
+            }
+            ChannelEvent::Unauthorized(e) => {
+                if let Some(authorization) = &mut self.authorization {
+                    authorization.lost = Some(e.loss);
+                }
+            }
+            ChannelEvent::TokenConflictSuspected(e) => self.token_conflict_at = Some(e.at),
+            ChannelEvent::TokenLeased(_) | ChannelEvent::TokenForced(_) => {}
+            ChannelEvent::TokenSourceChanged(e) => {
+                if let Some(registered) = &mut self.registered {
+                    registered.token_mode = e.mode;
+                    registered.secret = e.secret.clone();
+                    registered.token_url = e.url.clone();
+                }
+            }
         }
     }
 
@@ -141,7 +183,7 @@ impl Channel {
 }
 
 impl Decide for Channel {
-    const STATE: u16 = 2;
+    const STATE: u16 = 4;
 
     type Ask = ChannelCommand;
 
@@ -151,9 +193,34 @@ impl Decide for Channel {
             (ChannelCommand::Register(_), Some(_)) => return Err(ChannelError::AlreadyRegistered),
             (ChannelCommand::Register(registration), None) => {
                 registration.policy.check()?;
+                token_source(&registration).check()?;
                 ChannelEvent::Registered(registration)
             }
+            (ChannelCommand::Authorize(wish), _) => return authorize(self, wish),
             (_, None) => return Err(ChannelError::NotRegistered),
+            (ChannelCommand::ReplaceCredentials { .. }, Some(current))
+                if current.token_mode == TokenMode::Platform =>
+            {
+                return Err(ChannelError::NoSecretInUse);
+            }
+            (ChannelCommand::ChangeTokenSource { source }, Some(current)) => {
+                source.check()?;
+                if token_source(current) == source {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::TokenSourceChanged(source)
+            }
+            (ChannelCommand::SuspectTokenConflict { .. }, Some(_))
+                if !worth_telling(self.token_conflict_at, now) =>
+            {
+                return Ok(Vec::new());
+            }
+            (ChannelCommand::SuspectTokenConflict { mode, code, age_s, life_s }, Some(_)) => {
+                let suspected = TokenConflictSuspected { mode, code, age_s, life_s, at: now };
+                ChannelEvent::TokenConflictSuspected(suspected)
+            }
+            (ChannelCommand::NoteTokenLease { lease }, Some(_)) => ChannelEvent::TokenLeased(lease),
+            (ChannelCommand::NoteTokenForced { forced }, Some(_)) => ChannelEvent::TokenForced(forced),
             (ChannelCommand::ReplaceCredentials { secret }, Some(_)) => {
                 ChannelEvent::CredentialsReplaced(CredentialsReplaced { secret })
             }
@@ -193,6 +260,14 @@ impl Decide for Channel {
                     CallbackConfigured { original_id: Some(original_id), learned: true, ..callback.clone() };
                 ChannelEvent::CallbackConfigured(learned)
             }
+            (ChannelCommand::LoseAuthorization { platform, loss }, Some(_)) => {
+                let stands =
+                    |state: &AuthorizationState| state.lost.is_none() && state.granted.platform == platform;
+                if !self.authorization.as_ref().is_some_and(stands) {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::Unauthorized(Unauthorized { loss })
+            }
             (ChannelCommand::ConfigureRelay { url, form, kinds, fresh, rotate }, Some(_)) => {
                 return configure(self.relay.as_ref(), Wish { url, form, kinds, fresh, rotate }, now);
             }
@@ -209,6 +284,14 @@ impl Decide for Channel {
             }
         };
         Ok(vec![event])
+    }
+}
+
+fn token_source(registered: &Registered) -> TokenSourceChanged {
+    TokenSourceChanged {
+        mode: registered.token_mode,
+        secret: registered.secret.clone(),
+        url: registered.token_url.clone(),
     }
 }
 

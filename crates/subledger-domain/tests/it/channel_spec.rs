@@ -2,7 +2,7 @@
 
 use subledger_domain::channel::*;
 use subledger_domain::ledger::{DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance};
-use subledger_domain::{ChannelCode, Template, TemplateId, TemplateKey, TemplateKind};
+use subledger_domain::{ChannelCode, Decide, Template, TemplateId, TemplateKey, TemplateKind, Timestamp};
 
 use crate::support::*;
 
@@ -10,8 +10,9 @@ fn registered() -> Registered {
     Registered {
         appid: "wx00000000demo0001".to_owned(),
         name: "Demo".to_owned(),
-        secret: SecretRef("secret-1".to_owned()),
+        secret: Some(SecretRef("secret-1".to_owned())),
         token_mode: TokenMode::Stable,
+        token_url: None,
         policy: Policy::default(),
     }
 }
@@ -56,9 +57,11 @@ fn a_channel_is_set_up_once() {
 
 #[test]
 fn nothing_can_be_asked_of_a_channel_that_is_not_set_up() {
-    let secret = SecretRef("secret-2".to_owned());
+    let secret = secret_ref(2);
     for ask in [
-        ChannelCommand::ReplaceCredentials { secret },
+        ChannelCommand::ReplaceCredentials { secret: secret.clone() },
+        ChannelCommand::ChangeTokenSource { source: source(TokenMode::Normal, Some(2), None) },
+        ChannelCommand::SuspectTokenConflict { mode: TokenMode::Normal, code: 40001, age_s: 1, life_s: 2 },
         refresh(vec![]),
         ChannelCommand::Pause { reason: String::new() },
         ChannelCommand::Resume { reason: String::new() },
@@ -97,6 +100,105 @@ fn the_newest_secret_is_the_one_in_use() {
     let mut channel = Channel::default();
     set_up().into_iter().chain([replaced]).for_each(|event| cqrs_es::Aggregate::apply(&mut channel, event));
     assert_eq!(channel.secret(), Some(&secret));
+}
+
+fn secret_ref(n: u8) -> SecretRef {
+    SecretRef(format!("secret-{n}"))
+}
+
+fn source(mode: TokenMode, secret: Option<u8>, url: Option<&str>) -> TokenSourceChanged {
+    TokenSourceChanged { mode, secret: secret.map(secret_ref), url: url.map(str::to_owned) }
+}
+
+const TOKEN_SERVER: &str = "https://tokens.example.com/wechatmp123";
+
+#[test]
+fn tokens_come_from_where_the_channel_was_last_told() {
+    let mut history = set_up();
+    for asked in [
+        source(TokenMode::Normal, Some(1), None),
+        source(TokenMode::External, Some(2), Some(TOKEN_SERVER)),
+        source(TokenMode::External, Some(3), Some(TOKEN_SERVER)),
+        source(TokenMode::Platform, None, None),
+        source(TokenMode::Stable, Some(4), None),
+    ] {
+        let changed = ChannelEvent::TokenSourceChanged(asked.clone());
+        let command = ChannelCommand::ChangeTokenSource { source: asked.clone() };
+        spec::<Channel>(history.clone(), command.clone(), vec![changed.clone()]);
+        history.push(changed);
+        let mut channel = Channel::default();
+        history.iter().for_each(|event| cqrs_es::Aggregate::apply(&mut channel, event.clone()));
+        let now = channel.registered().unwrap();
+        let found = (now.token_mode, channel.secret().cloned(), now.token_url.clone());
+        assert_eq!(found, (asked.mode, asked.secret, asked.url));
+        spec::<Channel>(history.clone(), command, vec![]);
+    }
+}
+
+#[test]
+fn each_mode_needs_what_it_needs_and_nothing_else() {
+    for (mode, secret, url) in [
+        (TokenMode::Stable, None, None),
+        (TokenMode::Stable, Some(1), Some(TOKEN_SERVER)),
+        (TokenMode::Normal, None, None),
+        (TokenMode::External, Some(1), None),
+        (TokenMode::External, None, Some(TOKEN_SERVER)),
+        (TokenMode::Platform, Some(1), None),
+        (TokenMode::Platform, None, Some(TOKEN_SERVER)),
+    ] {
+        let refusal = ChannelError::TokenSourceDoesNotFit { mode };
+        let asked = source(mode, secret, url);
+        let change = ChannelCommand::ChangeTokenSource { source: asked.clone() };
+        refused::<Channel>(set_up(), change, refusal.clone());
+        let TokenSourceChanged { mode: token_mode, secret, url: token_url } = asked;
+        let registration = Registered { token_mode, secret, token_url, ..registered() };
+        refused::<Channel>(vec![], ChannelCommand::Register(registration), refusal);
+    }
+}
+
+#[test]
+fn a_platform_channel_has_no_secret_to_replace() {
+    let platform = Registered { secret: None, token_mode: TokenMode::Platform, ..registered() };
+    spec::<Channel>(
+        vec![],
+        ChannelCommand::Register(platform.clone()),
+        vec![ChannelEvent::Registered(platform.clone())],
+    );
+    refused::<Channel>(
+        vec![ChannelEvent::Registered(platform)],
+        ChannelCommand::ReplaceCredentials { secret: secret_ref(2) },
+        ChannelError::NoSecretInUse,
+    );
+}
+
+#[test]
+fn a_suspected_conflict_is_told_of_once_an_hour() {
+    let ask = || ChannelCommand::SuspectTokenConflict {
+        mode: TokenMode::Normal,
+        code: 40001,
+        age_s: 412,
+        life_s: 7_200,
+    };
+    let told = |at| {
+        ChannelEvent::TokenConflictSuspected(TokenConflictSuspected {
+            mode: TokenMode::Normal,
+            code: 40001,
+            age_s: 412,
+            life_s: 7_200,
+            at: Timestamp::from_seconds(at),
+        })
+    };
+    let mut channel = Channel::default();
+    set_up().into_iter().for_each(|event| cqrs_es::Aggregate::apply(&mut channel, event));
+    let mut decide = |at: i64| {
+        let events = channel.decide(ask(), Timestamp::from_seconds(at)).unwrap();
+        events.iter().for_each(|event| cqrs_es::Aggregate::apply(&mut channel, event.clone()));
+        events
+    };
+    assert_eq!(decide(1_000), [told(1_000)]);
+    assert_eq!(decide(1_001), []);
+    assert_eq!(decide(1_000 + TOKEN_CONFLICT_QUIET_S - 1), []);
+    assert_eq!(decide(1_000 + TOKEN_CONFLICT_QUIET_S), [told(1_000 + TOKEN_CONFLICT_QUIET_S)]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use subledger_domain::{
     ledger::{Answer, AttemptOutcome, Ledger, LedgerCommand, LedgerError, LedgerEvent, RefusedSend},
 };
 use subledger_store::{Known, QueueRow, Stage, Stop, StreamRef, SubmitError, Work};
-use subledger_wechat::{ChannelClient, SendRequest};
+use subledger_wechat::{ChannelClient, RefusalClass, SendOutcome, SendRequest};
 
 use super::{
     lane::Lane,
@@ -128,6 +128,9 @@ pub(super) async fn run(lane: &Lane, client: &ChannelClient, parcel: Parcel) {
     }
     let begun = Instant::now();
     let sent = client.send(&request).await;
+    if let SendOutcome::Refused { class: RefusalClass::NotAuthorized, .. } = &sent {
+        lane.engine.suspect_authorization(&client.key().appid).await;
+    }
     let channel = lane.log.to_string();
     metrics::histogram!(metric_definitions::CALL_SECONDS, "channel" => channel.clone())
         .record(begun.elapsed());

@@ -11,6 +11,7 @@ mod dispatching;
 mod forgetting;
 mod granting;
 mod place;
+mod platforms;
 mod receiver;
 mod relaying;
 mod sending;

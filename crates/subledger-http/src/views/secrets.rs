@@ -9,7 +9,7 @@ use crate::moment::Moment;
 /// A secret that is kept. Its value is never shown.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SecretView {
-    /// What it is for: `app_secret`, `push_token`, `push_key`, `previous_push_key`, `relay_secret` or `previous_relay_secret`.
+    /// What it is for: `app_secret`, `token_credential`, `push_token`, `push_key`, `previous_push_key`, `relay_secret` or `previous_relay_secret`.
     #[schema(example = "app_secret")]
     kind: &'static str,
     /// Eight digits by which two secrets are told apart: the same secret has the same digits in the same deployment.

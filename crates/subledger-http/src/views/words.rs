@@ -37,12 +37,14 @@ macro_rules! words {
 }
 
 words! {
-    /// What a key may do: `manage` channels, `bind` users, report taps (`grant`), `send` and retract, `read`, `settle` doubts.
-    RightWord is Right { Manage, Bind, Grant, Send, Read, Settle }
+    /// What a key may do: `manage` channels, `bind` users, report taps (`grant`), `send` and retract, `read`, `settle` doubts,
+    /// be lent access tokens (`token`).
+    RightWord is Right { Manage, Bind, Grant, Send, Read, Settle, Token }
 
-    /// How access tokens are obtained. `stable` coexists with other systems; `normal` retires the token before.
+    /// How access tokens are obtained. `stable` coexists with other systems; `normal` retires the token before; `external` asks
+    /// the company's own token server; `platform` uses the third-party platform that was authorized.
     #[derive(Default)]
-    TokenModeWord is TokenMode { #[default] Stable, Normal }
+    TokenModeWord is TokenMode { #[default] Stable, Normal, External, Platform }
 
     /// How pushes are protected: `plaintext` (not at all), `compatible` or `secure`.
     #[derive(Default)]

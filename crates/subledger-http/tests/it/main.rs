@@ -12,6 +12,7 @@ mod past;
 mod paused;
 mod people;
 mod place;
+mod platforms;
 mod pushes;
 mod reader;
 mod reports;

@@ -140,7 +140,7 @@ impl TestApp {
     }
 
     /// The same on this database.
-    async fn empty_on(place: &Place, settings: HttpSettings) -> Self {
+    pub(crate) async fn empty_on(place: &Place, settings: HttpSettings) -> Self {
         let http = http_client();
         let wechat = Sandbox::new(SandboxConfig::default());
         wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
@@ -162,15 +162,20 @@ impl TestApp {
         let store = Store::open(&config, Arc::<TestClock>::clone(&clock)).await.unwrap();
         let executor = Executor::start(store.clone(), ExecutorConfig::default());
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
-        let wechat_config = WeChatConfig { base_url, ..WeChatConfig::default() };
+        let wechat_config = WeChatConfig { base_url: base_url.clone(), ..WeChatConfig::default() };
         let gateway = Gateway::new(wechat_config, store.clone()).unwrap();
         let mut engine_settings = EngineSettings::default();
+        engine_settings.platform.pc_base_url = base_url.clone();
+        engine_settings.platform.h5_base_url = base_url;
+        engine_settings.platform.poll = Duration::from_millis(50);
+        engine_settings.dispatch.poll = Duration::from_millis(100);
         let loopback = PrivateAddresses::Only(vec!["127.0.0.1".parse().unwrap()]);
         engine_settings.relay.deliverer.policy =
             EgressPolicy { private: loopback, allow_http: true, ..EgressPolicy::default() };
         let engine = Engine::new(store, executor, projections, gateway, engine_settings);
         engine.start_dispatch().await;
         engine.start_relay().await;
+        engine.start_platforms().await;
 
         let router = subledger_http::router(engine.clone(), settings, metrics());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

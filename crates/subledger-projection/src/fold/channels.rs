@@ -2,12 +2,14 @@
 
 use subledger_domain::{
     ChannelCode, Template,
-    channel::{CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed},
+    channel::{
+        Authorized, CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed,
+    },
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    CallbackRow, ChannelRow, RelayRow, TemplateRow,
+    CallbackRow, ChannelRow, PlatformRow, RelayRow, TemplateRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -72,6 +74,18 @@ impl Channels {
         match event {
             ChannelEvent::Registered(_) => {}
             ChannelEvent::CredentialsReplaced(_) => row.secret_replaced_at = stamp.at,
+            ChannelEvent::TokenSourceChanged(source) => {
+                // An AppSecret stays the one in use when the channel changes between the modes that use one.
+                if source.secret.is_some()
+                    && !(row.token_mode.has_app_secret() && source.mode.has_app_secret())
+                {
+                    row.secret_replaced_at = stamp.at;
+                }
+                row.token_mode = source.mode;
+            }
+            ChannelEvent::TokenConflictSuspected(_)
+            | ChannelEvent::TokenLeased(_)
+            | ChannelEvent::TokenForced(_) => {}
             ChannelEvent::Paused(paused) => {
                 row.paused_at = Some(stamp.at);
                 row.pause_reason = Some(paused.reason);
@@ -91,6 +105,30 @@ impl Channels {
             ChannelEvent::RelayStopped(stopped) => {
                 if let Some(relay) = &mut row.relay {
                     relay.stopped = Some((stamp.at, stopped.cause));
+                }
+            }
+            ChannelEvent::Authorized(granted) => {
+                let Authorized { platform: appid, permissions, missing, original_id, .. } = granted;
+                row.platform = Some(PlatformRow {
+                    appid,
+                    permissions,
+                    missing,
+                    original_id,
+                    authorized_at: stamp.at,
+                    updated_at: None,
+                    lost: None,
+                });
+            }
+            ChannelEvent::AuthorizationUpdated(updated) => {
+                if let Some(platform) = &mut row.platform {
+                    platform.permissions = updated.permissions;
+                    platform.missing = updated.missing;
+                    platform.updated_at = Some(stamp.at);
+                }
+            }
+            ChannelEvent::Unauthorized(unauthorized) => {
+                if let Some(platform) = &mut row.platform {
+                    platform.lost = Some((stamp.at, unauthorized.loss));
                 }
             }
             ChannelEvent::TemplatesRefreshed(refreshed) => {
@@ -119,6 +157,7 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         templates_vanished: 0,
         callback: None,
         relay: None,
+        platform: None,
     }
 }
 

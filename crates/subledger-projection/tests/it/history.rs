@@ -67,8 +67,9 @@ pub(crate) fn registered() -> Ask {
     Ask::Channel(ChannelCommand::Register(Registered {
         appid: "wx0123456789abcdef".into(),
         name: "取餐提醒".into(),
-        secret: SecretRef("s1".into()),
+        secret: Some(SecretRef("s1".into())),
         token_mode: TokenMode::Stable,
+        token_url: None,
         policy: Policy::default(),
     }))
 }

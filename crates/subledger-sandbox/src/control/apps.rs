@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::input::{Body, Path};
@@ -58,7 +59,7 @@ pub(super) async fn create(
 }
 
 /// Reads `{profile?, any switch}`: the switches are laid over the profile, or over the sandbox's own reality.
-fn chosen(
+pub(super) fn chosen(
     sandbox: &Sandbox,
     mut given: Map<String, Value>,
 ) -> Result<(Option<Profile>, Reality), ControlError> {
@@ -94,12 +95,16 @@ pub(super) async fn books(
 }
 
 fn credentials(mut body: Map<String, Value>) -> Result<(AppSpec, Map<String, Value>), ControlError> {
-    let mut take = |field: &'static str| match body.remove(field) {
+    let appid = take_text(&mut body, "appid")?;
+    let spec = AppSpec::new(&appid, &take_text(&mut body, "secret")?);
+    Ok((spec, body))
+}
+
+pub(super) fn take_text(body: &mut Map<String, Value>, field: &'static str) -> Result<String, ControlError> {
+    match body.remove(field) {
         Some(Value::String(text)) => Ok(text),
         _ => Err(ControlError::invalid(field, "is required, as text")),
-    };
-    let spec = AppSpec::new(&take("appid")?, &take("secret")?);
-    Ok((spec, body))
+    }
 }
 
 pub(super) async fn show(
@@ -111,9 +116,9 @@ pub(super) async fn show(
 
 #[derive(Deserialize)]
 pub(super) struct Change {
-    secret: Option<String>,
+    pub(super) secret: Option<String>,
     #[serde(flatten)]
-    switches: Map<String, Value>,
+    pub(super) switches: Map<String, Value>,
 }
 
 pub(super) async fn change(
@@ -130,7 +135,10 @@ pub(super) async fn change(
 }
 
 /// Lays `switches` over `base`; a switch that does not exist is refused, so that a misspelt one is noticed.
-fn merged(base: &AppSettings, switches: Map<String, Value>) -> Result<AppSettings, ControlError> {
+pub(super) fn merged<T: Serialize + DeserializeOwned>(
+    base: &T,
+    switches: Map<String, Value>,
+) -> Result<T, ControlError> {
     let bad = |e: serde_json::Error| ControlError::invalid("body", e.to_string());
     let mut value = serde_json::to_value(base).map_err(bad)?;
     for (name, given) in switches {

@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use serde_json::{Map, Value};
 
 use super::node::{Node, render};
-use super::{PushFormat, PushMode, PushRequest, Target, crypt};
+use super::{Info, PushFormat, PushMode, PushRequest, Target, crypt};
 use crate::clock::{Millis, SECOND};
 use crate::error::ControlError;
 use crate::reality::{ListShape, Reality, Scalar, Scene};
@@ -160,7 +160,7 @@ pub(crate) fn draft(
         PushMode::Plaintext => (clear.clone(), None),
         mode => {
             let key = target.previous.as_ref().filter(|_| previous).unwrap_or(&target.key);
-            let encrypt = crypt::seal(key, ascii(random), clear.as_bytes(), &target.appid);
+            let encrypt = crypt::seal(key, ascii(random), clear.as_bytes(), &target.tail);
             let sealed = ("Encrypt".to_owned(), Node::text(encrypt.clone()));
             let mut outer = match (mode, event) {
                 (PushMode::Compatible, Event::Raw(_)) | (PushMode::Secure, _) => vec![fields.swap_remove(0)],
@@ -171,6 +171,41 @@ pub(crate) fn draft(
         }
     };
     Draft { event: event.name(), clear, body, encrypt }
+}
+
+/// Writes what a platform is told about itself.
+pub(super) fn draft_info(
+    info: &Info,
+    target: &Target,
+    now: Millis,
+    reality: &Reality,
+    dice: &mut StdRng,
+) -> Draft {
+    let shape = Shape::draw(reality, target.view.format, dice);
+    let (random, previous) = (dice.random::<[u8; 16]>(), reality.previous_key.draw(dice));
+    let field = |name: &str, node: Node| (name.to_owned(), node);
+    let account = ("AppId".to_owned(), Node::text(target.tail.clone()));
+    let mut fields = vec![
+        account.clone(),
+        field("CreateTime", scalar(now.div_euclid(SECOND), shape.create_time_text)),
+        field("InfoType", Node::text(info.name())),
+    ];
+    match info {
+        Info::Ticket { ticket } => fields.push(field("ComponentVerifyTicket", Node::text(ticket))),
+        Info::Authorized { appid, code, expires, pre_auth_code, .. } => fields.extend([
+            field("AuthorizerAppid", Node::text(appid)),
+            field("AuthorizationCode", Node::text(code)),
+            field("AuthorizationCodeExpiredTime", scalar(*expires, shape.create_time_text)),
+            field("PreAuthCode", Node::text(pre_auth_code)),
+        ]),
+        Info::Unauthorized { appid } => fields.push(field("AuthorizerAppid", Node::text(appid))),
+    }
+    let clear = render(&fields, target.view.format, shape.lines);
+    let key = target.previous.as_ref().filter(|_| previous).unwrap_or(&target.key);
+    let encrypt = crypt::seal(key, ascii(random), clear.as_bytes(), &target.tail);
+    let outer = [account, field("Encrypt", Node::text(encrypt.clone()))];
+    let body = render(&outer, target.view.format, shape.lines);
+    Draft { event: info.name().to_owned(), clear, body, encrypt: Some(encrypt) }
 }
 
 /// WeChat's sixteen random bytes are printable; so are ours.

@@ -24,7 +24,8 @@ const BODIES_KEPT: u64 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Parcel {
     pub(super) target: Arc<Target>,
-    pub(super) openid: String,
+    /// `openid` of the query, which what a platform is told about itself does not have.
+    pub(super) openid: Option<String>,
     pub(super) body: String,
     pub(super) encrypt: Option<String>,
     /// Nonces are derived from it.

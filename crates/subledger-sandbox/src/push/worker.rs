@@ -61,7 +61,7 @@ impl Worker {
     }
 
     /// The HTTP client, made when pushes are first configured.
-    pub(super) fn client(&self) -> Result<Client, ControlError> {
+    pub(crate) fn client(&self) -> Result<Client, ControlError> {
         if let Some(client) = self.client.get() {
             return Ok(client.clone());
         }
@@ -96,17 +96,22 @@ async fn run(sandbox: WeakSandbox, wake: Arc<Notify>, client: Client) {
 /// Waits for a job; none when the sandbox is gone.
 async fn next(sandbox: &WeakSandbox, wake: &Notify) -> Option<Box<Job>> {
     loop {
-        let next = sandbox.upgrade()?.with(|state| {
+        let (next, ticket) = sandbox.upgrade()?.with(|state| {
+            state.push_due_tickets();
             let clock = state.now();
             let next = state.pushes.next(Instant::now(), clock);
             // What this look itself moved is no news.
             state.pushes.take_news();
-            next
+            (next, state.next_ticket_after().map(|after| Instant::now() + after))
         });
-        match next {
+        let at = match next {
             Next::Deliver(job) => return Some(job),
-            Next::Idle => wake.notified().await,
-            Next::At(at) => {
+            Next::Idle => ticket,
+            Next::At(at) => Some(ticket.map_or(at, |ticket| ticket.min(at))),
+        };
+        match at {
+            None => wake.notified().await,
+            Some(at) => {
                 tokio::select! {
                     () = wake.notified() => {}
                     () = tokio::time::sleep_until(at.into()) => {}
@@ -156,8 +161,10 @@ fn signed_url(job: &Job, timestamp: &str, nonce: &str) -> Url {
     url.query_pairs_mut()
         .append_pair("signature", &crypt::sign(&[&view.token, timestamp, nonce]))
         .append_pair("timestamp", timestamp)
-        .append_pair("nonce", nonce)
-        .append_pair("openid", &job.parcel.openid);
+        .append_pair("nonce", nonce);
+    if let Some(openid) = &job.parcel.openid {
+        url.query_pairs_mut().append_pair("openid", openid);
+    }
     if let Some(encrypt) = &job.parcel.encrypt {
         url.query_pairs_mut()
             .append_pair("encrypt_type", "aes")

@@ -37,8 +37,28 @@ pub(super) enum Step {
 pub(super) struct Outcome {
     /// WeChat's answer; none if it was passed over.
     pub(super) body: Option<Value>,
-    /// The send's place in the journal.
-    pub(super) seq: Option<u64>,
+    /// Where it stands.
+    pub(super) noted: Option<Noted>,
+}
+
+/// A place in one of the journals.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Noted {
+    /// In that of sends.
+    Send(u64),
+    /// In that of platforms.
+    Component(u64),
+}
+
+impl Outcome {
+    /// Notes that the caller got its answer.
+    fn mark_answered(&self, state: &mut State) {
+        match self.noted {
+            Some(Noted::Send(seq)) => state.journal.mark_answered(seq),
+            Some(Noted::Component(seq)) => state.platform_journal.mark_called_back(seq),
+            None => {}
+        }
+    }
 }
 
 /// A send's hold on its openid: while it lasts, other sends to the openid answer 43108.
@@ -148,9 +168,7 @@ async fn deliver(
 /// WeChat's answer, or `instead` of it an injected one.
 fn whole_answer(sandbox: &Sandbox, outcome: &Outcome, instead: Option<&WxError>) -> Response {
     let body = sandbox.with(|state| {
-        if let Some(seq) = outcome.seq {
-            state.journal.mark_answered(seq);
-        }
+        outcome.mark_answered(state);
         match (instead, &outcome.body) {
             (Some(error), _) => state.refusal(error),
             (None, Some(body)) => body.clone(),
@@ -168,16 +186,14 @@ fn slow_answer(
     outcome: Outcome,
     lane: Option<Lane>,
 ) -> Response {
-    let text = outcome.body.map(|b| b.to_string()).unwrap_or_default().into_bytes();
+    let text = outcome.body.as_ref().map(|b| b.to_string()).unwrap_or_default().into_bytes();
     let (first, second) = text.split_at(text.len() / 2);
     let (first, second) = (Bytes::copy_from_slice(first), Bytes::copy_from_slice(second));
     let rest = async move {
         let _lane = lane;
         tokio::select! {
             () = tokio::time::sleep(pause) => {
-                if let Some(seq) = outcome.seq {
-                    sandbox.with(|state| state.journal.mark_answered(seq));
-                }
+                sandbox.with(|state| outcome.mark_answered(state));
                 Ok(second)
             }
             () = caller.closing() => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)),

@@ -1,4 +1,4 @@
-//! `GET /sns/jscode2session` (wechat-api §5.1).
+//! `GET /sns/jscode2session` (wechat-api §5.1), and what a platform's login has in common with it (§5.2).
 
 use axum::extract::State;
 use axum::response::Response;
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::conduct::{Outcome, Step, conduct};
 use super::{Parameters, parameters};
+use crate::clock::Millis;
 use crate::errcode::WxError;
 use crate::fault::{CallFacts, CallPath};
 use crate::sandbox::Sandbox;
@@ -38,12 +39,12 @@ pub(super) async fn jscode2session(
         let verdict = match step {
             Step::Judge => redeem(state, &call),
             Step::Refuse(error) => Err(error),
-            Step::PassOver => return Outcome { body: None, seq: None },
+            Step::PassOver => return Outcome { body: None, noted: None },
         };
         let code = verdict.as_ref().map_or_else(|e| e.code, |_| 0);
         *state.stats.jscode2session.entry(code).or_default() += 1;
         let body = verdict.unwrap_or_else(|error| state.refusal(&error));
-        Outcome { body: Some(body), seq: None }
+        Outcome { body: Some(body), noted: None }
     })
     .await
 }
@@ -55,24 +56,36 @@ fn facts(state: &state::State, call: &LoginCall) -> CallFacts {
     CallFacts { path: CallPath::Jscode2session, appid, openid, template_id: None }
 }
 
-/// Uses the code up. A success carries no `errcode` (wechat-api §5.1, §14.22).
 fn redeem(state: &mut state::State, call: &LoginCall) -> Result<Value, WxError> {
     let now = state.now();
-    let app = state.credentials(&call.appid, &call.secret)?;
-    if call.js_code.is_empty() {
-        return Err(WxError::new(41008));
+    state.credentials(&call.appid, &call.secret)?;
+    state.session(&call.appid, &call.js_code, &call.grant_type, now)
+}
+
+impl state::State {
+    /// Uses a login code up. A success carries no `errcode` (wechat-api §5.1, §14.22).
+    pub(crate) fn session(
+        &mut self,
+        appid: &str,
+        js_code: &str,
+        grant_type: &str,
+        now: Millis,
+    ) -> Result<Value, WxError> {
+        if js_code.is_empty() {
+            return Err(WxError::new(41008));
+        }
+        if grant_type != "authorization_code" {
+            return Err(WxError::new(40002));
+        }
+        let app = self.apps.get_mut(appid).ok_or_else(|| WxError::new(40013))?;
+        if !app.settings.permissions.login {
+            return Err(WxError::new(48001));
+        }
+        let login = app.redeem(js_code, now)?;
+        let mut body = json!({ "openid": login.openid, "session_key": self.ids.session_key() });
+        if let Some(unionid) = login.unionid {
+            body["unionid"] = json!(unionid);
+        }
+        Ok(body)
     }
-    if call.grant_type != "authorization_code" {
-        return Err(WxError::new(40002));
-    }
-    if !app.settings.permissions.login {
-        return Err(WxError::new(48001));
-    }
-    let app = state.apps.get_mut(&call.appid).ok_or_else(|| WxError::new(40013))?;
-    let login = app.redeem(&call.js_code, now)?;
-    let mut body = json!({ "openid": login.openid, "session_key": state.ids.session_key() });
-    if let Some(unionid) = login.unionid {
-        body["unionid"] = json!(unionid);
-    }
-    Ok(body)
 }

@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::conduct::{Lane, Outcome, Step, conduct};
+use super::conduct::{Lane, Noted, Outcome, Step, conduct};
 use super::{BODY_LIMIT, Parameters, parameters};
 use crate::check::{SendBody, SendCall};
 use crate::errcode::WxError;
@@ -33,7 +33,7 @@ pub(super) async fn send(
         let concurrent = wanted && lane.is_none();
         (CallFacts { path: CallPath::Send, appid, openid, template_id }, lane, concurrent)
     });
-    let call = SendCall { token, body, concurrent };
+    let call = SendCall { token, ip: caller.ip.clone(), body, concurrent };
     conduct(sandbox, caller, facts, lane, move |state, step, fault| judge(state, &call, step, fault)).await
 }
 
@@ -49,5 +49,5 @@ fn judge(state: &mut state::State, call: &SendCall, step: Step, fault: Option<Fa
         }
         Step::PassOver => (None, state.pass_over(call, None, fault)),
     };
-    Outcome { body, seq: Some(seq) }
+    Outcome { body, noted: Some(Noted::Send(seq)) }
 }

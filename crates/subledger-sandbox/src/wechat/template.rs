@@ -20,25 +20,30 @@ pub(super) async fn gettemplate(
     let token = parameters(query).remove("access_token");
     let appid = sandbox.with(|s| token.as_deref().and_then(|t| s.tokens.owner(t)).map(str::to_owned));
     let facts = CallFacts { path: CallPath::Gettemplate, appid, openid: None, template_id: None };
+    let ip = caller.ip.clone();
     conduct(sandbox, caller, facts, None, move |state, step, _| {
         let verdict = match step {
-            Step::Judge => list(state, token.as_deref()),
+            Step::Judge => list(state, token.as_deref(), &ip),
             Step::Refuse(error) => Err(error),
-            Step::PassOver => return Outcome { body: None, seq: None },
+            Step::PassOver => return Outcome { body: None, noted: None },
         };
         let code = verdict.as_ref().map_or_else(|e| e.code, |_| 0);
         *state.stats.gettemplate.entry(code).or_default() += 1;
         let body = verdict.unwrap_or_else(|error| state.refusal(&error));
-        Outcome { body: Some(body), seq: None }
+        Outcome { body: Some(body), noted: None }
     })
     .await
 }
 
-fn list(state: &state::State, token: Option<&str>) -> Result<Value, WxError> {
-    let appid = state.tokens.judge(token, state.now())?;
-    let app = state.apps.get(&appid).ok_or_else(|| WxError::new(40013))?;
+fn list(state: &mut state::State, token: Option<&str>, ip: &str) -> Result<Value, WxError> {
+    let appid = state.entitled(token, ip)?;
+    let now = state.now();
+    let app = state.apps.get_mut(&appid).ok_or_else(|| WxError::new(40013))?;
     if !app.settings.permissions.templates {
         return Err(WxError::new(48001));
+    }
+    if !app.template_day.admit_day(now, app.settings.template_daily_limit) {
+        return Err(WxError::new(45009));
     }
     Ok(json!({ "errcode": 0, "errmsg": "ok", "data": app.templates }))
 }

@@ -87,14 +87,14 @@ async fn run(sandbox: Sandbox, caller: Caller, path: CallPath, call: TokenCall) 
         let verdict = match step {
             Step::Judge => judge(state, &call),
             Step::Refuse(error) => Err(error),
-            Step::PassOver => return Outcome { body: None, seq: None },
+            Step::PassOver => return Outcome { body: None, noted: None },
         };
-        count(state, &call, verdict.is_ok());
+        count(state, &call, verdict.as_ref().ok());
         let body = match verdict {
             Ok(granted) => json!({ "access_token": granted.token, "expires_in": granted.expires_in }),
             Err(error) => state.refusal(&error),
         };
-        Outcome { body: Some(body), seq: None }
+        Outcome { body: Some(body), noted: None }
     })
     .await
 }
@@ -108,6 +108,12 @@ fn judge(state: &mut state::State, call: &TokenCall) -> Result<Granted, WxError>
     }
     let now = state.now();
     let settings = state.credentials(&call.appid, &call.secret)?.settings.clone();
+    if state
+        .platform_of(&call.appid)
+        .is_some_and(|(id, _)| state.platform_ruling(id).reality.platform_ends_own_tokens)
+    {
+        return Err(WxError::new(61024));
+    }
     if settings.ip_allowlist_on && !settings.ip_allowlist.contains(&call.ip) {
         let ip = &call.ip;
         let message = format!("invalid ip {ip} ipv6 ::ffff:{ip}, not in whitelist");
@@ -120,12 +126,13 @@ fn judge(state: &mut state::State, call: &TokenCall) -> Result<Granted, WxError>
     }
 }
 
-fn count(state: &mut state::State, call: &TokenCall, granted: bool) {
+fn count(state: &mut state::State, call: &TokenCall, granted: Option<&Granted>) {
     // Names nobody made share one entry, so that a stray client cannot grow the table.
     let name = if state.apps.contains_key(&call.appid) { call.appid.as_str() } else { "" };
     let calls = state.stats.token_calls.entry(name.to_owned()).or_default();
+    calls.issued += u64::from(granted.is_some_and(|g| g.fresh));
     let counter = match call.mode {
-        _ if !granted => &mut calls.refused,
+        _ if granted.is_none() => &mut calls.refused,
         Mode::Normal => &mut calls.token,
         Mode::Stable => &mut calls.stable,
         Mode::Forced => &mut calls.stable_forced,

@@ -107,6 +107,9 @@ async fn the_default_order_is_the_documented_suggestion() {
     let want = json!([
         "body",
         "token",
+        "platform_ip",
+        "authorization",
+        "permission_set",
         "permission",
         "touser",
         "template",

@@ -9,7 +9,7 @@ use aes::Aes256;
 use aes::cipher::{BlockCipherDecrypt, KeyInit};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -30,6 +30,7 @@ pub(crate) enum Reply {
 /// One POST.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Got {
+    pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) body: String,
     pub(crate) content_type: String,
@@ -54,7 +55,7 @@ impl Receiver {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/push/here", listener.local_addr().unwrap());
         let receiver = Self { url, script: Arc::default() };
-        let router = Router::new().route("/push/here", get(check).post(push)).with_state(receiver.clone());
+        let router = Router::new().route("/{*path}", get(check).post(push)).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         receiver
     }
@@ -88,13 +89,14 @@ async fn check(State(receiver): State<Receiver>, Query(query): Query<HashMap<Str
 
 async fn push(
     State(receiver): State<Receiver>,
+    Path(path): Path<String>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let content_type = headers["content-type"].to_str().unwrap().to_owned();
     let body = String::from_utf8(body.to_vec()).unwrap();
-    let got = Got { query: query.into_iter().collect(), body, content_type };
+    let got = Got { path, query: query.into_iter().collect(), body, content_type };
     receiver.script.lock().unwrap().got.push(got);
     answer(receiver.next()).await
 }

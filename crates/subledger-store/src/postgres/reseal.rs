@@ -100,7 +100,7 @@ fn value(of: &SealedColumn, row: &PgRow) -> Result<SealedValue, sqlx::Error> {
 }
 
 /// Replaces values that are still as they were read, and notes how far this has come. Answers with how many were replaced.
-pub(crate) async fn replace(
+pub(crate) async fn replace_sealed(
     connection: &mut PgConnection,
     of: &SealedColumn,
     rows: &[Replacement],

@@ -122,4 +122,34 @@ pub(crate) static SEALED: &[SealedColumn] = &[
         column: "sealed",
         key: &[("log", Part::Log), ("key", Part::Digest)],
     },
+    SealedColumn {
+        tag: "token",
+        table: "token",
+        column: "sealed",
+        key: &[("appid", Part::Text), ("mode", Part::Text)],
+    },
+    SealedColumn {
+        tag: "platform",
+        table: "platform",
+        column: "ticket",
+        key: &[("component_appid", Part::Text)],
+    },
+    SealedColumn {
+        tag: "platform_authorization",
+        table: "platform_authorization",
+        column: "sealed",
+        key: &[("id", Part::Bytes)],
+    },
+    SealedColumn {
+        tag: "platform_code",
+        table: "platform_code",
+        column: "sealed",
+        key: &[("component_appid", Part::Text), ("code", Part::Bytes)],
+    },
+    SealedColumn {
+        tag: "authorizer",
+        table: "authorizer",
+        column: "refresh_token",
+        key: &[("component_appid", Part::Text), ("appid", Part::Text)],
+    },
 ];

@@ -80,7 +80,7 @@ fn value(of: &SealedColumn, row: &SqliteRow) -> Result<SealedValue, sqlx::Error>
 }
 
 /// Replaces values that are still as they were read, and notes how far this has come. Answers with how many were replaced.
-pub(crate) async fn replace(
+pub(crate) async fn replace_sealed(
     connection: &mut SqliteConnection,
     of: &SealedColumn,
     rows: &[Replacement],

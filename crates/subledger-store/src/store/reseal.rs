@@ -261,7 +261,7 @@ impl Store {
         }
         way.took += began.elapsed();
         let mut writer = self.inner.database.unclaimed().await?;
-        way.resealed += writer.session().replace(way.of, &replacements, &way.row()?).await?;
+        way.resealed += writer.session().replace_sealed(way.of, &replacements, &way.row()?).await?;
         Ok(more)
     }
 

@@ -34,8 +34,28 @@ pub(crate) mod place {
         [b"push", log.as_bytes(), key]
     }
 
+    pub(crate) fn token<'a>(appid: &'a str, mode: &'a str) -> [&'a [u8]; 3] {
+        [b"token", appid.as_bytes(), mode.as_bytes()]
+    }
+
     pub(crate) fn secret(reference: &str) -> [&[u8]; 2] {
         [b"secret", reference.as_bytes()]
+    }
+
+    pub(crate) fn ticket(component: &str) -> [&[u8]; 2] {
+        [b"platform", component.as_bytes()]
+    }
+
+    pub(crate) fn authorization(id: &[u8; 16]) -> [&[u8]; 2] {
+        [b"platform_authorization", id]
+    }
+
+    pub(crate) fn code<'a>(component: &'a str, code: &'a [u8; 16]) -> [&'a [u8]; 3] {
+        [b"platform_code", component.as_bytes(), code]
+    }
+
+    pub(crate) fn authorizer<'a>(component: &'a str, appid: &'a str) -> [&'a [u8]; 3] {
+        [b"authorizer", component.as_bytes(), appid.as_bytes()]
     }
 }
 
@@ -170,6 +190,12 @@ impl Store {
         }
     }
 
+    /// When a secret was handed in.
+    pub async fn secret_kept_at(&self, reference: &str) -> Result<Option<Timestamp>, StoreError> {
+        let at = self.inner.database.reader().await?.session().secret_kept_at(reference).await?;
+        Ok(at.map(Timestamp::from_micros))
+    }
+
     async fn contents(
         &self,
         log: &LogName,
@@ -186,10 +212,10 @@ impl Store {
     }
 }
 
-fn text(bytes: Vec<u8>, what: &str) -> Result<String, StoreError> {
+pub(super) fn text(bytes: Vec<u8>, what: &str) -> Result<String, StoreError> {
     String::from_utf8(bytes).map_err(|_| StoreError::Corrupt(format!("{what} is not text")))
 }
 
-fn broken(error: subledger_domain::IdError) -> StoreError {
+pub(super) fn broken(error: subledger_domain::IdError) -> StoreError {
     StoreError::Corrupt(format!("a sealed {} is malformed", error.what))
 }

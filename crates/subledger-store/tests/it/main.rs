@@ -83,6 +83,17 @@ on_both! {
         a_damaged_value_is_reported_and_keeps_the_old_key,
         every_table_with_sealed_values_is_known,
     };
+    platforms::{
+        the_newest_ticket_of_each_platform_is_kept_over_restarts,
+        tickets_are_asked_for_by_one_node_at_a_time,
+        an_authorization_is_found_by_state_code_and_request_and_ends_once,
+        a_code_that_comes_both_ways_is_one_and_is_carried_out_once,
+        old_authorizations_and_codes_are_forgotten,
+        an_older_refresh_token_never_takes_the_place_of_a_newer_one,
+        a_loss_that_is_older_than_the_authorization_undoes_nothing,
+        a_channel_is_called_by_one_platform,
+        nothing_of_a_platform_is_stored_in_the_clear,
+    };
     forgetting::{
         what_is_forgotten_goes_with_its_command,
         within_one_batch_the_last_word_counts,
@@ -98,6 +109,7 @@ on_both! {
         leases_that_ran_out_are_swept,
         one_batch_may_queue_start_and_end_a_delivery,
         concurrent_claims_never_share_a_row_or_a_subject,
+        a_claim_looks_at_few_rows_however_it_was_planned,
         counts_and_the_next_due_time_are_right,
         doubts_are_overdue_by_the_time_in_doubt,
         what_is_held_back_is_not_overdue_but_expires,
@@ -141,6 +153,17 @@ on_both! {
         a_released_lease_is_free_at_once,
         many_leases_are_taken_in_one_statement,
         of_many_contenders_one_gets_the_lease,
+    };
+    tokens::{
+        one_fetches_and_all_use_what_was_fetched,
+        a_turn_that_ran_out_is_taken_over_and_its_token_refused,
+        a_turn_that_is_given_up_is_free_at_once,
+        only_the_token_that_was_refused_is_replaced,
+        a_token_lives_as_long_as_was_said,
+        fetches_are_counted_over_all_nodes,
+        forced_fetches_keep_their_distance,
+        of_many_askers_one_fetches,
+        tokens_are_sealed_in_their_place,
     };
     scans::{
         a_scan_reads_what_pages_read,

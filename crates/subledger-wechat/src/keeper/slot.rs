@@ -3,15 +3,12 @@
 //! Plain data and arithmetic: the current time is handed in, nothing is awaited, so each rule can be tested by itself. The
 //! keeper holds this behind a lock that is never held across a call.
 
-use std::collections::VecDeque;
-
 use tokio::sync::watch;
 
-use super::{IssuedToken, KeeperSettings, TokenError, micros};
+use super::{IssuedToken, KeeperSettings, TokenError, TokenFailure, micros};
 use crate::keeper::secret::SecretUnavailable;
 use crate::outcome::CallError;
 
-const HOUR_MICROS: i64 = 3600 * 1_000_000;
 /// Wait after a failure that tells nothing about the next attempt.
 const TRANSIENT_HOLD_MICROS: i64 = 1_000_000;
 /// Longest wait after a failure. A quota may be cleared by hand, and clocks jump: look again now and then.
@@ -39,23 +36,24 @@ pub(super) enum Step {
 #[derive(Default)]
 pub(super) struct SlotState {
     current: Option<IssuedToken>,
-    last_version: u64,
+    /// The newest token that WeChat was seen to refuse, and its code; gone once there is a newer one.
+    refused: Option<(u64, i64)>,
     pub(super) flight: Option<Flight>,
     /// Bumped when the slot is emptied from outside; a refresh of an older epoch may not touch the slot.
     pub(super) epoch: u64,
     background_not_before: i64,
     hold: Option<(i64, TokenError)>,
-    /// When the refreshes of the last hour began.
-    begun: VecDeque<i64>,
 }
 
 impl SlotState {
     /// The step for a caller at `now`.
     pub(super) fn step(&mut self, now: i64, settings: &KeeperSettings) -> Step {
         if let Some(current) = self.current.clone().filter(|token| now < token.expires_at_micros) {
-            let due = now >= current.expires_at_micros.saturating_sub(micros(settings.refresh_ahead));
-            let may = self.flight.is_none() && now >= self.background_not_before;
-            return match due && may && self.budget_frees_at(now, settings).is_none() {
+            // A token that lives shortly from the start would otherwise be due all its life.
+            let life = current.expires_at_micros.saturating_sub(current.issued_at_micros);
+            let ahead = micros(settings.refresh_ahead).min(life / 4);
+            let due = now >= current.expires_at_micros.saturating_sub(ahead);
+            return match due && self.flight.is_none() && now >= self.background_not_before {
                 true => Step::UseAndRefresh(current),
                 false => Step::Use(current),
             };
@@ -69,35 +67,22 @@ impl SlotState {
         {
             return Step::Fail(error.clone());
         }
-        match self.budget_frees_at(now, settings) {
-            Some(until_micros) => Step::Fail(TokenError::BudgetSpent { until_micros }),
-            None => Step::Refresh,
-        }
-    }
-
-    /// When a spent budget frees again; `None` if there is some left.
-    fn budget_frees_at(&mut self, now: i64, settings: &KeeperSettings) -> Option<i64> {
-        // Entries from the future are left-overs of a clock that went back; they must not block for ever.
-        self.begun.retain(|begun| *begun <= now && now.saturating_sub(*begun) < HOUR_MICROS);
-        let allowed = usize::try_from(settings.refreshes_per_hour).unwrap_or(usize::MAX);
-        if self.begun.len() < allowed {
-            return None;
-        }
-        let oldest = self.begun.front().copied().unwrap_or(now);
-        Some(oldest.saturating_add(HOUR_MICROS))
+        Step::Refresh
     }
 
     /// Notes that a refresh begins.
     pub(super) fn begin(&mut self, now: i64, settings: &KeeperSettings, flight: Flight) {
-        self.begun.push_back(now);
         self.background_not_before = now.saturating_add(micros(settings.background_gap));
         self.flight = Some(flight);
     }
 
-    /// The version the next token will have.
-    pub(super) fn next_version(&mut self) -> u64 {
-        self.last_version += 1;
-        self.last_version
+    /// The number of the newest token that does not serve (any more), and WeChat's code if that is why.
+    pub(super) fn unwanted(&self) -> (u64, Option<i64>) {
+        let current = self.current.as_ref().map_or(0, |token| token.version);
+        match self.refused {
+            Some((version, code)) if current <= version => (version, Some(code)),
+            _ => (current, None),
+        }
     }
 
     /// Takes in what a refresh ended with.
@@ -106,6 +91,7 @@ impl SlotState {
         match landed {
             Ok(token) => {
                 self.current = Some(token.clone());
+                self.refused = self.refused.filter(|(version, _)| token.version <= *version);
                 self.hold = None;
             }
             Err(error) => {
@@ -116,14 +102,19 @@ impl SlotState {
         }
     }
 
-    /// Drops the current token if it is the one of `version`; returns it then.
-    pub(super) fn invalidate_if(&mut self, version: u64) -> Option<IssuedToken> {
-        self.current.take_if(|token| token.version == version)
+    /// Drops the current token if it is the one of `version`, which WeChat refused with `code`. Whether it was.
+    pub(super) fn invalidate_if(&mut self, version: u64, code: i64) -> bool {
+        let dropped = self.current.take_if(|token| token.version == version).is_some();
+        if dropped {
+            self.refused = Some((version, code));
+        }
+        dropped
     }
 
-    /// Empties the slot; versions and the budget go on.
+    /// Empties the slot.
     pub(super) fn forget(&mut self) {
         self.current = None;
+        self.refused = None;
         self.hold = None;
         self.flight = None;
         self.background_not_before = 0;
@@ -140,8 +131,13 @@ fn hold_until(error: &TokenError, now: i64, settings: &KeeperSettings) -> i64 {
             refusal
         }
         TokenError::Call(CallError::TryAgain { when, .. }) => when.not_before(1, now, 0).saturating_sub(now),
-        TokenError::Interrupted | TokenError::BudgetSpent { .. } => 0,
-        TokenError::Call(_) | TokenError::Secret(SecretUnavailable::Temporary) => {
+        TokenError::Source(source) => match source.failure {
+            TokenFailure::Configuration => refusal,
+            TokenFailure::Transient => TRANSIENT_HOLD_MICROS.min(refusal),
+        },
+        TokenError::BudgetSpent { until_micros } => until_micros.saturating_sub(now),
+        TokenError::Interrupted | TokenError::ForcedTooSoon { .. } => 0,
+        TokenError::Call(_) | TokenError::Shelf(_) | TokenError::Secret(SecretUnavailable::Temporary) => {
             TRANSIENT_HOLD_MICROS.min(refusal)
         }
     };
@@ -154,12 +150,11 @@ mod tests {
     use super::*;
     use crate::retry_times::RetryHint;
     use secrecy::SecretString;
-    use std::time::Duration;
 
     const SECOND: i64 = 1_000_000;
 
     fn settings() -> KeeperSettings {
-        KeeperSettings { refreshes_per_hour: 3, ..KeeperSettings::default() }
+        KeeperSettings::default()
     }
 
     fn token(version: u64, issued_at_micros: i64) -> IssuedToken {
@@ -222,36 +217,40 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_holds_back_refreshes_but_not_a_living_token() {
+    fn a_spent_budget_holds_back_refreshes_but_not_a_living_token() {
         let mut slot = SlotState::default();
-        for at in [0, 10, 20] {
-            slot.begin(at * SECOND, &settings(), flight());
-            slot.land(&Ok(token(1, 0)), at * SECOND, &settings());
-        }
-        slot.invalidate_if(1).unwrap();
-        let until_micros = 3600 * SECOND;
-        let spent = slot.step(100 * SECOND, &settings());
-        assert!(
-            matches!(spent, Step::Fail(TokenError::BudgetSpent { until_micros: at }) if at == until_micros)
-        );
+        let spent = |until: i64| Err(TokenError::BudgetSpent { until_micros: until * SECOND });
+        slot.land(&spent(500), 0, &settings());
+        assert!(matches!(slot.step(499 * SECOND, &settings()), Step::Fail(TokenError::BudgetSpent { .. })));
+        assert!(matches!(slot.step(500 * SECOND, &settings()), Step::Refresh));
 
-        let eager = KeeperSettings { refresh_ahead: Duration::from_secs(7200), ..settings() };
-        slot.land(&Ok(token(2, 0)), 100 * SECOND, &eager);
-        assert!(matches!(slot.step(1000 * SECOND, &eager), Step::Use(_)));
-        assert!(matches!(slot.step(until_micros, &eager), Step::UseAndRefresh(_)));
+        slot.land(&Ok(token(1, 0)), 0, &settings());
+        slot.begin(6900 * SECOND, &settings(), flight());
+        slot.land(&spent(7100), 6900 * SECOND, &settings());
+        assert!(matches!(slot.step(7099 * SECOND, &settings()), Step::Use(_)));
+        assert!(matches!(slot.step(7100 * SECOND, &settings()), Step::UseAndRefresh(_)));
+    }
 
-        slot.invalidate_if(2).unwrap();
-        assert!(matches!(slot.step(until_micros, &settings()), Step::Refresh));
+    #[test]
+    fn a_token_of_short_life_is_not_due_from_the_start() {
+        let mut slot = SlotState::default();
+        slot.land(&Ok(IssuedToken { expires_at_micros: 200 * SECOND, ..token(1, 0) }), 0, &settings());
+        assert!(matches!(slot.step(149 * SECOND, &settings()), Step::Use(_)));
+        assert!(matches!(slot.step(150 * SECOND, &settings()), Step::UseAndRefresh(_)));
     }
 
     #[test]
     fn only_the_failing_version_is_invalidated() {
         let mut slot = SlotState::default();
         slot.land(&Ok(token(2, 0)), 0, &settings());
-        assert!(slot.invalidate_if(1).is_none());
+        assert!(!slot.invalidate_if(1, 40001));
         assert!(matches!(slot.step(1, &settings()), Step::Use(_)));
-        assert_eq!(slot.invalidate_if(2).unwrap().version, 2);
-        assert!(slot.invalidate_if(2).is_none());
+        assert_eq!(slot.unwanted(), (2, None));
+        assert!(slot.invalidate_if(2, 40001));
+        assert!(!slot.invalidate_if(2, 40001));
         assert!(matches!(slot.step(1, &settings()), Step::Refresh));
+        assert_eq!(slot.unwanted(), (2, Some(40001)));
+        slot.land(&Ok(token(3, 0)), 0, &settings());
+        assert_eq!(slot.unwanted(), (3, None));
     }
 }

@@ -33,7 +33,7 @@ async fn a_server_that_closes_kept_connections_at_random_never_sees_a_send_twice
         }
     })
     .await;
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
     let channel = channel_of(&keeper, &server.url(), "SECRET");
     let number = std::sync::Arc::new(AtomicUsize::new(0));
     let lanes: Vec<_> = (0..LANES)

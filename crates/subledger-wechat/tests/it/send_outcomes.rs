@@ -143,7 +143,9 @@ async fn a_redirect_is_not_followed() {
 async fn send_to(send_url: &str) -> SendOutcome {
     let tokens = Server::sending(ok("{}")).await;
     let clock = crate::server::HandClock::new();
-    let keeper = crate::server::keeper(&tokens.url(), &clock, Default::default());
+    let keeper = crate::server::keeper(&clock, Default::default());
+    let fetcher = crate::server::fetcher(&tokens.url(), "SECRET");
+    keeper.token(&crate::server::key(), &fetcher).await.unwrap();
     crate::server::channel_of(&keeper, send_url, "SECRET").send(&message("TPL")).await
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use subledger_wechat::{
-    ChannelClient, Clock, KeeperSettings, SecretSource, SendRequest, TokenKeeper, TokenKey, TokenMode,
-    WeChatClient, WeChatConfig,
+    AppSecretFetcher, ChannelClient, Clock, KeeperSettings, SecretSource, SendRequest, TokenFetcher,
+    TokenKeeper, TokenKey, TokenMode, TokenSource, WeChatClient, WeChatConfig,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -200,16 +200,27 @@ pub(crate) fn source(secret: &str) -> Arc<dyn SecretSource> {
     Arc::new(SecretString::from(secret))
 }
 
-pub(crate) fn keeper(base_url: &str, clock: &HandClock, settings: KeeperSettings) -> TokenKeeper {
-    TokenKeeper::new(client(base_url), settings, Arc::new(clock.clone()))
+/// Fetches what [`key`] names.
+pub(crate) fn fetcher(base_url: &str, secret: &str) -> TokenSource {
+    fetcher_of(base_url, &key(), source(secret))
+}
+
+pub(crate) fn fetcher_of(base_url: &str, key: &TokenKey, source: Arc<dyn SecretSource>) -> TokenSource {
+    let fetcher: Arc<dyn TokenFetcher> =
+        Arc::new(AppSecretFetcher::new(client(base_url), key.appid.clone(), key.mode, source));
+    fetcher.into()
+}
+
+pub(crate) fn keeper(clock: &HandClock, settings: KeeperSettings) -> TokenKeeper {
+    TokenKeeper::new(settings, Arc::new(clock.clone()))
 }
 
 pub(crate) fn channel(base_url: &str) -> ChannelClient {
-    channel_of(&keeper(base_url, &HandClock::new(), KeeperSettings::default()), base_url, "SECRET")
+    channel_of(&keeper(&HandClock::new(), KeeperSettings::default()), base_url, "SECRET")
 }
 
 pub(crate) fn channel_of(keeper: &TokenKeeper, base_url: &str, secret: &str) -> ChannelClient {
-    ChannelClient::new(client(base_url), keeper.clone(), key(), source(secret))
+    ChannelClient::with_secret(client(base_url), keeper.clone(), key(), source(secret))
 }
 
 pub(crate) fn message(template_id: &str) -> SendRequest {

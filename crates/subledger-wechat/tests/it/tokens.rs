@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use subledger_wechat::{
     CallError, ConnectFailure, KeeperSettings, NotSentReason, RefusalClass, SecretFuture, SecretSource,
     SecretUnavailable, SendOutcome, TokenError, TokenFailure, TokenKey, TokenMode,
@@ -11,8 +11,8 @@ use subledger_wechat::{
 use tokio::sync::Semaphore;
 
 use crate::server::{
-    APPID, Act, HandClock, SEND, STABLE, Seen, Server, channel, channel_of, keeper, key, message, ok, source,
-    until,
+    APPID, Act, HandClock, SEND, STABLE, Seen, Server, channel, channel_of, fetcher, fetcher_of, keeper, key,
+    message, ok, source, until,
 };
 
 /// Issues `T1`, `T2`, … each good for two hours.
@@ -32,11 +32,12 @@ async fn fifty_callers_share_one_token_call() {
     let gate = Arc::new(Semaphore::new(0));
     let (inner, held) = (counting(), Arc::clone(&gate));
     let server = Server::start(move |seen| Act::Gate(Arc::clone(&held), Box::new(inner(seen)))).await;
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
+    let fetcher = fetcher(&server.url(), "SECRET");
     let callers: Vec<_> = (0..50)
         .map(|_| {
-            let keeper = keeper.clone();
-            tokio::spawn(async move { keeper.token(&key(), &source("SECRET")).await })
+            let (keeper, fetcher) = (keeper.clone(), fetcher.clone());
+            tokio::spawn(async move { keeper.token(&key(), &fetcher).await })
         })
         .collect();
     until("the call arrives", || server.count(STABLE) == 1).await;
@@ -53,14 +54,15 @@ async fn a_caller_that_goes_away_does_not_take_the_refresh_along() {
     let gate = Arc::new(Semaphore::new(0));
     let (inner, held) = (counting(), Arc::clone(&gate));
     let server = Server::start(move |seen| Act::Gate(Arc::clone(&held), Box::new(inner(seen)))).await;
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
-    let first = keeper.clone();
-    let first = tokio::spawn(async move { first.token(&key(), &source("SECRET")).await });
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
+    let fetcher = fetcher(&server.url(), "SECRET");
+    let (first, also) = (keeper.clone(), fetcher.clone());
+    let first = tokio::spawn(async move { first.token(&key(), &also).await });
     until("the call arrives", || server.count(STABLE) == 1).await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     gate.add_permits(1000);
-    assert_eq!(keeper.token(&key(), &source("SECRET")).await.unwrap().version, 1);
+    assert_eq!(keeper.token(&key(), &fetcher).await.unwrap().version, 1);
     assert_eq!(server.count(STABLE), 1);
 }
 
@@ -70,8 +72,9 @@ async fn nobody_waits_for_a_refresh_ahead_while_the_old_token_lives() {
     let (inner, held) = (counting(), Arc::clone(&gate));
     let server = Server::start(move |seen| Act::Gate(Arc::clone(&held), Box::new(inner(seen)))).await;
     let clock = HandClock::new();
-    let keeper = keeper(&server.url(), &clock, KeeperSettings::default());
-    let version = async || keeper.token(&key(), &source("SECRET")).await.unwrap().version;
+    let keeper = keeper(&clock, KeeperSettings::default());
+    let fetcher = fetcher(&server.url(), "SECRET");
+    let version = async || keeper.token(&key(), &fetcher).await.unwrap().version;
     assert_eq!(version().await, 1);
     clock.advance(7200 - 301);
     assert_eq!(version().await, 1);
@@ -95,20 +98,24 @@ async fn nobody_waits_for_a_refresh_ahead_while_the_old_token_lives() {
 async fn an_expired_token_is_never_handed_out() {
     let server = Server::start(counting()).await;
     let clock = HandClock::new();
-    let keeper = keeper(&server.url(), &clock, KeeperSettings::default());
-    keeper.token(&key(), &source("SECRET")).await.unwrap();
+    let keeper = keeper(&clock, KeeperSettings::default());
+    let fetcher = fetcher(&server.url(), "SECRET");
+    keeper.token(&key(), &fetcher).await.unwrap();
     clock.advance(7200);
-    assert_eq!(keeper.token(&key(), &source("SECRET")).await.unwrap().version, 2);
+    assert_eq!(keeper.token(&key(), &fetcher).await.unwrap().version, 2);
 }
 
 #[tokio::test]
 async fn apps_and_modes_have_tokens_of_their_own() {
     let server = Server::start(counting()).await;
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
     let normal = TokenKey { appid: APPID.to_owned(), mode: TokenMode::Normal };
     let other = TokenKey { appid: "wx00000000demo0002".to_owned(), mode: TokenMode::Stable };
     for key in [&key(), &normal, &other, &normal] {
-        assert_eq!(keeper.token(key, &source("SECRET")).await.unwrap().version, 1);
+        assert_eq!(
+            keeper.token(key, &fetcher_of(&server.url(), key, source("SECRET"))).await.unwrap().version,
+            1
+        );
     }
     assert_eq!(server.count(STABLE), 2);
     let seen = server.seen();
@@ -127,7 +134,7 @@ async fn a_wrong_secret_is_configuration_and_is_not_asked_again_at_once() {
     })
     .await;
     let clock = HandClock::new();
-    let keeper = keeper(&server.url(), &clock, KeeperSettings::default());
+    let keeper = keeper(&clock, KeeperSettings::default());
     let wrong = channel_of(&keeper, &server.url(), "WRONG");
     for _ in 0..5 {
         let SendOutcome::NotSent { reason: NotSentReason::NoToken(error) } = wrong.send(&message("T")).await
@@ -195,7 +202,7 @@ async fn a_spent_budget_stops_the_refreshes() {
     .await;
     let settings = KeeperSettings { refreshes_per_hour: 4, ..KeeperSettings::default() };
     let clock = HandClock::new();
-    let keeper = keeper(&server.url(), &clock, settings);
+    let keeper = keeper(&clock, settings);
     let channel = channel_of(&keeper, &server.url(), "SECRET");
     let mut last = channel.send(&message("T")).await;
     for _ in 0..10 {
@@ -234,18 +241,18 @@ impl SecretSource for Dying {
 async fn a_missing_secret_ends_in_an_error_and_blocks_nobody() {
     let server = Server::start(counting()).await;
     let clock = HandClock::new();
-    let keeper = keeper(&server.url(), &clock, KeeperSettings::default());
+    let keeper = keeper(&clock, KeeperSettings::default());
+    let fetcher = fetcher(&server.url(), "SECRET");
     for (why, failure) in [
         (SecretUnavailable::NotSet, TokenFailure::Configuration),
         (SecretUnavailable::Temporary, TokenFailure::Transient),
     ] {
-        let missing: Arc<dyn SecretSource> = Arc::new(Missing(why));
+        let missing = fetcher_of(&server.url(), &key(), Arc::new(Missing(why)));
         let error = keeper.token(&key(), &missing).await.unwrap_err();
         assert_eq!((error.clone(), error.failure()), (TokenError::Secret(why), failure));
         clock.advance(60);
     }
-    let dying: Arc<dyn SecretSource> = Arc::new(Dying);
+    let dying = fetcher_of(&server.url(), &key(), Arc::new(Dying));
     assert_eq!(keeper.token(&key(), &dying).await.unwrap_err(), TokenError::Interrupted);
-    let fixed: Arc<dyn SecretSource> = Arc::new(SecretString::from("SECRET"));
-    assert_eq!(keeper.token(&key(), &fixed).await.unwrap().version, 1);
+    assert_eq!(keeper.token(&key(), &fetcher).await.unwrap().version, 1);
 }

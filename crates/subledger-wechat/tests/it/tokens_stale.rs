@@ -65,7 +65,7 @@ async fn many_concurrent_stale_answers_cause_one_refresh() {
         if seen.query == "access_token=T1" { Act::Gate(Arc::clone(&held), Box::new(act)) } else { act }
     })
     .await;
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
     let channel = channel_of(&keeper, &server.url(), "SECRET");
     let sends: Vec<_> = (0..SENDS)
         .map(|_| {
@@ -84,14 +84,14 @@ async fn many_concurrent_stale_answers_cause_one_refresh() {
 #[tokio::test]
 async fn a_late_stale_answer_about_an_old_token_does_not_kill_the_new_one() {
     let server = Server::start(refusing(0, 0, r#"{"errcode":0}"#)).await;
-    let keeper = keeper(&server.url(), &HandClock::new(), KeeperSettings::default());
-    let source = crate::server::source("SECRET");
+    let keeper = keeper(&HandClock::new(), KeeperSettings::default());
+    let fetcher = crate::server::fetcher(&server.url(), "SECRET");
     let key = crate::server::key();
-    let first = keeper.token(&key, &source).await.unwrap();
-    assert!(keeper.invalidate_if(&key, first.version));
-    let second = keeper.token(&key, &source).await.unwrap();
-    assert!(!keeper.invalidate_if(&key, first.version));
-    assert_eq!(keeper.token(&key, &source).await.unwrap().version, second.version);
+    let first = keeper.token(&key, &fetcher).await.unwrap();
+    assert!(keeper.invalidate_if(&key, first.version, 40001));
+    let second = keeper.token(&key, &fetcher).await.unwrap();
+    assert!(!keeper.invalidate_if(&key, first.version, 40001));
+    assert_eq!(keeper.token(&key, &fetcher).await.unwrap().version, second.version);
     assert_eq!(server.count(STABLE), 2);
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Callback, Common, Pushes, Relay, push};
+use super::{Authorize, Callback, Common, Pushes, Relay, push, remote};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Channel {
@@ -34,6 +34,9 @@ pub(crate) enum Channel {
         #[arg(long)]
         json: bool,
     },
+    /// Have a Mini Program's administrator authorize your third-party platform by scanning a QR code; no AppSecret is needed
+    #[command(after_help = remote::AUTHORIZE_EXAMPLES)]
+    Authorize(Authorize),
     /// Read the template list from WeChat
     #[command(after_help = "Example:\n  subledger channel refresh wechatmp123")]
     Refresh {

@@ -57,6 +57,7 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Channel::Authorize(asked) => super::authorize::run(asked).await,
         Channel::Refresh { code, common, json } => {
             refresh(&engine(&common).await?, &channel_code(&code)?, json).await
         }
@@ -98,7 +99,7 @@ async fn list(reading: Reading, json: bool) -> anyhow::Result<ExitCode> {
             continue;
         }
         let refreshed = row.templates_refreshed_at.map_or_else(|| "never".to_owned(), output::time);
-        let state = if row.is_paused() { "paused" } else { "active" };
+        let state = row.hold().map_or("active", |hold| hold.as_str());
         rows.push(vec![row.code.to_string(), row.name, row.appid, state.to_owned(), refreshed]);
     }
     if !json {

@@ -3,6 +3,7 @@
 //! The demo is the service itself: the same store, engine and API that `serve` runs, with the simulated WeChat on a port
 //! beside it. Nothing here takes a short cut past the API.
 
+mod authorize;
 mod client;
 mod story;
 mod world;
@@ -55,6 +56,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
     engine.start_dispatch().await;
     engine.start_push_retry().await;
     engine.start_relay().await;
+    engine.start_platforms().await;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async move {
@@ -69,6 +71,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
     });
 
     let told = match demo.once {
+        true if demo.authorize => authorize::tell(&engine, &world, &url, &file, demo.json).await,
         true => story::tell(&engine, &world, &url, &file, demo.json).await,
         false => world::welcome(&engine, &world, &url, &file).await,
     };

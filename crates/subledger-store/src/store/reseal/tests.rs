@@ -31,7 +31,7 @@ async fn check(url: String) {
     let replace = async |old: &[u8], new: &[u8]| {
         let rows = [Replacement { key: key.clone(), old: old.to_vec(), new: new.to_vec() }];
         let mut writer = store.inner.database.unclaimed().await.unwrap();
-        let replaced = writer.session().replace(of, &rows, &row(None)).await.unwrap();
+        let replaced = writer.session().replace_sealed(of, &rows, &row(None)).await.unwrap();
         let kept = writer.session().secret("ref").await.unwrap().unwrap();
         (replaced, kept)
     };

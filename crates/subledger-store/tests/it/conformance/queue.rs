@@ -249,3 +249,39 @@ pub async fn doubts_are_overdue_by_the_time_in_doubt(db: Db) {
     write(&executor, vec![Effect::Dequeue(delivery(1, 2))]).await;
     assert_eq!(overdue(at(99), 10).await, [(delivery(1, 0), at(10)), (delivery(1, 1), at(20))]);
 }
+
+/// The table is small in one minute and large in the next: a plan made in the first must serve in the second.
+pub async fn a_claim_looks_at_few_rows_however_it_was_planned(db: Db) {
+    const PERSONS: u32 = 60;
+    const ROWS: u32 = 3_000;
+    let (store, executor) = db.node().await;
+    enqueue(&executor, &[row(delivery(1, 0), 1, at(-1))]).await;
+    write(&executor, vec![Effect::Dequeue(delivery(1, 0))]).await;
+    db.tamper(if db.is_sqlite() { "analyze" } else { "vacuum analyze queue" }).await;
+    // Often enough for a plan to be kept.
+    for _ in 0..10 {
+        assert!(claim(&store, 10).await.is_empty());
+        assert_eq!(store.next_due(&log("mp")).await.unwrap(), None);
+    }
+    for rows in (0..ROWS).collect::<Vec<_>>().chunks(500) {
+        let rows =
+            rows.iter().map(|n| row(delivery(2, *n), u128::from(n % PERSONS), at(i64::from(*n) - 9_999)));
+        enqueue(&executor, &rows.collect::<Vec<_>>()).await;
+    }
+    let first: Vec<_> = (0..PERSONS).map(|n| delivery(2, n)).collect();
+    assert_eq!(claim(&store, 100).await, first);
+    assert!(claim(&store, 100).await.is_empty(), "everybody is busy");
+    assert_eq!(store.next_due(&log("mp")).await.unwrap(), None);
+    executor.shutdown().await;
+    store.close().await;
+    if db.is_sqlite() {
+        return;
+    }
+    let counted = |column: &str| format!("select {column} from pg_stat_user_tables where relname = 'queue'");
+    // The server counts a connection's reads together with its writes, at the latest when the connection ends.
+    while db.number(&counted("n_tup_upd")).await < i64::from(PERSONS) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let read = db.number(&counted("seq_tup_read + idx_tup_fetch")).await;
+    assert!(read < i64::from(ROWS) * 20, "{read} rows were looked at");
+}

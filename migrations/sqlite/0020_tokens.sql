@@ -1,0 +1,27 @@
+-- Access tokens, one per Mini Program and source, shared by all nodes. What is here is worth nothing without WeChat: a lost
+-- row costs one fetch. All times are microseconds since 1970-01-01T00:00:00Z.
+create table token (
+    appid       text not null,
+    -- where the token comes from: stable, normal, external, platform
+    mode        text not null,
+    -- number of the token kept; grows with each, and never shrinks. 0: none was ever kept
+    version     integer not null default 0 check (version >= 0),
+    sealed      blob,
+    -- when its fetch began
+    issued_at   integer not null default 0,
+    expires_at  integer not null default 0,
+    -- since when WeChat is known to refuse it
+    refused_at  integer,
+    -- who fetches the next one, and until when that is believed
+    holder      text not null default '',
+    -- fencing number: grows by one with each turn to fetch
+    fence       integer not null default 0 check (fence >= 0),
+    lease_until integer not null default 0,
+    -- when the fetches of the last hour began, and the forced ones of the last day: JSON arrays
+    begun       text not null default '[]',
+    forced      text not null default '[]',
+    -- when a fetch was last refused because too many had begun
+    spent_at    integer,
+    primary key (appid, mode),
+    check ((version = 0) = (sealed is null))
+) strict, without rowid;
