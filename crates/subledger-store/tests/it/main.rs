@@ -93,6 +93,7 @@ on_both! {
         a_loss_that_is_older_than_the_authorization_undoes_nothing,
         a_channel_is_called_by_one_platform,
         nothing_of_a_platform_is_stored_in_the_clear,
+        what_is_secret_of_platforms_goes_under_a_new_data_key,
     };
     forgetting::{
         what_is_forgotten_goes_with_its_command,
