@@ -24,6 +24,7 @@ mod metric_definitions;
 pub mod platform;
 pub mod relay;
 pub mod retention;
+pub mod secrets;
 pub mod send;
 mod submit;
 mod text;

@@ -24,7 +24,7 @@ use crate::{
     routes::{
         authorizations, callbacks, channels, client_reports, corrections, deliveries, erasures, events,
         health, ledgers, messages, platform_callbacks, platform_start, platforms, push_setup, pushes, relay,
-        reports, templates, tokens, user_tokens, users, whoami,
+        reports, secrets, templates, tokens, user_tokens, users, whoami,
     },
 };
 
@@ -36,6 +36,7 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::list_channels, channels::create_channel),
         routes!(channels::show_channel),
         routes!(channels::replace_credentials),
+        routes!(secrets::list_secrets),
         routes!(channels::pause_channel),
         routes!(channels::resume_channel),
         routes!(channels::amend_policy),

@@ -24,6 +24,7 @@ pub(crate) mod push_setup;
 pub(crate) mod pushes;
 pub(crate) mod relay;
 pub(crate) mod reports;
+pub(crate) mod secrets;
 mod shown;
 pub(crate) mod templates;
 pub(crate) mod tokens;

@@ -15,6 +15,9 @@ use crate::{
     rows::{
         ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
         StreamFound, StreamTail, Writes,
+        keys::{
+            DataKeyRow, KeyValue, NodeRow, Replacement, ResealRow, SealedColumn, SealedValue, WrappedRow,
+        },
         platform::{
             AuthorizationColumns, AuthorizationWrite, AuthorizerColumns, AuthorizerWrite, CodeColumns,
             CodeWrite, PlatformColumns,
@@ -24,6 +27,7 @@ use crate::{
     },
     sqlite::{self, receipt::Unfiled},
     store::inspect::{RawColumns, RawHead, RawQueue},
+    vault::{DataKeyId, Fresh, WrappedKey},
     work::Digest,
 };
 
@@ -254,6 +258,26 @@ forward! {
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::contents(log: &LogName, keys: &[([u8; 16], i64)]) -> Vec<([u8; 16], i64, Vec<u8>)>;
     vault::secret(reference: &str) -> Option<Vec<u8>>;
+    vault::secrets(references: &[&str]) -> Vec<(String, Vec<u8>, i64)>;
+    keys::deployment(fresh: &Fresh, now: i64) -> (Vec<u8>, Vec<u8>);
+    keys::adopt(root: &WrappedKey, now: i64) -> ();
+    keys::add_data_key(key: &WrappedKey, now: i64) -> ();
+    keys::wrap(keys: &[WrappedKey], now: i64) -> ();
+    keys::unwrap_others(keep: &str) -> u64;
+    keys::wrapped_keys() -> Vec<WrappedRow>;
+    keys::newest() -> Option<i64>;
+    keys::data_keys() -> Vec<DataKeyRow>;
+    keys::masters() -> Vec<(String, i64)>;
+    keys::retire(before: DataKeyId, now: i64) -> ();
+    keys::note_node(node: (&str, &str, DataKeyId), now: i64) -> ();
+    keys::forget_node(node: &str) -> ();
+    keys::nodes(within: i64, now: i64) -> Vec<NodeRow>;
+    reseal::count(of: &SealedColumn) -> i64;
+    reseal::count_others(of: &SealedColumn, key: DataKeyId) -> i64;
+    reseal::page(of: &SealedColumn, after: Option<&[KeyValue]>, but: Option<DataKeyId>, limit: i64) -> Vec<SealedValue>;
+    reseal::replace_sealed(of: &SealedColumn, rows: &[Replacement], progress: &ResealRow) -> u64;
+    reseal::log_names() -> Vec<(i64, String)>;
+    reseal::progress() -> Vec<ResealRow>;
     erasure::kept_contents(log: &LogName, messages: &[[u8; 16]]) -> Vec<([u8; 16], i64)>;
     erasure::scrub(full: bool) -> bool;
     retention::open_contents(after: &ContentKey, limit: i64) -> Vec<(ContentKey, bool)>;

@@ -42,10 +42,11 @@ pub use push::{
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
     Amount, AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, ByStream, Chunk, Claimed,
-    ClaimedRelay, Clock, CodeStatus, Held, Inspector, KeptContent, KeptToken, KindHealth, Lease, LogSnapshot,
-    NewCode, PlatformTicket, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
-    RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, Snapshot, Store, StoredCode, StoredReceipt,
-    StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn,
-    TokenWish, WatchedPlatform,
+    ClaimedRelay, Clock, CodeStatus, DataKeyState, Held, Inspector, KeptContent, KeptToken, KeyError,
+    KeyNode, KeyState, KindHealth, Lease, LogSnapshot, MasterKeyState, NewCode, Pace, PlatformTicket,
+    PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth, RelayRoom,
+    ResealReport, Resealed, RetentionClass, Scan, Scanned, SecretMark, Snapshot, Store, StoredCode,
+    StoredReceipt, StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed,
+    TokenState, TokenTurn, TokenWish, WatchedPlatform,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

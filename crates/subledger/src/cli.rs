@@ -509,6 +509,49 @@ pub(crate) enum Admin {
     /// Print a new master key for SUBLEDGER_MASTER_KEY
     #[command(after_help = "Example:\n  export SUBLEDGER_MASTER_KEY=$(subledger admin master-key)")]
     MasterKey,
+    /// The keys: which master keys unlock the database, which data keys seal, which nodes run with them
+    #[command(after_help = "Example:\n  subledger admin keys")]
+    Keys {
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the master key while the service runs, in two steps; see docs/secrets.md
+    #[command(
+        after_help = "Example:\n  export SUBLEDGER_NEW_MASTER_KEY=$(subledger admin master-key)\n  subledger admin rotate-master-key\n  (restart every node with the new key as SUBLEDGER_MASTER_KEY)\n  subledger admin rotate-master-key --finish\n  subledger admin rotate-data-key\n\nWorks beside the running service, on SQLite too. Each step may be repeated."
+    )]
+    RotateMasterKey {
+        /// Drop every master key but the new one: SUBLEDGER_NEW_MASTER_KEY if it is set, else SUBLEDGER_MASTER_KEY
+        #[arg(long)]
+        finish: bool,
+        /// Do so although nodes run that were started with another: they could not start again
+        #[arg(long, requires = "finish")]
+        anyway: bool,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Seal everything under a new data key while the service runs; goes on where it was stopped
+    #[command(
+        after_help = "Example:\n  subledger admin rotate-data-key\n\nWorks beside the running service, on SQLite too. Stopped or killed, run it again. Exit code 1 if anything is left under older keys."
+    )]
+    RotateDataKey {
+        /// Values at once
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        batch: u32,
+        /// The least rest between two batches, in milliseconds
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+        pause_ms: u64,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the public key that exports of this deployment are signed with
     #[command(after_help = "Example:\n  subledger admin signing-key > subledger.pub")]
     SigningKey {

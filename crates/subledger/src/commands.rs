@@ -10,6 +10,7 @@ mod erase;
 mod events;
 mod export;
 mod import;
+mod keys;
 mod migrate;
 mod platform;
 mod projections;

@@ -2,7 +2,7 @@
 //! And how an error is told: in one line, each cause once.
 
 use subledger_engine::EngineError;
-use subledger_store::{OpenError, StoreError};
+use subledger_store::{KeyError, OpenError, StoreError};
 
 use crate::remote::RemoteError;
 
@@ -30,11 +30,11 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
             return USAGE;
         }
         match cause.downcast_ref::<OpenError>() {
-            Some(OpenError::WrongMasterKey | OpenError::Url(_)) => return USAGE,
+            Some(OpenError::WrongMasterKey { .. } | OpenError::Url(_)) => return USAGE,
             Some(_) => return DATABASE,
             None => {}
         }
-        if cause.is::<StoreError>() {
+        if cause.is::<StoreError>() || matches!(cause.downcast_ref(), Some(KeyError::Store(_))) {
             return DATABASE;
         }
     }

@@ -58,6 +58,9 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 /// The environment variable that holds the master key. Never read from a file or a flag: both are easily shared by mistake.
 pub(crate) const MASTER_KEY: &str = "SUBLEDGER_MASTER_KEY";
 
+/// The one that holds the master key which is to replace it.
+pub(crate) const NEW_MASTER_KEY: &str = "SUBLEDGER_NEW_MASTER_KEY";
+
 /// The longest that retention can be told to keep: a hundred years, which is for ever.
 const MAX_KEPT_DAYS: u32 = 36_500;
 
@@ -140,6 +143,12 @@ impl Egress {
         };
         Ok(EgressPolicy { private, allow_http: self.allow_http, ports })
     }
+}
+
+/// The master key in an environment variable, if that is set.
+pub(crate) fn master_key(variable: &str) -> Result<Option<MasterKey>, SettingsError> {
+    let Ok(text) = std::env::var(variable) else { return Ok(None) };
+    MasterKey::parse(&text).map(Some).map_err(|error| SettingsError(format!("{variable}: {error}")))
 }
 
 /// One port, or a range such as `8000-8999`.
@@ -259,14 +268,12 @@ impl Settings {
 
     /// How to reach and unlock the database, with the master key of the environment.
     pub(crate) fn store(&self) -> Result<StoreConfig, SettingsError> {
-        let text = std::env::var(MASTER_KEY).map_err(|_| {
+        let master_key = master_key(MASTER_KEY)?.ok_or_else(|| {
             SettingsError(format!(
                 "{MASTER_KEY} is not set. It encrypts secrets, openids and contents in the database; make one with \
                  `subledger admin master-key`, keep it safe, and set it in the environment"
             ))
         })?;
-        let master_key =
-            MasterKey::parse(&text).map_err(|error| SettingsError(format!("{MASTER_KEY}: {error}")))?;
         Ok(self.store_with(master_key))
     }
 

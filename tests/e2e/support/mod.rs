@@ -9,11 +9,11 @@ pub mod push;
 mod server;
 mod wechat;
 
-pub use client::{Answer as Answered, Client};
+pub use client::{Answer as Answered, Client, Record};
 pub use cluster::{Cluster, Roster};
-pub use database::Database;
+pub use database::{Database, MASTER_KEY};
 pub use platform::{COMPONENT, Told};
-pub use process::{Process, Talking, binary, run_cli, run_cli_with};
+pub use process::{Process, Talking, binary, run_cli, run_cli_with, spawn_cli_with};
 pub use push::Pusher;
 pub use server::Server;
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};

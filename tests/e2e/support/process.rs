@@ -1,8 +1,9 @@
 //! The binary as a process.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
@@ -44,6 +45,13 @@ pub fn run_cli(database: &Database, arguments: &[&str]) -> Output {
 /// The same with more environment.
 pub fn run_cli_with(database: &Database, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     command(database).envs(environment.iter().copied()).args(arguments).output().unwrap()
+}
+
+/// Starts a command of the binary and lets it run.
+pub fn spawn_cli_with(database: &Database, environment: &[(&str, &str)], arguments: &[&str]) -> Child {
+    let mut command = command(database);
+    command.envs(environment.iter().copied()).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap()
 }
 
 /// A command that runs while its test goes on, talking line by line.
@@ -100,6 +108,21 @@ impl Process {
         command.envs(environment.iter().copied());
         command.args(["serve", "--listen", "127.0.0.1:0"]).env("SUBLEDGER_WECHAT_BASE_URL", &wechat.url);
         command.env("SUBLEDGER_WECHAT_AUTHORIZATION_BASE_URL", &wechat.url);
+        Self::start(command, "subledger listens on ").await
+    }
+
+    /// The same with settings of a file and all it says written to another.
+    pub async fn serve_logging(
+        database: &Database,
+        wechat: &Wechat,
+        environment: &[(&str, &str)],
+        settings: &Path,
+        log: &Path,
+    ) -> (Self, String) {
+        let mut command = command(database);
+        command.envs(environment.iter().copied());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(settings);
+        command.env("SUBLEDGER_WECHAT_BASE_URL", &wechat.url).stderr(File::create(log).unwrap());
         Self::start(command, "subledger listens on ").await
     }
 

@@ -23,6 +23,7 @@ async fn every_documented_operation_works() {
     settle(&app).await;
     push(&app).await;
     relay(&app).await;
+    secrets(&app).await;
     correct(&app).await;
     tokens(&app).await;
     for report in ["activity", "stock"] {
@@ -49,6 +50,22 @@ async fn every_documented_operation_works() {
             assert!(app.was_done(method, path), "{method} {path} was never tried");
         }
     }
+}
+
+/// A fingerprint and a date of each secret, and no value.
+async fn secrets(app: &TestApp) {
+    let shown = app.get(&channel("/secrets")).await.ok(200);
+    let secrets = shown["secrets"].as_array().unwrap();
+    let kinds: Vec<_> = secrets.iter().map(|secret| secret["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds[..2], ["app_secret", "push_token"], "{shown}");
+    for secret in secrets {
+        assert!(secret["fingerprint"].as_str().is_some_and(|it| it.len() == 8), "{shown}");
+        assert!(secret["set_at"].is_string() && secret.as_object().unwrap().len() == 3, "{shown}");
+    }
+    let callback = app.get(&channel("/callback")).await.ok(200);
+    assert_eq!(callback["token_fingerprint"], secrets[1]["fingerprint"], "{callback}");
+    assert_eq!(callback["token_set_at"], secrets[1]["set_at"], "{callback}");
+    assert!(!shown.to_string().contains(SECRET), "{shown}");
 }
 
 async fn set_up(app: &TestApp) {

@@ -215,7 +215,7 @@ impl Store {
     pub async fn ticket(&self, component_appid: &str) -> Result<Option<PlatformTicket>, StoreError> {
         let row = self.inner.database.reader().await?.session().ticket(component_appid).await?;
         let Some((platform, Some(sealed))) = row.map(watched).transpose()? else { return Ok(None) };
-        let ticket = self.opened(&place::ticket(component_appid), &sealed)?;
+        let ticket = self.opened(&place::ticket(component_appid), &sealed).await?;
         Ok(platform.received_at.map(|received_at| PlatformTicket { ticket, received_at }))
     }
 
@@ -275,16 +275,19 @@ impl Store {
 
     async fn begun_with(&self, hash: &[u8; 16]) -> Result<Option<Begun>, StoreError> {
         let row = self.inner.database.reader().await?.session().begun(hash).await?;
-        row.map(|row| self.begun_of(row)).transpose()
+        match row {
+            Some(row) => Ok(Some(self.begun_of(row).await?)),
+            None => Ok(None),
+        }
     }
 
-    fn begun_of(&self, row: AuthorizationColumns) -> Result<Begun, StoreError> {
+    async fn begun_of(&self, row: AuthorizationColumns) -> Result<Begun, StoreError> {
         let (id, component_appid, channel, sealed, created_at, expires_at, status, outcome, ended_at) = row;
         let id = bytes(id)?;
         let link = match sealed {
             None => None,
             Some(sealed) => {
-                let link = self.opened(&place::authorization(&id), &sealed)?;
+                let link = self.opened(&place::authorization(&id), &sealed).await?;
                 let parts = link.expose_secret().split_once('\n');
                 let (state, preauth) =
                     parts.ok_or_else(|| StoreError::Corrupt("a sealed authorization".to_owned()))?;
@@ -354,23 +357,30 @@ impl Store {
         key: &[u8; 16],
     ) -> Result<Option<StoredCode>, StoreError> {
         let row = self.inner.database.reader().await?.session().code(component_appid, key).await?;
-        row.map(|row| self.code_of(row)).transpose()
+        match row {
+            Some(row) => Ok(Some(self.code_of(row).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Up to `limit` codes of all platforms that wait and are due, the oldest first.
     pub async fn due_codes(&self, limit: u32) -> Result<Vec<StoredCode>, StoreError> {
         let now = self.inner.clock.now().micros();
         let rows = self.inner.database.reader().await?.session().due_codes(now, i64::from(limit)).await?;
-        rows.into_iter().map(|row| self.code_of(row)).collect()
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            found.push(self.code_of(row).await?);
+        }
+        Ok(found)
     }
 
-    fn code_of(&self, row: CodeColumns) -> Result<StoredCode, StoreError> {
+    async fn code_of(&self, row: CodeColumns) -> Result<StoredCode, StoreError> {
         let (component_appid, key, sealed, begun, appid, dated, expires_at, status, outcome, tries, due_at) =
             row;
         let key = bytes(key)?;
         let code = match sealed {
             None => None,
-            Some(sealed) => Some(self.opened(&place::code(&component_appid, &key), &sealed)?),
+            Some(sealed) => Some(self.opened(&place::code(&component_appid, &key), &sealed).await?),
         };
         Ok(StoredCode {
             component_appid,
@@ -428,13 +438,19 @@ impl Store {
         appid: &str,
     ) -> Result<Option<Authorizer>, StoreError> {
         let row = self.inner.database.reader().await?.session().authorizer(component_appid, appid).await?;
-        row.map(|row| self.authorizer_of(row)).transpose()
+        match row {
+            Some(row) => Ok(Some(self.authorizer_of(row).await?)),
+            None => Ok(None),
+        }
     }
 
     /// By which platform a Mini Program is called: that of its channel, if it has one; else the one it authorized last.
     pub async fn authorizer_in_use(&self, appid: &str) -> Result<Option<Authorizer>, StoreError> {
         let row = self.inner.database.reader().await?.session().authorizer_in_use(appid).await?;
-        row.map(|row| self.authorizer_of(row)).transpose()
+        match row {
+            Some(row) => Ok(Some(self.authorizer_of(row).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Gives a Mini Program of a platform its channel. Whatever the channel had before, it has no more.
@@ -457,14 +473,18 @@ impl Store {
     ) -> Result<Vec<Authorizer>, StoreError> {
         let mut reader = self.inner.database.reader().await?;
         let rows = reader.session().authorizers(component_appid, after, i64::from(limit)).await?;
-        rows.into_iter().map(|row| self.authorizer_of(row)).collect()
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            found.push(self.authorizer_of(row).await?);
+        }
+        Ok(found)
     }
 
-    fn authorizer_of(&self, row: AuthorizerColumns) -> Result<Authorizer, StoreError> {
+    async fn authorizer_of(&self, row: AuthorizerColumns) -> Result<Authorizer, StoreError> {
         let (component_appid, appid, channel, sealed, version, obtained_at, _) = row;
         let refresh_token = match sealed {
             None => None,
-            Some(sealed) => Some(self.opened(&place::authorizer(&component_appid, &appid), &sealed)?),
+            Some(sealed) => Some(self.opened(&place::authorizer(&component_appid, &appid), &sealed).await?),
         };
         Ok(Authorizer {
             channel: channel.map(|code| code.parse().map_err(super::vaults::broken)).transpose()?,
@@ -528,8 +548,8 @@ impl Store {
         token.map(seal).transpose()
     }
 
-    fn opened(&self, place: &[&[u8]], sealed: &[u8]) -> Result<SecretString, StoreError> {
-        Ok(super::vaults::text(self.inner.vault.open(place, sealed)?, "a sealed row")?.into())
+    async fn opened(&self, place: &[&[u8]], sealed: &[u8]) -> Result<SecretString, StoreError> {
+        Ok(super::vaults::text(self.unseal(place, sealed).await?, "a sealed row")?.into())
     }
 
     fn state_handle(&self, state: &SecretString) -> [u8; 16] {

@@ -115,6 +115,17 @@ pub(crate) enum Channel {
         #[arg(long)]
         json: bool,
     },
+    /// Which secrets a channel uses: a fingerprint and a date for each, never a value
+    #[command(after_help = "Example:\n  subledger channel secrets wechatmp123")]
+    Secrets {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Forward pushes from WeChat to a back end of yours
     #[command(subcommand)]
     Relay(Relay),

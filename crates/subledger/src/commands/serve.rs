@@ -33,6 +33,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let config = settings.store()?;
     let metrics = install_metrics()?;
     let engine = node::open_engine(&settings, &config).await?;
+    engine.store().announce(&format!("process {}", std::process::id())).await?;
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr()?;
     engine.start_dispatch().await;

@@ -3,6 +3,7 @@
 pub mod decisions;
 pub mod forgetting;
 pub mod framework;
+pub mod keys;
 pub mod leases;
 pub mod log;
 pub mod platforms;

@@ -1,9 +1,14 @@
 //! Third-party platforms: the newest ticket counts, a code is carried out once, and an older refresh token never takes the
 //! place of a newer one.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use subledger_domain::ChannelCode;
-use subledger_store::{AuthorizationEnd, BegunAuthorization, BegunStatus, CodeStatus, NewCode, Store};
+use subledger_store::{
+    AuthorizationEnd, BegunAuthorization, BegunStatus, CodeStatus, NewCode, Pace, Store, TokenAsk,
+    TokenClaim, TokenWish,
+};
 
 use crate::fixture::{Db, START};
 
@@ -247,5 +252,43 @@ pub async fn nothing_of_a_platform_is_stored_in_the_clear(db: Db) {
         let clear = rows[0].windows(PLANTED.len()).any(|part| part == PLANTED.as_bytes());
         assert!(!clear, "{column}");
         assert!(rows[0].len() == 16 || rows[0].len() > 40, "{column} is a hash or sealed");
+    }
+}
+
+pub async fn what_is_secret_of_platforms_goes_under_a_new_data_key(db: Db) {
+    let (store, other) = (db.open().await, db.open().await);
+    store.keep_ticket(COMPONENT, &secret("ticket-1"), 1).await.unwrap();
+    store.begin_authorization(&begun(1, None)).await.unwrap();
+    let key = store.keep_code(&code("code-1")).await.unwrap();
+    store.supersede_refresh_token(COMPONENT, APPID, Some(&secret("refresh-1")), 1).await.unwrap();
+    let ask = |holder: &str| TokenAsk {
+        holder: holder.to_owned(),
+        lease: Duration::from_secs(60),
+        budget: 60,
+        newer_than: 0,
+        refused: false,
+        wish: TokenWish::Any,
+    };
+    let turn = store.token_claim(APPID, "platform", &ask("a")).await.unwrap();
+    let TokenClaim::Turn(turn) = turn.claim else { panic!("{turn:?}") };
+    store.token_keep(APPID, "platform", &turn, &secret("token-1"), Duration::from_secs(7200)).await.unwrap();
+
+    store.add_data_key().await.unwrap();
+    let report = store.reseal(Pace::default(), |_| {}).await.unwrap();
+    assert!(report.retired, "{report:?}");
+    for table in ["token", "platform", "platform_authorization", "platform_code", "authorizer"] {
+        let told = report.tables.iter().find(|told| told.table == table).unwrap();
+        assert_eq!((told.seen, told.resealed, told.left), (1, 1, 0), "{told:?}");
+    }
+    for store in [&store, &other] {
+        assert_eq!(ticket(store, COMPONENT).await.as_deref(), Some("ticket-1"));
+        let (state, _) = store.begun(&[1; 16]).await.unwrap().unwrap().link.unwrap();
+        assert_eq!(state.expose_secret(), "state-1");
+        let code = store.code(COMPONENT, &key).await.unwrap().unwrap().code.unwrap();
+        assert_eq!(code.expose_secret(), "code-1");
+        assert_eq!(refresh_token(store).await.1.as_deref(), Some("refresh-1"));
+        let claimed = store.token_claim(APPID, "platform", &ask("b")).await.unwrap();
+        let TokenClaim::Kept(token) = claimed.claim else { panic!("{claimed:?}") };
+        assert_eq!(token.token.expose_secret(), "token-1");
     }
 }
