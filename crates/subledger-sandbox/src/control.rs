@@ -122,7 +122,7 @@ const ROUTES: [(&str, &str); 63] = [
         "push something by hand: {openid, text} or {openid, fields{}} or {openid, raw}",
     ),
     (
-        "GET /sandbox/pushes?appid=&openid=&event=&state=&after=&limit=",
+        "GET /sandbox/pushes?appid=&openid=&platform=&event=&state=&after=&limit=",
         "every push with its deliveries; state: waiting|taken|given_up|lost",
     ),
     (

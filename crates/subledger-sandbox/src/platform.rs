@@ -1,8 +1,8 @@
 //! Third-party platforms: what they are, what they hold, who authorized them (wechat-api §9).
 //!
 //! A platform has a ticket that is pushed to it, a token it gets for the ticket, and for each app whose administrator
-//! scanned its link an authorization with a refresh token. [`authorize`] is what administrators do, [`judge`] the calls that
-//! platforms make, [`ticket`] the pushes that go by the clock.
+//! scanned its link an authorization with a refresh token. [`authorize`] is what administrators do, [`judge`] and [`answer`]
+//! the calls that platforms make, [`ticket`] the pushes that go by the clock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::push::{PlatformTarget, PushView};
 use crate::reality::{ProfileName, Ruling};
 use crate::state::State;
 
+mod answer;
 mod authorize;
 mod handle;
 mod journal;

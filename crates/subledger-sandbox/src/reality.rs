@@ -81,6 +81,7 @@ impl Profile {
             refresh_token_rotates: Habit::Never,
             rotated_refresh_token_ends: false,
             list_hides_unqueried: true,
+            named_sets: Habit::Never,
             platform_ends_own_tokens: false,
         };
         match self {
@@ -92,6 +93,7 @@ impl Profile {
                 create_time: Scalar::Text,
                 ticket_repeats: Habit::Never,
                 list_hides_unqueried: false,
+                named_sets: Habit::Always,
                 ..observed
             },
             Self::Hostile => Reality {
@@ -125,6 +127,7 @@ impl Profile {
                 unchanged_sets_push: Habit::Mixed,
                 refresh_token_rotates: Habit::Mixed,
                 rotated_refresh_token_ends: true,
+                named_sets: Habit::Mixed,
                 platform_ends_own_tokens: true,
                 ..observed
             },
@@ -283,6 +286,8 @@ pub struct Reality {
     pub rotated_refresh_token_ends: bool,
     /// `api_get_authorizer_list` leaves `refresh_token` empty until the code was traded (§9.6). Default true.
     pub list_hides_unqueried: bool,
+    /// `func_info` tells `type`, `name` and `desc` of a permission set besides its `id` (§9.7). Default never.
+    pub named_sets: Habit,
     /// Token calls with the appid and secret of an app that authorized a platform answer 61024 (§9.8). Default false: its
     /// other systems go on as before.
     pub platform_ends_own_tokens: bool,

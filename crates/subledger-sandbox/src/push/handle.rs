@@ -39,6 +39,8 @@ pub struct PushQuery {
     pub appid: Option<String>,
     /// Only this user's.
     pub openid: Option<String>,
+    /// Only those that go to this platform.
+    pub platform: Option<String>,
     /// Only this event.
     pub event: Option<String>,
     /// Only in this state.
@@ -152,6 +154,7 @@ impl Sandbox {
         let limit = page_limit(query.limit.unwrap_or(PAGE_DEFAULT))?;
         let wanted = |push: &PushEntry| {
             query.openid.as_ref().is_none_or(|o| *o == push.openid)
+                && (query.platform.is_none() || query.platform == push.platform)
                 && query.event.as_ref().is_none_or(|e| *e == push.event)
                 && query.state.is_none_or(|s| s == push.state)
         };

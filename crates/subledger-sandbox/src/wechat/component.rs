@@ -47,8 +47,11 @@ pub(super) async fn jscode2session(
 
 async fn run(sandbox: Sandbox, request: platform::Request, caller: Caller) -> Response {
     let facts = sandbox.with(|state| {
-        let appid = request.account(state).or(request.component()).map(str::to_owned);
-        CallFacts { path: request.call.path(), appid, openid: None, template_id: None }
+        let account = request.account(state);
+        let app = account.and_then(|appid| state.apps.get(appid));
+        let openid = app.and_then(|app| app.code_owner(request.js_code())).map(str::to_owned);
+        let appid = account.or(request.component()).map(str::to_owned);
+        CallFacts { path: request.call.path(), appid, openid, template_id: None }
     });
     conduct(sandbox, caller, facts, None, move |state, step, fault| {
         let (body, seq) = match step {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use subledger_sandbox::{CallPath, FaultKind, FaultSpec};
+use subledger_sandbox::{CallPath, ComponentCall, FaultKind, FaultSpec, PlatformDeed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::platform_world::{COMPONENT, Open};
 use crate::support::{APP, World, code, order, text, until};
 
 /// What a caller can tell of an answer.
@@ -266,6 +267,61 @@ async fn every_path_can_fail_and_after_commit_means_the_deed_is_done() {
     let body = json!({ "grant_type": "client_credential", "appid": APP, "secret": "demo-secret" });
     let request = world.http.post(format!("{}/cgi-bin/stable_token", world.base)).json(&body);
     assert_eq!(seen(request, Duration::from_secs(10)).await, Seen::NotJson);
+}
+
+#[tokio::test]
+async fn calls_of_platforms_can_fail_and_the_journal_tells_what_was_done() {
+    let open = Open::new().await;
+    let token = open.token().await;
+    let given = open.scan(&[18]).auth_code;
+    let body = json!({ "component_appid": COMPONENT, "authorization_code": given });
+    let path = format!("{}/cgi-bin/component/api_query_auth?access_token={token}", open.world.base);
+    let query = || open.world.http.post(&path).json(&body);
+    for (kind, first) in [
+        (FaultKind::DropBeforeCommit, Seen::Broken),
+        (FaultKind::Errcode, Seen::Code(-1)),
+        (FaultKind::Garbage, Seen::NotJson),
+        (FaultKind::DropAfterCommit, Seen::Broken),
+    ] {
+        let code = (kind == FaultKind::Errcode).then_some(-1);
+        for appid in ["wxother", APP] {
+            let appid = Some(appid.to_owned());
+            let spec = FaultSpec { code, appid, ..FaultSpec::on(kind, CallPath::QueryAuth) };
+            open.world.wechat.inject(spec).unwrap();
+        }
+        assert_eq!(seen(query(), Duration::from_secs(10)).await, first);
+        open.world.wechat.clear_faults();
+    }
+    assert_eq!(
+        seen(query(), Duration::from_secs(10)).await,
+        Seen::Code(61010),
+        "the answer is lost for good"
+    );
+    let told: Vec<_> = open
+        .world
+        .wechat
+        .platform_journal()
+        .into_iter()
+        .filter_map(|entry| match entry.deed {
+            PlatformDeed::Call { call: ComponentCall::QueryAuth, errcode, answered, fault, .. } => {
+                Some((errcode, answered, fault))
+            }
+            _ => None,
+        })
+        .collect();
+    let want = [
+        (None, false, Some(FaultKind::DropBeforeCommit)),
+        (Some(-1), true, Some(FaultKind::Errcode)),
+        (None, false, Some(FaultKind::Garbage)),
+        (Some(0), false, Some(FaultKind::DropAfterCommit)),
+        (Some(61010), true, None),
+    ];
+    assert_eq!(told, want);
+    let listed = text(&open.list(&token).await["list"][0], "refresh_token");
+    assert_eq!(code(&open.refresh(&token, &listed).await), 0, "the list is the way back");
+    let lost = FaultSpec::on(FaultKind::RevokeToken, CallPath::GetAuthorizerList);
+    open.world.wechat.inject(lost).unwrap();
+    assert_eq!(code(&open.list(&token).await), 40001, "the platform's own token");
 }
 
 #[tokio::test]

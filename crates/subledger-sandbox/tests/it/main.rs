@@ -9,6 +9,7 @@ mod day;
 mod faults;
 mod orders;
 mod platform_pushes;
+mod platform_walk;
 mod platform_world;
 mod platforms;
 mod profiles;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use subledger_sandbox::{
-    FixedClock, Habit, PushFaultKind, PushFaultSpec, PushQuery, PushSpec, PushState, Reality, SandboxConfig,
-    SettleSpec, SystemClock,
+    AuthorizeSpec, FixedClock, Habit, PushFaultKind, PushFaultSpec, PushQuery, PushSpec, PushState, Reality,
+    SandboxConfig, SettleSpec, SystemClock,
 };
 
 use crate::platform_world::{COMPONENT, COMPONENT_SECRET, KEY, Open, opened, plain, spec};
@@ -97,6 +97,26 @@ async fn tickets_stop_when_too_many_are_given_up_and_start_on_request() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_before_a_start_does_not_count_after_it() {
+    let open = Open::new().await;
+    settled(&open.world).await;
+    open.world.wechat.change_platform(COMPONENT, |s| s.give_up_tickets = 2).unwrap();
+    let next = || open.world.wechat.platform(COMPONENT).unwrap().next_ticket;
+    // Three deliveries each: two that end the pushes, and the first after the start.
+    open.receiver.script((0..9).map(|_| Reply::Say(500, "no")));
+    for _ in 0..3 {
+        open.world.wechat.advance(600).unwrap();
+        settled(&open.world).await;
+    }
+    assert_eq!(next(), None);
+    let body = json!({ "component_appid": COMPONENT, "component_secret": COMPONENT_SECRET });
+    open.world.post("/cgi-bin/component/api_start_push_ticket", &body).await;
+    settled(&open.world).await;
+    open.world.wechat.advance(600).unwrap();
+    assert!(next().is_some(), "one given up is not two");
+}
+
+#[tokio::test]
 async fn changes_of_authorization_are_told_in_the_documented_shape() {
     let open = Open::new().await;
     open.scan(&[17, 18]);
@@ -157,7 +177,10 @@ async fn events_of_an_authorized_app_go_to_the_platform_and_back_to_the_app_afte
     let pushes = open.world.wechat.pushes();
     let last = pushes.last().unwrap();
     assert_eq!((last.appid.as_str(), last.platform.as_deref()), (APP, Some(COMPONENT)));
-    assert!(open.world.wechat.app(APP).unwrap().platform_push.is_some());
+    let view = open.world.wechat.app(APP).unwrap().platform_push.unwrap();
+    assert!(view.url.ends_with(&format!("/open/{APP}")), "{view:?}");
+    let page = open.world.get(&format!("/sandbox/pushes?platform={COMPONENT}&appid={APP}")).await;
+    assert_eq!(page["entries"].as_array().unwrap().len(), 2);
 
     open.world.wechat.deauthorize(COMPONENT, APP).unwrap();
     open.world.accept(&openid, ORDER);
@@ -222,5 +245,52 @@ async fn tickets_do_not_shift_what_the_seed_gives() {
 impl Open {
     async fn told_count(&self) -> usize {
         tokio::time::timeout(Duration::from_secs(20), self.told()).await.unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn of_several_platforms_the_one_with_set_18_gets_the_events() {
+    let open = Open::new().await;
+    let (first, own) = ("wx00000000comp0000", Receiver::start().await);
+    assert!(open.world.wechat.configure_push(APP, &PushSpec::to(&own.url)).await.unwrap().saved);
+    open.world.wechat.create_platform(spec(&open.receiver, first)).unwrap();
+    let openid = open.world.user();
+    let goes_to = || {
+        open.world.accept(&openid, ORDER);
+        open.world.wechat.pushes().pop().unwrap().platform
+    };
+    let scan = |component: &str, sets: &[u32]| {
+        let permission_sets = Some(sets.iter().copied().collect());
+        let spec = AuthorizeSpec { appid: APP.to_owned(), permission_sets, ..AuthorizeSpec::default() };
+        open.world.wechat.authorize(component, &spec).unwrap();
+    };
+    assert_eq!(goes_to(), None);
+    scan(first, &[17]);
+    assert_eq!(goes_to().as_deref(), Some(first));
+    scan(COMPONENT, &[18]);
+    assert_eq!(goes_to().as_deref(), Some(COMPONENT), "not the first in the order of names");
+    open.world.wechat.change_platform(COMPONENT, |s| s.message_url.clear()).unwrap();
+    assert_eq!(goes_to(), None, "without a message URL the app's own gets them");
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_leaves_a_platform_as_it_was() {
+    let open = Open::new().await;
+    let before = open.world.wechat.platform(COMPONENT).unwrap().settings;
+    for bad in [
+        json!({ "authorization_url": "ftp://x/" }),
+        json!({ "message_url": "nowhere/$APPID$" }),
+        json!({ "token": "no" }),
+        json!({ "encoding_aes_key": "short" }),
+        json!({ "timeout_ms": 0 }),
+        json!({ "gravity": 1 }),
+    ] {
+        let mut body = bad.clone();
+        (body["published"], body["secret"]) = (json!(false), json!("other"));
+        let url = format!("{}/sandbox/platforms/{COMPONENT}", open.world.base);
+        let status = open.world.http.patch(url).json(&body).send().await.unwrap().status();
+        assert_eq!(status, 400, "{bad}");
+        assert_eq!(open.world.wechat.platform(COMPONENT).unwrap().settings, before, "{bad}");
+        assert_eq!(code(&open.token_for(&open.ticket()).await), 0, "the secret is as it was");
     }
 }

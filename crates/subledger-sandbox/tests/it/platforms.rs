@@ -67,6 +67,11 @@ async fn both_names_of_the_token_are_taken_and_other_tokens_are_not() {
     let own =
         format!("/cgi-bin/token?grant_type=client_credential&appid={COMPONENT}&secret={COMPONENT_SECRET}");
     assert_eq!(code(&open.world.get(&own).await), 61024);
+    open.world.wechat.create_platform(PlatformSpec::new("wx00000000comp0002", "s")).unwrap();
+    for other in ["wx00000000comp0002", "wxnobody", ""] {
+        let named = open.call("api_create_preauthcode", &token, json!({ "component_appid": other })).await;
+        assert_eq!(code(&named), 40013, "{other:?} is not the token's");
+    }
     let post = open.world.get("/cgi-bin/component/api_query_auth").await;
     assert_eq!(code(&post), 43002);
 }
@@ -109,6 +114,13 @@ async fn an_authorization_code_is_traded_once_within_ten_minutes() {
     let info = &info["authorization_info"];
     assert_eq!((info["authorizer_appid"].as_str(), info["expires_in"].as_i64()), (Some(APP), Some(7_200)));
     assert_eq!(info["func_info"], json!([{ "funcscope_category": { "id": 18 } }]));
+    open.world
+        .wechat
+        .set_platform_reality(COMPONENT, None, Reality { named_sets: Habit::Always, ..plain() })
+        .unwrap();
+    let got = open.call("api_get_authorizer_info", &token, json!({ "authorizer_appid": APP })).await;
+    let named = &got["authorization_info"]["func_info"][0]["funcscope_category"];
+    assert_eq!((named["id"].as_u64(), named["name"].as_str()), (Some(18), Some("权限集18")));
     assert_eq!(code(&open.query(&token, &given.auth_code).await), 61010, "used");
     assert_eq!(code(&open.query(&token, "queryauthcode@@@never").await), 61009);
     assert_eq!(code(&open.query(&token, "").await), 40097);
@@ -318,7 +330,8 @@ async fn the_info_tells_a_mini_program_from_another_account() {
     let info = &got["authorizer_info"];
     assert!(info["MiniProgramInfo"]["network"]["RequestDomain"].is_array(), "{info}");
     assert_eq!((info["nick_name"].as_str(), info["account_status"].as_i64()), (Some("示例小程序"), Some(1)));
-    assert!(text(info, "user_name").starts_with("gh_"));
+    let pushed = open.world.wechat.app(APP).unwrap().platform_push.unwrap().gh_id;
+    assert!(text(info, "user_name") == pushed && pushed.starts_with("gh_"), "{pushed}");
     assert_eq!(got["authorization_info"]["authorizer_refresh_token"], refresh.as_str());
     assert!(got["authorization_info"].get("authorizer_access_token").is_none());
     open.world.wechat.change_app(APP, |s| s.account.mini_program = false).unwrap();
