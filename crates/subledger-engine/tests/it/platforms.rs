@@ -73,8 +73,8 @@ fn queried(world: &World) -> usize {
 
 async fn kinds(world: &World, code: &ChannelCode) -> Vec<String> {
     let events = world.engine.store().read_log(&LogName::channel(code), Position(0), 100).await.unwrap();
-    let about = |kind: &&str| kind.starts_with("channel.") && !kind.ends_with("templates_refreshed");
-    events.iter().map(|event| event.kind_name()).filter(about).map(str::to_owned).collect()
+    let about = |kind: &String| kind.starts_with("channel.") && !kind.ends_with("templates_refreshed");
+    events.iter().map(|event| event.kind_name().to_string()).filter(about).collect()
 }
 
 const CHANGED_OVER: [&str; 3] = ["channel.registered", "channel.token_source_changed", "channel.authorized"];
