@@ -27,3 +27,6 @@ create table token (
 ) with (fillfactor = 50);
 
 alter table token alter column sealed set statistics 0;
+
+-- token: where the channel's tokens are asked for, and the last conflict that was suspected, JSON. Null where there is neither.
+alter table channels add column token text collate "C";

@@ -6,7 +6,11 @@ use serde_json::json;
 
 use crate::{
     main_job::bind_and_tap,
-    support::{CHANNEL, Database, Stage, TEMPLATE, eventually, run_cli, run_cli_with},
+    support::{
+        CHANNEL, Database, Pusher, Stage, TEMPLATE, eventually,
+        push::{PUSH_KEY, PUSH_TOKEN, set_pushes_up},
+        run_cli, run_cli_with,
+    },
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,6 +41,48 @@ async fn a_lost_database_shows_and_heals_without_a_restart() {
     eventually("works again", PATIENCE, async || {
         let answer = stage.client.post(&format!("/channels/{CHANNEL}/users"), &user).await;
         matches!(answer.status, 200 | 201).then_some(())
+    })
+    .await;
+}
+
+/// What WeChat pushes while there is no database is refused, so that it comes again; then it is taken, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_finds_no_database_is_asked_for_again() {
+    let Some(database) = Database::postgres("a_push_that_finds_no_database_is_asked_for_again") else {
+        return;
+    };
+    let stage = Stage::start(database).await;
+    set_pushes_up(&stage.client, PUSH_TOKEN, PUSH_KEY).await;
+    let pusher = Pusher::new(PUSH_TOKEN, PUSH_KEY);
+    let first = pusher.popup(1, "oDEMO_user_000000000000000_A");
+    assert!(pusher.is_taken(&stage.client, &first).await);
+    stage.database.allow_connections(false);
+    stage.database.cut_connections();
+    let second = pusher.popup(2, "oDEMO_user_000000000000000_B");
+    // One whose key the node still knows, and, a while later, one whose key it would have to look for.
+    for wait in [Duration::ZERO, Duration::from_secs(3)] {
+        tokio::time::sleep(wait).await;
+        for push in [&first, &second] {
+            let posted = std::time::Instant::now();
+            let (status, body) = pusher.post(&stage.client, push).await.expect("an answer");
+            assert!(status >= 500 && !body.contains("success"), "{status} {body}");
+            assert!(
+                posted.elapsed() < Duration::from_secs(5),
+                "WeChat waits no longer: {:?}",
+                posted.elapsed()
+            );
+        }
+    }
+    stage.database.allow_connections(true);
+    for push in [&second, &second, &first] {
+        eventually("taken", PATIENCE, async || pusher.is_taken(&stage.client, push).await.then_some(()))
+            .await;
+    }
+    let health = stage.client.get(&format!("/channels/{CHANNEL}/push-health")).await;
+    assert_eq!(health.expect_status(200)["states"], json!({ "acted": 2 }), "{}", health.body);
+    eventually("two grants", PATIENCE, async || {
+        let activity = stage.client.get(&format!("/reports/activity?channel={CHANNEL}")).await;
+        activity.body.to_string().contains("\"granted\":2").then_some(())
     })
     .await;
 }

@@ -18,3 +18,4 @@ mod proof;
 mod pushes;
 mod reports;
 mod support;
+mod tokens;

@@ -2,6 +2,7 @@
 //!
 //! The judge is the simulated WeChat's journal; see `reckoning`.
 
+mod keys;
 mod reckoning;
 mod restart;
 mod soak;

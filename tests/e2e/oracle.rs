@@ -15,6 +15,7 @@
 
 mod book;
 mod check;
+mod deadlines;
 mod driver;
 mod log;
 mod mutants;

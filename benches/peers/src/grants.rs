@@ -163,6 +163,7 @@ pub(crate) async fn run(
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = |run: &str, seconds| Client {
         address,
+        requests: None,
         path: "/api/v1/channels/wechatmp123/client-reports".to_owned(),
         key: KEY.to_owned(),
         template: TEMPLATE.to_owned(),

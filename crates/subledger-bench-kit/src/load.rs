@@ -7,6 +7,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     ops::Range,
+    path::{Path, PathBuf},
     process::Stdio,
     str::FromStr,
     sync::{
@@ -38,20 +39,24 @@ pub struct Options {
     /// The server
     #[arg(long)]
     pub address: SocketAddr,
+    /// Requests to send once each, instead of grants: a file with one a line, path and body with a tab between them. Each must
+    /// be answered `success`
+    #[arg(long, conflicts_with_all = ["path", "key", "template", "users", "run"])]
+    pub requests: Option<PathBuf>,
     /// The path to post grants to
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     pub path: String,
     /// The API key
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     pub key: String,
     /// The template that is granted
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     pub template: String,
     /// Users, named user-0 and up, visited in an order with a fixed seed
     #[arg(long, default_value_t = 10_000)]
     pub users: u64,
     /// Makes the report ids of this run its own
-    #[arg(long)]
+    #[arg(long, default_value = "")]
     pub run: String,
     /// Connections, one request under way on each
     #[arg(long, default_value_t = 64)]
@@ -103,17 +108,22 @@ impl Report {
 impl Options {
     /// As arguments of [`SUBCOMMAND`].
     fn arguments(&self) -> Vec<String> {
-        let pairs = [
+        let mut pairs = vec![
             ("--address", self.address.to_string()),
-            ("--path", self.path.clone()),
-            ("--key", self.key.clone()),
-            ("--template", self.template.clone()),
-            ("--users", self.users.to_string()),
-            ("--run", self.run.clone()),
             ("--connections", self.connections.to_string()),
             ("--seconds", self.seconds.to_string()),
             ("--rate", self.rate.to_string()),
         ];
+        match &self.requests {
+            Some(file) => pairs.push(("--requests", file.display().to_string())),
+            None => pairs.extend([
+                ("--path", self.path.clone()),
+                ("--key", self.key.clone()),
+                ("--template", self.template.clone()),
+                ("--users", self.users.to_string()),
+                ("--run", self.run.clone()),
+            ]),
+        }
         pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
     }
 
@@ -145,6 +155,7 @@ pub async fn spawn(options: &Options) -> anyhow::Result<Report> {
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let pace = (options.rate > 0).then(|| Duration::from_secs_f64(1.0 / options.rate as f64));
     let (limit, next) = (options.limit(), Arc::new(AtomicU64::new(0)));
+    let requests = options.requests.as_deref().map(requests).transpose()?.map(Arc::new);
     let mut connections = Vec::new();
     for _ in 0..options.connections {
         connections.push(Connection::open(options).await?);
@@ -152,7 +163,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let cpu = process::cpu(None)?;
     let callers = connections.into_iter().map(|mut connection| {
-        let next = Arc::clone(&next);
+        let (next, requests) = (Arc::clone(&next), requests.clone());
         async move {
             let mut latencies = Vec::new();
             while begun.elapsed() < limit.time {
@@ -162,7 +173,17 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
                     let due = begun + pace * u32::try_from(n).context("too many requests")?;
                     tokio::time::sleep_until(due.into()).await;
                 }
+                let ready =
+                    requests.as_ref().map(|requests| requests.get(usize::try_from(n).unwrap_or(usize::MAX)));
+                if matches!(ready, Some(None)) {
+                    break;
+                }
                 let called = Instant::now();
+                if let Some(Some(ready)) = ready {
+                    connection.send_ready(ready).await.with_context(|| format!("request {n}"))?;
+                    latencies.push(crate::floor::micros(called.elapsed()));
+                    continue;
+                }
                 connection.grant(n).await.with_context(|| format!("request {n}"))?;
                 latencies.push(crate::floor::micros(called.elapsed()));
             }
@@ -180,9 +201,23 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     })
 }
 
+/// A request that was prepared: path and body.
+type Ready = (String, String);
+
+fn requests(file: &Path) -> anyhow::Result<Vec<Ready>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    text.lines()
+        .map(|line| {
+            let (path, body) = line.split_once('\t').context("a request without a tab")?;
+            Ok((path.to_owned(), body.to_owned()))
+        })
+        .collect()
+}
+
 /// One connection, and the buffers that every request on it uses again.
 struct Connection {
     stream: TcpStream,
+    host: SocketAddr,
     /// Everything up to the value of `Content-Length`.
     head: Vec<u8>,
     /// What stands before the number of the request, between it and the user's, and after that.
@@ -208,7 +243,16 @@ impl Connection {
             format!(r#"","result":{{"errMsg":"requestSubscribeMessage:ok","{template}":"accept"}}}}"#),
         ];
         let (body, request, answer) = (Vec::new(), Vec::new(), Vec::with_capacity(ANSWER));
-        Ok(Self { stream, head: head.into_bytes(), around, users: *users, body, request, answer })
+        Ok(Self {
+            stream,
+            host: *address,
+            head: head.into_bytes(),
+            around,
+            users: *users,
+            body,
+            request,
+            answer,
+        })
     }
 
     async fn grant(&mut self, n: u64) -> anyhow::Result<()> {
@@ -222,6 +266,22 @@ impl Connection {
         request.extend_from_slice(body);
         self.stream.write_all(&self.request).await.context("sending")?;
         self.read_answer().await
+    }
+
+    async fn send_ready(&mut self, (path, body): &Ready) -> anyhow::Result<()> {
+        self.request.clear();
+        let length = body.len();
+        write!(
+            self.request,
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n{body}",
+            self.host
+        )?;
+        self.stream.write_all(&self.request).await.context("sending")?;
+        self.read_answer().await?;
+        if !self.answer.ends_with(b"\r\n\r\nsuccess") {
+            bail!("answered {}", String::from_utf8_lossy(&self.answer));
+        }
+        Ok(())
     }
 
     async fn read_answer(&mut self) -> anyhow::Result<()> {
@@ -283,6 +343,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn prepared_requests_are_sent_once_and_must_succeed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            for answers in [["success", "success"], ["success", "failure"]] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                for answer in answers {
+                    let mut request = Vec::with_capacity(4096);
+                    stream.read_buf(&mut request).await.unwrap();
+                    seen.push(String::from_utf8(request).unwrap());
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{answer}");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+            seen
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("requests");
+        std::fs::write(&file, "/a?b=1\t{1}\n/a?b=2\t{2}\n").unwrap();
+        let options = Options {
+            address,
+            requests: Some(file),
+            path: String::new(),
+            key: String::new(),
+            template: String::new(),
+            users: 0,
+            run: String::new(),
+            connections: 1,
+            seconds: 60.0,
+            rate: 0,
+        };
+        assert_eq!(run(&options).await.unwrap().answered, 2, "it ends when all are sent");
+        run(&options).await.unwrap_err();
+        let seen = server.await.unwrap();
+        assert!(
+            seen[1].starts_with("POST /a?b=2 HTTP/1.1\r\n") && seen[1].ends_with("\r\n\r\n{2}"),
+            "{seen:?}"
+        );
+    }
+
+    #[tokio::test]
     async fn requests_arrive_whole_and_are_counted() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -303,6 +405,7 @@ mod tests {
         });
         let options = Options {
             address,
+            requests: None,
             path: "/grants".to_owned(),
             key: "k".to_owned(),
             template: "T".to_owned(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One figure of one round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// What kind of measurement: `executor`, `grants`, `rebuild`, `lag`, `size`, `memory`, `floor`.
+    /// What kind of measurement: `executor`, `grants`, `pushes`, `rebuild`, `lag`, `size`, `memory`, `floor`.
     pub scenario: String,
     /// Whose code: `subledger`, or the name of a peer.
     pub subject: String,

@@ -39,6 +39,8 @@ pub(crate) enum Scenario {
     Executor(ExecutorOptions),
     /// Grants over HTTP through the service's own router, and the same without the log
     Grants(GrantsOptions),
+    /// Pushes of WeChat over HTTP through the service's own router, in secure mode
+    Pushes(PushesOptions),
     /// Rebuilding every projection of a log
     Rebuild(RebuildOptions),
     /// From a command's answer to its read models, at a steady rate
@@ -85,6 +87,19 @@ pub(crate) struct GrantsOptions {
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: u64,
     /// Seconds of one measurement
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushesOptions {
+    /// Pushes, each of another user; the measurement ends when all were answered
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) pushes: u64,
+    /// Connections, one request under way on each
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: u64,
+    /// Seconds of the measurement at most
     #[arg(long, default_value_t = 5.0)]
     pub(crate) seconds: f64,
 }

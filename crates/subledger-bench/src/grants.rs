@@ -51,6 +51,7 @@ pub(crate) async fn run(
     let (real, without) = (serve(router(false)).await?, serve(router(true)).await?);
     let client = |address, run: &str, path: String, seconds| Options {
         address,
+        requests: None,
         path,
         key: key.clone(),
         template: TEMPLATE.to_owned(),
@@ -98,7 +99,7 @@ fn figure(record: Record, report: &Report, options: &GrantsOptions, cpu: Duratio
         .setting("server_cores", format!("{share:.2}"))
 }
 
-async fn serve(router: Router) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn serve(router: Router) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("the server's port")?;
     let address = listener.local_addr()?;
     let listener = listener.tap_io(|stream| {
@@ -109,7 +110,7 @@ async fn serve(router: Router) -> anyhow::Result<SocketAddr> {
 }
 
 /// The recorder behind `/metrics`: every request is counted, as in the service.
-fn metrics() -> anyhow::Result<PrometheusHandle> {
+pub(crate) fn metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new().install_recorder().context("the metrics recorder")?;
     let upkeep = handle.clone();
     tokio::spawn(async move {

@@ -14,6 +14,7 @@ mod grants;
 mod lag;
 mod memory;
 mod node;
+mod pushes;
 mod rebuild;
 mod server;
 mod size;
@@ -59,6 +60,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         match &cli.scenario {
             Scenario::Executor(options) => executor::run(&server, &labels, options).await,
             Scenario::Grants(options) => grants::run(&server, &labels, options).await,
+            Scenario::Pushes(options) => pushes::run(&server, &labels, options).await,
             Scenario::Rebuild(options) => rebuild::run(&server, &labels, options).await,
             Scenario::Lag(options) => lag::run(&server, &labels, options).await,
             Scenario::Size(options) => size::run(&server, &labels, options).await,

@@ -65,6 +65,7 @@ pub(crate) async fn run(
 
     let client = Options {
         address: address.parse().context("the service's address")?,
+        requests: None,
         path: World::grants_path(),
         key,
         template: TEMPLATE.to_owned(),

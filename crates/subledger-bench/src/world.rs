@@ -24,7 +24,7 @@ use crate::database::Database;
 
 pub(crate) const CHANNEL: &str = "wechatmp123";
 pub(crate) const TEMPLATE: &str = "TPL_demo_order_ready_000000000000000000_001";
-const APPID: &str = "wx00000000demo0001";
+pub(crate) const APPID: &str = "wx00000000demo0001";
 const SECRET: &str = "bench-secret";
 /// Users bound at once while the world is made.
 const BINDERS: u64 = 64;
@@ -70,6 +70,7 @@ impl World {
             appid: APPID.to_owned(),
             secret: SecretString::from(SECRET),
             token_mode: TokenMode::Stable,
+            token_url: None,
             policy: Policy::default(),
             idempotency_key: None,
         };

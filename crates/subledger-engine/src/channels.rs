@@ -15,9 +15,12 @@ use subledger_store::{Cause, Done, Effect, Known, Stage, Stop, StreamRef, Submis
 use subledger_wechat as wechat;
 
 use crate::{
-    Caller, Engine, EngineError, gateway, limits,
+    Caller, Engine, EngineError,
+    gateway::{self, Credentials},
+    limits,
     submit::{done_with, receipt},
     text::check_text,
+    tokens::{self, credentials},
 };
 
 /// A Mini Program to set up with AppID and AppSecret.
@@ -29,10 +32,12 @@ pub struct NewChannel {
     pub name: String,
     /// The Mini Program's AppID.
     pub appid: String,
-    /// Its AppSecret.
+    /// Its AppSecret; in external mode, the credential for the token server.
     pub secret: SecretString,
-    /// How tokens are obtained.
+    /// How tokens are obtained. Not [`TokenMode::Platform`].
     pub token_mode: TokenMode,
+    /// The company's token server; in external mode, and there only.
+    pub token_url: Option<String>,
     /// Its policies.
     pub policy: Policy,
     /// Makes a repetition harmless.
@@ -132,16 +137,14 @@ impl NewChannel {
             let rule = "must be 4 to 64 letters and digits, as the Mini Program's console shows it";
             return Err(EngineError::field("bad_appid", "/appid", "appid", rule));
         }
-        if !self.token_mode.has_app_secret() {
-            let rule =
-                format!("a channel in the mode {} is not set up with an AppSecret", self.token_mode.as_str());
-            return Err(EngineError::field("bad_token_source", "/token_mode", "does_not_fit", rule));
+        if self.token_mode == TokenMode::Platform {
+            return Err(tokens::platform_is_authorized());
         }
         check_secret(&self.secret)
     }
 }
 
-fn check_secret(secret: &SecretString) -> Result<(), EngineError> {
+pub(crate) fn check_secret(secret: &SecretString) -> Result<(), EngineError> {
     let length = secret.expose_secret().len();
     let plain = secret.expose_secret().bytes().all(|b| b.is_ascii_graphic());
     if !(8..=128).contains(&length) || !plain {
@@ -155,10 +158,16 @@ impl Engine {
     /// Sets a channel up, after WeChat has accepted its credentials.
     pub async fn register_channel(&self, caller: &Caller, new: NewChannel) -> Result<Done<()>, EngineError> {
         new.check()?;
+        let token_url = self.source_url(new.token_mode, new.token_url.as_deref())?;
         let log = LogName::channel(&new.code);
         // The secret takes part as a hash, so that a repetition with another secret is another body.
         let body = (&new.code, &new.name, &new.appid, new.token_mode, &new.policy, secret_hash(&new.secret));
-        let receipt = receipt("channel", caller, new.idempotency_key.as_deref(), &body)?;
+        let key = new.idempotency_key.as_deref();
+        // Bodies without a URL are what they were before there were any.
+        let receipt = match &token_url {
+            Some(url) => receipt("channel", caller, key, &(body, url))?,
+            None => receipt("channel", caller, key, &body)?,
+        };
         if let Some(done) = self.answered::<Vec<ChannelEvent>>(&log, receipt.as_ref()).await? {
             return Ok(done_with(done, ()));
         }
@@ -166,14 +175,15 @@ impl Engine {
         if channel.registered().is_some() {
             return Err(refusal(&ChannelError::AlreadyRegistered));
         }
-        self.probe(&new.appid, new.secret.clone(), new.token_mode).await?;
+        let credentials = credentials(new.token_mode, new.secret.clone(), token_url.clone());
+        self.probe(&new.appid, credentials).await?;
         let reference = new_secret_ref(&new.code);
         let registered = Registered {
             appid: new.appid,
             name: new.name,
             secret: Some(reference.clone()),
             token_mode: new.token_mode,
-            token_url: None,
+            token_url,
             policy: new.policy,
         };
         let work =
@@ -183,7 +193,7 @@ impl Engine {
         Ok(done_with(done, ()))
     }
 
-    /// Uses another AppSecret, after WeChat has accepted it.
+    /// Uses another AppSecret, or another credential for the token server, after a token was had with it.
     pub async fn replace_credentials(
         &self,
         caller: &Caller,
@@ -195,7 +205,8 @@ impl Engine {
         if registered.token_mode == TokenMode::Platform {
             return Err(refusal(&ChannelError::NoSecretInUse));
         }
-        self.probe(&registered.appid, secret.clone(), registered.token_mode).await?;
+        let credentials = credentials(registered.token_mode, secret.clone(), registered.token_url.clone());
+        self.probe(&registered.appid, credentials).await?;
         let reference = new_secret_ref(code);
         let command = ChannelCommand::ReplaceCredentials { secret: reference.clone() };
         let work = Change { command, secrets: vec![(reference, secret)] };
@@ -203,8 +214,8 @@ impl Engine {
         Ok(done_with(done, ()))
     }
 
-    async fn probe(&self, appid: &str, secret: SecretString, mode: TokenMode) -> Result<(), EngineError> {
-        let probe = self.gateway().probe(appid, secret, mode).await;
+    pub(crate) async fn probe(&self, appid: &str, credentials: Credentials) -> Result<(), EngineError> {
+        let probe = self.gateway().probe(appid, credentials).await;
         match probe.result {
             Ok(_) => Ok(()),
             Err(error) => Err(gateway::probe_error(&error, probe.advice)),
@@ -232,8 +243,7 @@ impl Engine {
         let (channel, registered) = self.channel(code).await?;
         self.refresh_slot(code)?;
         let list = self
-            .gateway()
-            .channel(&registered)
+            .client(&LogName::channel(code), &registered)
             .templates()
             .await
             .map_err(|error| gateway::channel_error(&error))?;
@@ -368,7 +378,7 @@ fn secret_hash(secret: &SecretString) -> String {
     blake3::hash(secret.expose_secret().as_bytes()).to_hex().to_string()
 }
 
-fn new_secret_ref(code: &ChannelCode) -> SecretRef {
+pub(crate) fn new_secret_ref(code: &ChannelCode) -> SecretRef {
     SecretRef(format!("appsecret/{code}/{}", uuid::Uuid::now_v7().simple()))
 }
 

@@ -32,6 +32,8 @@ pub struct EngineSettings {
     pub relay: RelaySettings,
     /// How third-party platforms are looked after.
     pub platform: PlatformSettings,
+    /// How often pushes that could not be acted on are tried again.
+    pub redo_every: Duration,
     /// The node is not ready while a due delivery is older than this.
     pub max_undone_age: Duration,
     /// The longest a read waits for its projection to reach what this node has written.
@@ -45,6 +47,7 @@ impl Default for EngineSettings {
             dispatch: DispatchSettings::default(),
             relay: RelaySettings::default(),
             platform: PlatformSettings::default(),
+            redo_every: intake::REDO_EVERY,
             max_undone_age: Duration::from_secs(300),
             read_wait: Duration::from_secs(1),
         }

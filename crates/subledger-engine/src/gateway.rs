@@ -5,7 +5,7 @@ mod platform;
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use subledger_domain::channel::{Registered, TokenMode};
+use subledger_domain::channel::{Registered, SecretRef, TokenMode};
 use subledger_store::Store;
 use subledger_wechat::{
     Advice, CallError, ChannelClient, ChannelError, KeeperSettings, Probe, SecretFuture, SecretSource,
@@ -13,19 +13,65 @@ use subledger_wechat::{
     TokenFuture, TokenKeeper, TokenKey, WeChatClient, WeChatConfig, caller_ip, lookup,
 };
 
+use subledger_webhook::{Deliverer, DelivererConfig};
+
 pub(crate) use self::platform::Suspicions;
-use crate::{EngineError, ErrorKind, error::WechatSaid};
+use crate::{
+    EngineError, ErrorKind,
+    error::WechatSaid,
+    tokens::{server::TokenServer, shelf::StoreShelf},
+};
+
+/// How tokens are kept and fetched.
+#[derive(Debug, Clone, Default)]
+pub struct TokenSettings {
+    /// How eagerly they are refreshed.
+    pub keeper: KeeperSettings,
+    /// Where companies' own token servers may be, and how long they may take.
+    pub servers: DelivererConfig,
+}
+
+/// Why a gateway could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The settings for WeChat make no sense.
+    #[error(transparent)]
+    Wechat(#[from] SetupError),
+    /// The settings for token servers make no sense.
+    #[error("token servers: {0}")]
+    Servers(#[from] subledger_webhook::SetupError),
+}
 
 /// Makes channel clients. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
 pub struct Gateway {
     client: WeChatClient,
     keeper: TokenKeeper,
+    servers: Deliverer,
     store: Store,
     suspicions: Arc<Suspicions>,
 }
 
-/// Reads an AppSecret from the vault each time it is needed, so nothing but the vault remembers it.
+/// What a channel's tokens are fetched with.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// The Mini Program's AppSecret.
+    AppSecret {
+        /// The secret.
+        secret: SecretString,
+        /// [`TokenMode::Stable`] or [`TokenMode::Normal`].
+        mode: TokenMode,
+    },
+    /// The company's own token server.
+    TokenServer {
+        /// Where it is asked.
+        url: String,
+        /// What it is asked with.
+        credential: SecretString,
+    },
+}
+
+/// Reads a secret from the vault each time it is needed, so nothing but the vault remembers it.
 struct Vaulted {
     store: Store,
     reference: String,
@@ -55,24 +101,43 @@ impl TokenFetcher for NoSource {
 }
 
 impl Gateway {
-    /// A gateway to the WeChat at `config.base_url`.
+    /// A gateway to the WeChat at `config.base_url`, with tokens kept as usual. All nodes on one store share them.
     ///
     /// # Errors
-    /// [`SetupError`] if the settings make no sense.
-    pub fn new(config: WeChatConfig, store: Store) -> Result<Self, SetupError> {
+    /// [`GatewayError`] if the settings make no sense.
+    pub fn new(config: WeChatConfig, store: Store) -> Result<Self, GatewayError> {
+        Self::with_tokens(config, store, TokenSettings::default())
+    }
+
+    /// The same with tokens kept as `tokens` says.
+    ///
+    /// # Errors
+    /// [`GatewayError`] if the settings make no sense.
+    pub fn with_tokens(
+        config: WeChatConfig,
+        store: Store,
+        tokens: TokenSettings,
+    ) -> Result<Self, GatewayError> {
         let client = WeChatClient::new(config)?;
-        let keeper = TokenKeeper::new(KeeperSettings::default(), Arc::new(SystemClock));
-        Ok(Self { client, keeper, store, suspicions: Arc::default() })
+        let shelf = Arc::new(StoreShelf::new(store.clone()));
+        let keeper = TokenKeeper::with_shelf(tokens.keeper, Arc::new(SystemClock), shelf);
+        let servers = Deliverer::new(tokens.servers)?;
+        Ok(Self { client, keeper, servers, store, suspicions: Arc::default() })
     }
 
     /// The client of a registered channel.
     pub fn channel(&self, registered: &Registered) -> ChannelClient {
         let key = TokenKey { appid: registered.appid.clone(), mode: mode(registered.token_mode) };
         let (client, keeper) = (self.client.clone(), self.keeper.clone());
-        match &registered.secret {
-            Some(secret) if registered.token_mode.has_app_secret() => {
-                let source = Vaulted { store: self.store.clone(), reference: secret.0.clone() };
-                ChannelClient::with_secret(client, keeper, key, Arc::new(source))
+        let vaulted =
+            |secret: &SecretRef| Arc::new(Vaulted { store: self.store.clone(), reference: secret.0.clone() });
+        match (&registered.secret, &registered.token_url) {
+            (Some(secret), None) if registered.token_mode.has_app_secret() => {
+                ChannelClient::with_secret(client, keeper, key, vaulted(secret))
+            }
+            (Some(secret), Some(url)) if registered.token_mode == TokenMode::External => {
+                let fetcher = self.token_server(url.clone(), vaulted(secret));
+                ChannelClient::new(client, keeper, key, Arc::new(fetcher))
             }
             _ if registered.token_mode == TokenMode::Platform => {
                 let fetcher = self.authorizer_fetcher(&registered.appid);
@@ -82,23 +147,56 @@ impl Gateway {
         }
     }
 
+    /// A token server's URL in its normal form, if the egress rules allow it and it can be shown.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn token_url(&self, text: &str) -> Result<String, String> {
+        let endpoint = self.servers.policy().endpoint(text).map_err(|error| error.to_string())?;
+        if endpoint.as_str().contains('?') {
+            return Err(
+                "the URL must not have a query: it is recorded and shown, and the credential is sent \
+                        as a header"
+                    .to_owned(),
+            );
+        }
+        Ok(endpoint.as_str().to_owned())
+    }
+
     /// Tries credentials that are not stored yet.
-    pub async fn probe(&self, appid: &str, secret: SecretString, token_mode: TokenMode) -> Probe {
-        let key = TokenKey { appid: appid.to_owned(), mode: mode(token_mode) };
+    pub async fn probe(&self, appid: &str, credentials: Credentials) -> Probe {
+        let (client, keeper) = (self.client.clone(), self.keeper.clone());
+        let mode = credentials.mode();
+        let key = TokenKey { appid: appid.to_owned(), mode };
         // A token or a refusal remembered from an earlier secret proves nothing about this one.
         self.keeper.forget(&key);
-        let probe = ChannelClient::with_secret(
-            self.client.clone(),
-            self.keeper.clone(),
-            key.clone(),
-            Arc::new(secret),
-        )
-        .probe()
-        .await;
+        let channel = match credentials {
+            Credentials::AppSecret { secret, .. } => {
+                ChannelClient::with_secret(client, keeper, key.clone(), Arc::new(secret))
+            }
+            Credentials::TokenServer { url, credential } => {
+                let fetcher = self.token_server(url, Arc::new(credential));
+                ChannelClient::new(client, keeper, key.clone(), Arc::new(fetcher))
+            }
+        };
+        let probe = channel.probe().await;
         if probe.result.is_err() {
             self.keeper.forget(&key);
         }
         probe
+    }
+
+    fn token_server(&self, url: String, credential: Arc<dyn SecretSource>) -> TokenServer {
+        TokenServer { servers: self.servers.clone(), url, credential }
+    }
+}
+
+impl Credentials {
+    fn mode(&self) -> subledger_wechat::TokenMode {
+        match self {
+            Self::AppSecret { mode, .. } => self::mode(*mode),
+            Self::TokenServer { .. } => subledger_wechat::TokenMode::External,
+        }
     }
 }
 
@@ -115,6 +213,13 @@ const fn mode(mode: TokenMode) -> subledger_wechat::TokenMode {
 pub(crate) fn probe_error(error: &TokenError, advice: Option<Advice>) -> EngineError {
     match error {
         TokenError::Call(call) => call_error(call, advice),
+        TokenError::Source(failure) => {
+            let kind = match failure.failure {
+                TokenFailure::Configuration => ErrorKind::Invalid,
+                TokenFailure::Transient => ErrorKind::Upstream,
+            };
+            EngineError::new(kind, "token_source_failed", failure.reason.clone())
+        }
         other => EngineError {
             retry_after: Some(std::time::Duration::from_secs(5)),
             ..EngineError::new(ErrorKind::Upstream, "wechat_token_unavailable", other.to_string())

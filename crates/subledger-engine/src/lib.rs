@@ -27,6 +27,7 @@ pub mod retention;
 pub mod send;
 mod submit;
 mod text;
+pub mod tokens;
 pub mod user_tokens;
 pub mod users;
 

@@ -30,6 +30,8 @@ pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 pub const MAX_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Shortest time between two template refreshes of a channel: WeChat caps `gettemplate` per day and does not say where.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest answer of a company's token server, in bytes. WeChat says that a token may have 512 characters and more.
+pub const MAX_TOKEN_ANSWER_BYTES: usize = 16 * 1_024;
 /// Rows of one request to import balances.
 pub const MAX_OPENING_ROWS: usize = 1_000;
 /// Characters of the id of an import, and of a row in it.

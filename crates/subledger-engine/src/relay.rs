@@ -11,6 +11,7 @@
 
 mod body;
 mod circuit;
+mod places;
 mod worker;
 
 use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
@@ -41,7 +42,10 @@ use self::{
 use crate::{Caller, Engine, EngineError, channels, submit::done_with};
 
 /// Attempts under way at most, per node and over all channels, unless configured otherwise.
-pub const CONCURRENCY: usize = 32;
+pub const CONCURRENCY: usize = 64;
+/// Attempts of one channel under way at most, per node, unless configured otherwise: a back end that is slow or hangs holds each
+/// for as long as an attempt may take, and must not hold all of them.
+pub const CONCURRENCY_PER_CHANNEL: usize = 16;
 /// How long a claim holds. Longer than an attempt may take, or a slow back end would be taken for a lost node.
 pub const LEASE: Duration = Duration::from_secs(60);
 
@@ -55,6 +59,8 @@ pub struct RelaySettings {
     pub deliverer: DelivererConfig,
     /// Attempts under way at most, per node and over all channels.
     pub concurrency: usize,
+    /// Of these, attempts of one channel at most.
+    pub per_channel: usize,
     /// How long a claim holds.
     pub lease: Duration,
     /// How often to look for pushes that nobody told this node of.
@@ -70,6 +76,7 @@ impl Default for RelaySettings {
         Self {
             deliverer: DelivererConfig::default(),
             concurrency: CONCURRENCY,
+            per_channel: CONCURRENCY_PER_CHANNEL,
             lease: LEASE,
             poll: Duration::from_millis(500),
             schedule: subledger_webhook::next_delay,

@@ -142,7 +142,7 @@ impl Engine {
         let (openid, source) = match by {
             BindBy::Openid(openid) => (openid, EvidenceSource::Integrator),
             BindBy::LoginCode(code) => {
-                let identity = self.login(&registered, &code).await?;
+                let identity = self.login(&log, &registered, &code).await?;
                 let openid = identity.openid.parse().map_err(|_| {
                     EngineError::new(
                         crate::ErrorKind::Upstream,
@@ -172,13 +172,14 @@ impl Engine {
     /// Turns the code of `wx.login` into an openid, by the channel's own secret or through its platform.
     async fn login(
         &self,
+        log: &LogName,
         registered: &Registered,
         code: &SecretString,
     ) -> Result<LoginIdentity, EngineError> {
         let identity = match registered.token_mode {
             TokenMode::Platform => self.platform_login(&registered.appid, code).await?,
             TokenMode::Stable | TokenMode::Normal | TokenMode::External => {
-                self.gateway().channel(registered).login(code).await
+                self.client(log, registered).login(code).await
             }
         };
         identity.map_err(|error| gateway::channel_error(&error))

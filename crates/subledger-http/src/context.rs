@@ -23,6 +23,7 @@ struct Shared {
     metrics: PrometheusHandle,
     limiter: Option<RateLimiter>,
     report_limiter: Option<RateLimiter>,
+    lease_limiter: Option<RateLimiter>,
     meters: Arc<Meters>,
     slots: Semaphore,
     push_slots: Semaphore,
@@ -35,6 +36,8 @@ impl Context {
             .then(|| RateLimiter::new(settings.requests_per_second, settings.burst));
         let per_minute = settings.user_reports_per_minute;
         let report_limiter = (per_minute > 0).then(|| RateLimiter::per_minute(per_minute));
+        let per_minute = settings.token_leases_per_minute;
+        let lease_limiter = (per_minute > 0).then(|| RateLimiter::per_minute(per_minute));
         let slots = Semaphore::new(settings.max_in_flight);
         let push_slots = Semaphore::new(MAX_PUSHES_IN_FLIGHT);
         let meters = Arc::new(Meters::new());
@@ -46,6 +49,7 @@ impl Context {
                 metrics,
                 limiter,
                 report_limiter,
+                lease_limiter,
                 meters,
                 slots,
                 push_slots,
@@ -73,6 +77,11 @@ impl Context {
     /// By channel and person, for who has a user token.
     pub(crate) fn report_limiter(&self) -> Option<&RateLimiter> {
         self.shared.report_limiter.as_ref()
+    }
+
+    /// By channel and app, for who borrows tokens.
+    pub(crate) fn lease_limiter(&self) -> Option<&RateLimiter> {
+        self.shared.lease_limiter.as_ref()
     }
 
     /// What is counted for each request.

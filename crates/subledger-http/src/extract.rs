@@ -17,5 +17,5 @@ pub(crate) use query::{
     position,
 };
 pub(crate) use scope::{
-    Bind, Deployment, Grant, IdempotencyKey, Manage, Own, Read, Scope, Send, Settle, parse_id,
+    Bind, Deployment, Grant, IdempotencyKey, Manage, Own, Read, Scope, Send, Settle, Token, parse_id,
 };

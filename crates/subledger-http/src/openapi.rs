@@ -36,6 +36,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
     tags(
         (name = "channels", description = "Channels: Mini Programs set up for sending. 通道：已配置的小程序。"),
         (name = "platforms", description = "Third-party platforms and authorizations. 第三方平台与授权。"),
+        (name = "tokens", description = "Access tokens: where they come from, lend one, replace one. 访问令牌：来源、借用与强制刷新。"),
         (name = "templates", description = "Templates as WeChat lists them. 模板：微信侧的订阅消息模板。"),
         (name = "users", description = "Bindings of userids to openids. 绑定：userid 与 openid 的对应关系。"),
         (name = "client-reports", description = "Grant intake: what users tapped. 授权上报：用户在弹窗中的选择。"),
@@ -106,6 +107,9 @@ const ASK_WECHAT: &[&str] = &[
     "bind_user",
     "begin_authorization",
     "start_ticket_push",
+    "lease_token",
+    "refresh_token",
+    "set_token_source",
 ];
 
 /// Operations whose answer rests on no position of a channel's log.

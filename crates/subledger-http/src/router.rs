@@ -24,7 +24,7 @@ use crate::{
     routes::{
         authorizations, callbacks, channels, client_reports, corrections, deliveries, erasures, events,
         health, ledgers, messages, platform_callbacks, platform_start, platforms, push_setup, pushes, relay,
-        reports, templates, user_tokens, users, whoami,
+        reports, templates, tokens, user_tokens, users, whoami,
     },
 };
 
@@ -47,6 +47,9 @@ fn api() -> OpenApiRouter<Context> {
         routes!(platforms::list_platforms),
         routes!(platforms::show_platform, platforms::configure_platform),
         routes!(platforms::start_ticket_push),
+        routes!(tokens::lease_token),
+        routes!(tokens::refresh_token),
+        routes!(tokens::set_token_source),
         routes!(push_setup::show_callback, push_setup::configure_callback),
         routes!(pushes::list_pushes),
         routes!(pushes::redo_pushes),

@@ -26,6 +26,7 @@ pub(crate) mod relay;
 pub(crate) mod reports;
 mod shown;
 pub(crate) mod templates;
+pub(crate) mod tokens;
 pub(crate) mod user_tokens;
 pub(crate) mod users;
 pub(crate) mod whoami;

@@ -24,6 +24,9 @@ pub struct HttpSettings {
     /// Reports of one person with a user token per minute, on this node; 0 switches the limit off. Nobody taps so often, and a
     /// device that comes back with a pile of unsent reports only takes longer to be rid of it. Default 30.
     pub user_reports_per_minute: u32,
+    /// Access tokens lent to one app per channel and minute, on this node; 0 switches the limit off. A token lives for two hours,
+    /// and each lease is in the books for ever. Default 10.
+    pub token_leases_per_minute: u32,
     /// Event streams of one API key at once. Default 8.
     pub max_streams_per_key: usize,
     /// Event streams of all keys at once. Default 1,024.
@@ -41,6 +44,7 @@ impl Default for HttpSettings {
             requests_per_second: 1_000,
             burst: 2_000,
             user_reports_per_minute: 30,
+            token_leases_per_minute: 10,
             max_streams_per_key: 8,
             max_streams: 1_024,
             heartbeat: Duration::from_secs(15),

@@ -11,6 +11,7 @@ mod pushes;
 mod relay;
 mod reports;
 mod templates;
+mod tokens;
 mod users;
 mod words;
 
@@ -25,6 +26,7 @@ pub(crate) use pushes::{PushBodyView, PushDetailView, PushHealthView, PushView, 
 pub(crate) use relay::{Redriven, RelayBody, RelaySetView, RelayStateView, RelayTestView};
 pub(crate) use reports::{ActivityView, GrainWord, LossView, ReachView, ReportFormat, StockView};
 pub(crate) use templates::{FindingView, RefreshView, TemplateView};
+pub(crate) use tokens::{TokenLeaseView, TokenReplacedView};
 pub(crate) use users::{BindResultWord, UserDetailView, UserView};
 pub(crate) use words::{
     CallbackFormatWord, CallbackModeWord, ChoiceWord, DeliveryStateWord, DoubtCauseWord, DriftCauseWord,

@@ -255,7 +255,8 @@ impl App {
         for template in &self.templates {
             templates.entry(template.pri_tmpl_id.clone()).or_default();
         }
-        Ok(UserCounts { openid: openid.to_owned(), main_switch: user.main_switch, templates })
+        let apart = user.apart.clone();
+        Ok(UserCounts { openid: openid.to_owned(), main_switch: user.main_switch, templates, apart })
     }
 
     /// Counts a send against the app's quotas.

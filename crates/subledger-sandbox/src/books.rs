@@ -10,7 +10,8 @@ use crate::sandbox::Sandbox;
 use crate::template::LONG_TERM;
 use crate::user::UserCounts;
 
-/// Sums over all users and one-time templates of an app; the fields are those of [`crate::TemplateCount`].
+/// Sums over all users and one-time templates of an app, what stands apart included; the fields are those of
+/// [`crate::TemplateCount`].
 ///
 /// `remaining = accept_taps − capped − accepted_sends − forfeited − cleared + returned` always. So accepted sends never
 /// exceed accepted taps, but for the counts that failures gave back.
@@ -67,7 +68,8 @@ impl Sandbox {
                 app.users.keys().map(|openid| app.counts(openid)).collect::<Result<_, _>>()?;
             let long_term = |id: &str| app.template(id).is_some_and(|t| t.kind == LONG_TERM);
             let mut sums = BookSums::default();
-            for (_, count) in users.iter().flat_map(|u| &u.templates).filter(|(id, _)| !long_term(id)) {
+            let counts = users.iter().flat_map(|u| u.templates.iter().chain(&u.apart));
+            for (_, count) in counts.filter(|(id, _)| !long_term(id)) {
                 sums.remaining += count.remaining;
                 sums.accept_taps += count.accept_taps;
                 sums.capped += count.capped;

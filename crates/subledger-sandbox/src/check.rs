@@ -118,6 +118,11 @@ impl SendBody {
             data,
         })
     }
+
+    /// Whether it is paid for by the counts of the versions that are not formal ([`Reality::trial_shares_counts`]).
+    pub(crate) fn is_apart(&self, reality: &Reality) -> bool {
+        self.state != "formal" && !reality.trial_shares_counts
+    }
 }
 
 /// A send as it arrived.
@@ -168,7 +173,9 @@ fn check_body(check: SendCheck, body: &SendBody, app: &App, reality: &Reality) -
         SendCheck::Data => template.map_or(Ok(()), |t| check_data(body, t, reality)),
         SendCheck::Sensitive => refuse_if(is_sensitive(&body.data, &app.settings.sensitive_words), 45168),
         SendCheck::Subscription => match (template, app.users.get(&body.touser)) {
-            (Some(template), Some(user)) => refuse_if(!user.may_receive(template), 43101),
+            (Some(template), Some(user)) => {
+                refuse_if(!user.may_receive(template, body.is_apart(reality)), 43101)
+            }
             _ => Ok(()),
         },
         _ => Ok(()),

@@ -53,7 +53,7 @@ const ROUTES: [(&str, &str); 63] = [
     ("POST /sandbox/apps/{appid}/login-codes", "{openid} -> code: one use, five minutes"),
     (
         "POST /sandbox/apps/{appid}/taps",
-        "{openid, template_ids[], choice?, choices{}?, keep?, omit[]?, id?} -> the client's result object; choice: \
+        "{openid, template_ids[], choice?, choices{}?, keep?, omit[]?, id?, version: develop|trial|release} -> the client's result object; choice: \
          accept|reject|ban|filter|acceptWithAlert|acceptWithAudio|acceptWithForcePush",
     ),
     (

@@ -74,13 +74,13 @@ pub use platform::{
 };
 pub use push::{
     Delivery, DeliveryVerdict, PushEntry, PushFaultKind, PushFaultSpec, PushFaultView, PushFormat, PushMode,
-    PushQuery, PushRequest, PushSetup, PushSpec, PushState, PushSums, PushView, SettleSpec, Settled,
-    UrlCheck,
+    PushQuery, PushRequest, PushSealer, PushSetup, PushSpec, PushState, PushSums, PushView, SealedPush,
+    SettleSpec, Settled, UrlCheck,
 };
 pub use reality::{Habit, ListShape, Profile, ProfileName, Reality, RealityView, Scalar, Scene};
 pub use sandbox::{LONGEST_ADVANCE_SECONDS, Sandbox};
 pub use stats::{Stats, TokenCalls};
-pub use tap::{TapAnswer, TapSpec};
+pub use tap::{TapAnswer, TapSpec, Version};
 pub use template::{KeywordEnum, LONG_TERM, ONE_TIME, Template};
 pub use token::OthersRefresh;
 pub use user::{Choice, SettingState, TemplateCount, UserCounts};

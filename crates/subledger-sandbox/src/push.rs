@@ -28,11 +28,13 @@ mod fault;
 mod handle;
 mod node;
 mod platform;
+mod sealer;
 mod url_check;
 mod worker;
 
 pub use fault::{PushFaultKind, PushFaultSpec, PushFaultView};
 pub use handle::{PushQuery, PushSetup, SettleSpec, Settled};
+pub use sealer::{PushSealer, SealedPush};
 pub use url_check::UrlCheck;
 
 pub(crate) use body::{Event, Item, Origin};
@@ -400,7 +402,8 @@ impl State {
         let draft = body::draft(&event, openid, &target, now, &ruling.reality, &mut dice);
         let entry = PushEntry {
             seq: 0,
-            time: self.timestamp(),
+            // The moment of its `CreateTime`, to the second: another look at the clock may be in the next one.
+            time: Timestamp::from_millisecond(now).unwrap_or_default(),
             appid: appid.to_owned(),
             openid: openid.to_owned(),
             platform,

@@ -57,6 +57,7 @@ impl Profile {
             system_errors_send: 0.0,
             failed_deliveries: 0.0,
             failure_returns_count: false,
+            trial_shares_counts: true,
             silent_taps_push: Habit::Never,
             settings_page_pushes: Habit::Always,
             main_switch_pushes: Habit::Never,
@@ -105,6 +106,7 @@ impl Profile {
                 number_values: false,
                 system_errors: 0.05,
                 failed_deliveries: 0.05,
+                trial_shares_counts: false,
                 silent_taps_push: Habit::Mixed,
                 settings_page_pushes: Habit::Mixed,
                 main_switch_pushes: Habit::Always,
@@ -236,6 +238,9 @@ pub struct Reality {
     pub failed_deliveries: f64,
     /// Such a failure gives the count back (§14.1). Default false.
     pub failure_returns_count: bool,
+    /// Taps in the development and trial versions add to the counts of the formal one, and messages that open those versions
+    /// take from them (§14.5). Otherwise they have counts of their own. Default true.
+    pub trial_shares_counts: bool,
     /// Calls that showed no popup ("always keep") push the popup event (§14.4). Default never.
     pub silent_taps_push: Habit,
     /// A template switched off in the settings page is pushed, as it is from the card's menu (§14.33). Default always.

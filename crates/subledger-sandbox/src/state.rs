@@ -266,7 +266,7 @@ impl State {
                 if let (true, Some(app), Ok(body)) = (takes, app, &call.body)
                     && let Some(user) = app.users.get_mut(&body.touser)
                 {
-                    user.forfeit(&body.template_id);
+                    user.forfeit(&body.template_id, body.is_apart(reality));
                 }
                 return Err(error);
             }
@@ -279,10 +279,11 @@ impl State {
         if denied && sends >= reality.system_errors_send {
             return Err(WxError::new(-1));
         }
-        user.take(&template);
+        let apart = body.is_apart(reality);
+        user.take(&template, apart);
         let failed = fails < reality.failed_deliveries;
         if failed {
-            user.fail_later(&template, reality);
+            user.fail_later(&template, reality, apart);
         }
         let msgid = self.next_msgid;
         self.next_msgid += 1;

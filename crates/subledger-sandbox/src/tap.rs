@@ -11,6 +11,19 @@ use crate::reality::Reality;
 use crate::template::Template;
 use crate::user::Choice;
 
+/// The version of the Mini Program that a user runs, in the words of `wx.getAccountInfoSync`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Version {
+    /// In development.
+    Develop,
+    /// On trial.
+    Trial,
+    /// The one that the public has.
+    #[default]
+    Release,
+}
+
 /// One call of `wx.requestSubscribeMessage` and what the user does in its popup.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +49,9 @@ pub struct TapSpec {
     /// when left out.
     #[serde(default)]
     pub id: Option<String>,
+    /// The version it is made in.
+    #[serde(default)]
+    pub version: Version,
 }
 
 /// What became of one template of a tap.
@@ -49,6 +65,8 @@ pub struct TapAnswer {
     pub silent: bool,
     /// It added a count.
     pub added: bool,
+    /// What it did, it did to the counts of the versions that are not formal ([`Reality::trial_shares_counts`]).
+    pub apart: bool,
 }
 
 /// A tap after it was booked.
@@ -105,14 +123,15 @@ pub(crate) fn tap(app: &mut App, spec: &TapSpec, reality: &Reality) -> Result<Ta
     }
     let mut result = Map::new();
     result.insert("errMsg".to_owned(), json!("requestSubscribeMessage:ok"));
+    let apart = spec.version != Version::Release && !reality.trial_shares_counts;
     let mut booked = Vec::new();
     for (template, choice, keep, silent) in answers {
-        let added = user.answer(&template, choice, keep, reality);
+        let added = user.answer(&template, choice, keep, reality, apart);
         let template_id = template.pri_tmpl_id;
         if !spec.omit.contains(&template_id) {
             result.insert(template_id.clone(), json!(choice.as_str()));
         }
-        booked.push(TapAnswer { template_id, choice, silent, added });
+        booked.push(TapAnswer { template_id, choice, silent, added, apart });
     }
     Ok(Tapped { result: Value::Object(result), answers: booked })
 }

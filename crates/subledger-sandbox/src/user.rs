@@ -3,6 +3,9 @@
 //! This is the oracle that a ledger is compared with, so it keeps the sums it is made of too. For a one-time template
 //! `remaining = accept_taps − capped − accepted_sends − forfeited − cleared + returned` always; all but the first and third are
 //! 0 unless a [`crate::Reality`] says that something else gives or takes counts.
+//!
+//! Where the development and trial versions do not share the formal version's counts ([`Reality::trial_shares_counts`]), what
+//! belongs to them stands apart, in counts of the same kind.
 
 use std::collections::BTreeMap;
 
@@ -108,6 +111,9 @@ pub struct UserCounts {
     pub main_switch: bool,
     /// By template id; every template of the app and every one ever touched.
     pub templates: BTreeMap<String, TemplateCount>,
+    /// What the development and trial versions have for themselves, by template id; their switches are those above.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart: BTreeMap<String, TemplateCount>,
 }
 
 #[derive(Debug)]
@@ -115,24 +121,38 @@ pub(crate) struct User {
     pub(crate) unionid: String,
     pub(crate) main_switch: bool,
     pub(crate) counts: BTreeMap<String, TemplateCount>,
+    /// Numbers and consent of the versions that are not formal, where these do not share.
+    pub(crate) apart: BTreeMap<String, TemplateCount>,
     pub(crate) logins: Window,
 }
 
 impl User {
     pub(crate) fn new(unionid: String) -> Self {
-        Self { unionid, main_switch: true, counts: BTreeMap::new(), logins: Window::default() }
+        Self {
+            unionid,
+            main_switch: true,
+            counts: BTreeMap::new(),
+            apart: BTreeMap::new(),
+            logins: Window::default(),
+        }
     }
 
-    /// Whether a message of `template` may be sent now; anything else is 43101.
-    pub(crate) fn may_receive(&self, template: &Template) -> bool {
-        let Some(count) = self.counts.get(&template.pri_tmpl_id) else { return false };
+    fn book(&mut self, apart: bool) -> &mut BTreeMap<String, TemplateCount> {
+        if apart { &mut self.apart } else { &mut self.counts }
+    }
+
+    /// Whether a message of `template` may be sent now; anything else is 43101. `apart`: on the counts of the versions that are
+    /// not formal, here and below.
+    pub(crate) fn may_receive(&self, template: &Template, apart: bool) -> bool {
+        let id = &template.pri_tmpl_id;
+        let Some(count) = (if apart { &self.apart } else { &self.counts }).get(id) else { return false };
         let permitted = if template.kind == LONG_TERM { count.consent } else { count.remaining > 0 };
-        self.main_switch && !count.off && permitted
+        self.main_switch && permitted && self.counts.get(id).is_none_or(|count| !count.off)
     }
 
     /// Books one accepted send.
-    pub(crate) fn take(&mut self, template: &Template) {
-        let count = self.counts.entry(template.pri_tmpl_id.clone()).or_default();
+    pub(crate) fn take(&mut self, template: &Template, apart: bool) {
+        let count = self.book(apart).entry(template.pri_tmpl_id.clone()).or_default();
         count.accepted_sends += 1;
         if template.kind != LONG_TERM {
             count.remaining = count.remaining.saturating_sub(1);
@@ -140,8 +160,8 @@ impl User {
     }
 
     /// Takes a count without a message ([`Reality::refusal_takes_count`]).
-    pub(crate) fn forfeit(&mut self, template_id: &str) {
-        if let Some(count) = self.counts.get_mut(template_id)
+    pub(crate) fn forfeit(&mut self, template_id: &str, apart: bool) {
+        if let Some(count) = self.book(apart).get_mut(template_id)
             && count.remaining > 0
         {
             count.remaining -= 1;
@@ -150,8 +170,8 @@ impl User {
     }
 
     /// Books that an accepted send failed later.
-    pub(crate) fn fail_later(&mut self, template: &Template, reality: &Reality) {
-        let count = self.counts.entry(template.pri_tmpl_id.clone()).or_default();
+    pub(crate) fn fail_later(&mut self, template: &Template, reality: &Reality, apart: bool) {
+        let count = self.book(apart).entry(template.pri_tmpl_id.clone()).or_default();
         count.failed_sends += 1;
         if template.kind != LONG_TERM && reality.failure_returns_count {
             count.remaining += 1;
@@ -161,8 +181,17 @@ impl User {
 
     /// Erases the counts of a template ([`Reality::deleting_clears_counts`]).
     pub(crate) fn clear(&mut self, template_id: &str) {
-        if let Some(count) = self.counts.get_mut(template_id) {
-            clear(count);
+        for book in [&mut self.counts, &mut self.apart] {
+            if let Some(count) = book.get_mut(template_id) {
+                clear(count);
+            }
+        }
+    }
+
+    fn switch_off(&mut self, template_id: &str, reality: &Reality) {
+        self.counts.entry(template_id.to_owned()).or_default().off = true;
+        if reality.off_clears_counts {
+            self.clear(template_id);
         }
     }
 
@@ -176,8 +205,10 @@ impl User {
         choice: Choice,
         keep: Option<bool>,
         reality: &Reality,
+        apart: bool,
     ) -> bool {
-        let count = self.counts.entry(template.pri_tmpl_id.clone()).or_default();
+        let id = &template.pri_tmpl_id;
+        let count = self.counts.entry(id.clone()).or_default();
         match keep {
             Some(true) => count.kept = Some(choice),
             Some(false) => count.kept = None,
@@ -185,6 +216,7 @@ impl User {
         }
         if choice.is_accept() {
             count.off = false;
+            let count = self.book(apart).entry(id.clone()).or_default();
             count.accept_taps += 1;
             if template.kind == LONG_TERM {
                 count.consent = true;
@@ -195,7 +227,7 @@ impl User {
                 count.capped += 1;
             }
         } else if choice == Choice::Reject && count.kept == Some(Choice::Reject) {
-            switch_off(count, reality);
+            self.switch_off(id, reality);
         }
         false
     }
@@ -212,14 +244,16 @@ impl User {
             SettingState::MainSwitchOff => {
                 self.main_switch = false;
                 if reality.off_clears_counts {
-                    self.counts.values_mut().for_each(clear);
+                    self.counts.values_mut().chain(self.apart.values_mut()).for_each(clear);
                 }
             }
             SettingState::Reject | SettingState::Accept => {
                 let id = template_id.ok_or_else(|| ControlError::invalid("template_id", "is required"))?;
+                if state == SettingState::Reject {
+                    self.switch_off(id, reality);
+                }
                 let count = self.counts.entry(id.to_owned()).or_default();
                 if state == SettingState::Reject {
-                    switch_off(count, reality);
                     count.kept = count.kept.map(|_| Choice::Reject);
                 } else {
                     count.off = false;
@@ -239,13 +273,6 @@ impl User {
             subscriptions["itemSettings"] = Value::Object(items);
         }
         json!({ "subscriptionsSetting": subscriptions, "errMsg": "getSetting:ok" })
-    }
-}
-
-fn switch_off(count: &mut TemplateCount, reality: &Reality) {
-    count.off = true;
-    if reality.off_clears_counts {
-        clear(count);
     }
 }
 

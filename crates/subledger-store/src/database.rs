@@ -306,7 +306,7 @@ forward! {
     relay::settle(push: (i64, i64), node: &str, end: &RelayWrite, now: i64) -> bool;
     relay::redrive(log: &LogName, filter: &PushFilter, after: i64, limit: i64, now: i64) -> Vec<i64>;
     relay::hold(log: &LogName, until: i64) -> u64;
-    relay::next() -> Option<i64>;
+    relay::next(full: &[&str]) -> Option<i64>;
     connect::check() -> ();
     inspect::schema_version() -> Option<i64>;
     inspect::raw_heads() -> Vec<RawHead>;

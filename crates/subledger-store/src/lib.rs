@@ -44,8 +44,8 @@ pub use store::{
     Amount, AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, ByStream, Chunk, Claimed,
     ClaimedRelay, Clock, CodeStatus, Held, Inspector, KeptContent, KeptToken, KindHealth, Lease, LogSnapshot,
     NewCode, PlatformTicket, PushHealth, QueueEntry, QueueStats, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
-    RelayHealth, RetentionClass, Scan, Scanned, Snapshot, Store, StoredCode, StoredReceipt, StrayReceipt,
-    Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish,
-    WatchedPlatform,
+    RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, Snapshot, Store, StoredCode, StoredReceipt,
+    StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn,
+    TokenWish, WatchedPlatform,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

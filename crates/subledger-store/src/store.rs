@@ -34,7 +34,7 @@ pub use self::platform::{
 pub use self::push::{KindHealth, PushHealth, RelayHealth};
 pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
 pub use self::reads::{StoredReceipt, Timestamped};
-pub use self::relay::{ClaimedRelay, RelayEnd};
+pub use self::relay::{ClaimedRelay, RelayEnd, RelayRoom};
 pub use self::retention::{Amount, Held, RetentionClass};
 pub use self::scan::{Chunk, Scan, Scanned};
 pub use self::token::{KeptToken, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish};

@@ -135,6 +135,10 @@ impl Deliverer {
         &self.policy
     }
 
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// Makes one attempt and says what became of it. Leaves one debug event and two metrics, which name the host and nothing
     /// else of the URL.
     pub async fn deliver(&self, request: Request) -> Outcome {
@@ -195,7 +199,7 @@ async fn drain(mut response: reqwest::Response) {
 }
 
 /// Sorts an error that came before an answer.
-fn failure(error: &reqwest::Error) -> Outcome {
+pub(crate) fn failure(error: &reqwest::Error) -> Outcome {
     let cause = causes(error).find_map(known_cause);
     if let Some(Cause::Forbidden(refused)) = cause {
         return Outcome::Refused(Refusal::Address(refused.0));

@@ -9,11 +9,12 @@
 //! line, an error or a debug print.
 //!
 //! Start with [`EgressPolicy::endpoint`] when a URL is configured, [`Deliverer`] (one per process, it owns the connection
-//! pool) to deliver, and [`next_delay`] to plan the next attempt.
+//! pool) to deliver or to fetch a small document, and [`next_delay`] to plan the next attempt.
 
 mod address;
 mod deliver;
 mod endpoint;
+mod fetch;
 mod lookup;
 mod metric_definitions;
 mod outcome;
@@ -29,6 +30,7 @@ pub use deliver::{
     POOL_MAX_IDLE_PER_HOST, SetupError, WHOLE_TIMEOUT,
 };
 pub use endpoint::{Endpoint, MAX_URL_BYTES, UrlRefused};
+pub use fetch::Fetched;
 pub use lookup::{Lookup, LookupFuture, SystemLookup};
 pub use metric_definitions::describe_metrics;
 pub use outcome::{Outcome, Refusal, Trouble};

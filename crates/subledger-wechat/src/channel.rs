@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use secrecy::SecretString;
 
@@ -125,7 +126,13 @@ impl ChannelClient {
     /// Sends one message, handing it to WeChat at most once.
     pub async fn send(&self, request: &SendRequest) -> SendOutcome {
         let client = &self.client;
-        self.authorized(|token| async move { client.send(&token, request).await }).await.into()
+        self.authorized(None, |token| async move { client.send(&token, request).await }).await.into()
+    }
+
+    /// The same, but WeChat is not called once it is `by`, however long a token was waited for: not sent, then.
+    pub async fn send_by(&self, request: &SendRequest, by: Instant) -> SendOutcome {
+        let client = &self.client;
+        self.authorized(Some(by), |token| async move { client.send(&token, request).await }).await.into()
     }
 
     /// The account's templates.
@@ -134,7 +141,7 @@ impl ChannelClient {
     /// [`ChannelError`]
     pub async fn templates(&self) -> Result<TemplateList, ChannelError> {
         let client = &self.client;
-        self.authorized(|token| async move { client.get_templates(&token).await }).await
+        self.authorized(None, |token| async move { client.get_templates(&token).await }).await
     }
 
     /// Turns the code of `wx.login` into an openid. Presents the secret, not a token.
@@ -168,6 +175,12 @@ impl ChannelClient {
         self.keeper.token(&self.key, &self.source).await
     }
 
+    /// Takes somebody's word that WeChat refused the token with this number (40001), so that the next [`Self::token`] is a newer
+    /// one. The number must be one that a token has had.
+    pub fn refuse_token(&self, version: u64) {
+        self.keeper.refuse(&self.key, version, 40001);
+    }
+
     /// Has the token replaced although it lives; see [`TokenKeeper::force`].
     ///
     /// # Errors
@@ -182,18 +195,32 @@ impl ChannelClient {
         token.expires_at_micros.saturating_sub(self.keeper.now()).max(0) / 1_000_000
     }
 
+    /// A token that is there before `by`.
+    async fn token_by(&self, by: Option<Instant>) -> Result<IssuedToken, TokenError> {
+        let Some(by) = by else { return self.token().await };
+        let token = tokio::time::timeout_at(by.into(), self.token()).await;
+        token.unwrap_or(Err(TokenError::Interrupted)).and_then(|token| match Instant::now() < by {
+            true => Ok(token),
+            false => Err(TokenError::Interrupted),
+        })
+    }
+
     /// Makes a call with a token; on a stale token refreshes once and repeats once.
-    async fn authorized<T, F>(&self, call: impl Fn(SecretString) -> F) -> Result<T, ChannelError>
+    async fn authorized<T, F>(
+        &self,
+        by: Option<Instant>,
+        call: impl Fn(SecretString) -> F,
+    ) -> Result<T, ChannelError>
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let first = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        let first = self.token_by(by).await.map_err(ChannelError::NoToken)?;
         let stale = match call(first.token).await {
             Err(CallError::StaleToken { code, .. }) => code,
             result => return result.map_err(ChannelError::Call),
         };
         self.keeper.invalidate_if(&self.key, first.version, stale);
-        let second = self.keeper.token(&self.key, &self.source).await.map_err(ChannelError::NoToken)?;
+        let second = self.token_by(by).await.map_err(ChannelError::NoToken)?;
         match call(second.token).await {
             Err(CallError::StaleToken { code, message, rid }) => {
                 let token_age_micros = self.keeper.now().saturating_sub(second.issued_at_micros);

@@ -341,6 +341,11 @@ impl TokenKeeper {
         lock(&self.slot(key)).invalidate_if(version, code)
     }
 
+    /// The same on the word of somebody else, who had the token from another process: nothing older is handed out any more.
+    pub fn refuse(&self, key: &TokenKey, version: u64, code: i64) {
+        lock(&self.slot(key)).refuse(version, code);
+    }
+
     /// Forgets what this process knows of a key: for replaced or removed credentials. What the shelf has stays.
     pub fn forget(&self, key: &TokenKey) {
         lock(&self.slot(key)).forget();

@@ -164,7 +164,7 @@ pub(crate) enum App {
         /// A name for people [default: the id]
         #[arg(long)]
         name: Option<String>,
-        /// What it may do, of manage, bind, grant, send, read, settle
+        /// What it may do, of manage, bind, grant, send, read, settle, and token (to be lent access tokens), which is never a default
         #[arg(long, value_delimiter = ',', default_value = "manage,bind,grant,send,read,settle")]
         rights: Vec<String>,
         /// The channels it may use [default: all]

@@ -19,6 +19,7 @@ mod report;
 mod retention;
 mod sandbox;
 mod serve;
+mod tokens;
 mod verify;
 
 use std::process::ExitCode;

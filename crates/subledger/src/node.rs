@@ -19,7 +19,7 @@ pub(crate) async fn open_engine(settings: &Settings, config: &StoreConfig) -> an
     store.become_writer()?;
     let executor = Executor::start(store.clone(), ExecutorConfig::default());
     let projections = Projections::start(store.clone(), ProjectionsConfig::default());
-    let gateway = Gateway::new(settings.wechat(), store.clone())
+    let gateway = Gateway::with_tokens(settings.wechat(), store.clone(), settings.tokens()?)
         .map_err(|error| SettingsError(format!("wechat: {error}")))?;
     Ok(Engine::new(store, executor, projections, gateway, settings.engine()?))
 }

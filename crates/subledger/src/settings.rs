@@ -11,13 +11,14 @@ use serde::Deserialize;
 use subledger_engine::{
     EngineSettings,
     dispatch::DispatchSettings,
+    gateway::TokenSettings,
     platform::PlatformSettings,
     relay::RelaySettings,
     retention::{MIN_RECEIPTS_DAYS, RetentionSettings},
 };
 use subledger_store::{MasterKey, StoreConfig};
 use subledger_webhook::{Allowed, DelivererConfig, EgressPolicy, Ports, PrivateAddresses};
-use subledger_wechat::{WeChatConfig, component::AuthorizationPages};
+use subledger_wechat::{KeeperSettings, WeChatConfig, component::AuthorizationPages};
 
 use crate::exit::SettingsError;
 
@@ -33,6 +34,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_WECHAT_AUTHORIZATION_BASE_URL", "wechat.authorization_base_url"),
     ("SUBLEDGER_WECHAT_CONNECT_TIMEOUT_MS", "wechat.connect_timeout_ms"),
     ("SUBLEDGER_WECHAT_READ_TIMEOUT_MS", "wechat.read_timeout_ms"),
+    ("SUBLEDGER_TOKENS_REFRESHES_PER_HOUR", "tokens.refreshes_per_hour"),
     ("SUBLEDGER_DISPATCH_IN_FLIGHT", "dispatch.in_flight"),
     ("SUBLEDGER_DISPATCH_SENDS_PER_SECOND", "dispatch.sends_per_second"),
     ("SUBLEDGER_DISPATCH_LEASE_MS", "dispatch.lease_ms"),
@@ -40,10 +42,12 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DISPATCH_MAX_ATTEMPTS", "dispatch.max_attempts"),
     ("SUBLEDGER_DISPATCH_MAX_UNDONE_AGE_SECONDS", "dispatch.max_undone_age_seconds"),
     ("SUBLEDGER_RELAY_CONCURRENCY", "relay.concurrency"),
+    ("SUBLEDGER_RELAY_PER_CHANNEL", "relay.per_channel"),
     ("SUBLEDGER_EGRESS_ALLOW_HTTP", "egress.allow_http"),
     ("SUBLEDGER_HTTP_REQUESTS_PER_SECOND", "http.requests_per_second"),
     ("SUBLEDGER_HTTP_BURST", "http.burst"),
     ("SUBLEDGER_HTTP_USER_REPORTS_PER_MINUTE", "http.user_reports_per_minute"),
+    ("SUBLEDGER_HTTP_TOKEN_LEASES_PER_MINUTE", "http.token_leases_per_minute"),
     ("SUBLEDGER_RETENTION_CONTENTS_DAYS", "retention.contents_days"),
     ("SUBLEDGER_RETENTION_RECEIPTS_DAYS", "retention.receipts_days"),
     ("SUBLEDGER_RETENTION_PUSHES_DAYS", "retention.pushes_days"),
@@ -64,6 +68,7 @@ pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) database: DatabaseSettings,
     pub(crate) wechat: WechatSettings,
+    pub(crate) tokens: Tokens,
     pub(crate) dispatch: Dispatch,
     pub(crate) relay: Relay,
     pub(crate) egress: Egress,
@@ -90,6 +95,12 @@ pub(crate) struct WechatSettings {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Tokens {
+    pub(crate) refreshes_per_hour: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Dispatch {
     pub(crate) in_flight: usize,
     pub(crate) sends_per_second: u32,
@@ -103,6 +114,7 @@ pub(crate) struct Dispatch {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Relay {
     pub(crate) concurrency: usize,
+    pub(crate) per_channel: usize,
 }
 
 /// Where connections to integrators' URLs may go.
@@ -145,6 +157,7 @@ pub(crate) struct Http {
     pub(crate) requests_per_second: u32,
     pub(crate) burst: u32,
     pub(crate) user_reports_per_minute: u32,
+    pub(crate) token_leases_per_minute: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -215,10 +228,13 @@ impl Settings {
         let ordered = self.wechat.connect_timeout_ms > 0
             && self.wechat.connect_timeout_ms < self.wechat.read_timeout_ms;
         rule("wechat.connect_timeout_ms", ordered, "must be above 0 and below wechat.read_timeout_ms")?;
+        let refreshes = self.tokens.refreshes_per_hour;
+        rule("tokens.refreshes_per_hour", (2..=1_000).contains(&refreshes), "must be 2 to 1000")?;
         rule("relay.concurrency", (1..=1_000).contains(&self.relay.concurrency), "must be 1 to 1000")?;
         let pages = self.platform();
         AuthorizationPages::new(&pages.pc_base_url, &pages.h5_base_url)
             .map_err(|fault| SettingsError(format!("wechat.authorization_base_url: {fault}")))?;
+        rule("relay.per_channel", (1..=1_000).contains(&self.relay.per_channel), "must be 1 to 1000")?;
         self.egress.policy()?;
         let kept = &self.retention;
         rule(
@@ -236,7 +252,9 @@ impl Settings {
         rule("http.requests_per_second", self.http.requests_per_second > 0, "must be above 0")?;
         rule("http.burst", self.http.burst > 0, "must be above 0")?;
         let reports = self.http.user_reports_per_minute;
-        rule("http.user_reports_per_minute", reports > 0, "must be above 0")
+        rule("http.user_reports_per_minute", reports > 0, "must be above 0")?;
+        let leases = self.http.token_leases_per_minute;
+        rule("http.token_leases_per_minute", leases > 0, "must be above 0")
     }
 
     /// How to reach and unlock the database, with the master key of the environment.
@@ -285,6 +303,16 @@ impl Settings {
         }
     }
 
+    /// How tokens are kept and fetched.
+    pub(crate) fn tokens(&self) -> Result<TokenSettings, SettingsError> {
+        let usual = KeeperSettings::default();
+        // A turn that ends during a call would let another node fetch, too.
+        let turn = usual.turn.max(Duration::from_millis(self.wechat.read_timeout_ms) * 2);
+        let keeper = KeeperSettings { refreshes_per_hour: self.tokens.refreshes_per_hour, turn, ..usual };
+        let servers = DelivererConfig { policy: self.egress.policy()?, ..DelivererConfig::default() };
+        Ok(TokenSettings { keeper, servers })
+    }
+
     /// How long what is kept for a time is kept.
     pub(crate) fn retention(&self) -> RetentionSettings {
         RetentionSettings {
@@ -299,6 +327,7 @@ impl Settings {
         let relay = RelaySettings {
             deliverer: DelivererConfig { policy: self.egress.policy()?, ..DelivererConfig::default() },
             concurrency: self.relay.concurrency,
+            per_channel: self.relay.per_channel,
             poll: Duration::from_millis(self.dispatch.poll_ms),
             ..RelaySettings::default()
         };

@@ -50,7 +50,7 @@ pub(crate) struct Options {
     /// Small amounts, one round, and the report to target/bench/ instead of docs/: shows that everything runs
     #[arg(long)]
     quick: bool,
-    /// Only this scenario: floor, executor, grants, rebuild, lag, size, memory. May be given more than once; what was
+    /// Only this scenario: floor, executor, grants, pushes, rebuild, lag, size, memory. May be given more than once; what was
     /// measured of the others before stays in the report
     #[arg(long, value_name = "SCENARIO", value_parser = clap::builder::PossibleValuesParser::new(plan::SCENARIOS))]
     only: Vec<String>,

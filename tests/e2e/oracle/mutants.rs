@@ -90,6 +90,30 @@ const LIES: &[(&str, Lie)] = &[
     }),
 ];
 
+/// Lies that need what not every short run has.
+const RARE_LIES: &[(&str, Lie)] = &[
+    ("a consent is missing", |_, ours| remove(ours, "ledger.consented")),
+    ("a deadline closed a doubt before its time", |_, ours| {
+        let Some(at) = closed_by_policy(ours) else { return false };
+        let delivery = ours.events[at].data["delivery"].clone();
+        let doubt = |event: &&Event| event.kind == "ledger.doubted" && event.data["delivery"] == delivery;
+        let since = ours.events[..at].iter().rev().find(doubt).map(|event| event.recorded_at.clone());
+        since.map(|since| ours.events[at].recorded_at = since).is_some()
+    }),
+    ("a deadline closed a doubt the other way", |_, ours| {
+        let Some(at) = closed_by_policy(ours) else { return false };
+        let sent = ours.events[at].data["outcome"] == "sent";
+        ours.events[at].data["outcome"] = json!(if sent { "not_sent" } else { "sent" });
+        true
+    }),
+];
+
+fn closed_by_policy(ours: &Ours) -> Option<usize> {
+    ours.events.iter().rposition(|event| {
+        event.kind == "ledger.settled_late" && event.data["evidence"]["source"] == "policy"
+    })
+}
+
 /// Tells every lie about every pair it can be told about, and counts them.
 pub fn are_noticed(
     world: &World,
@@ -98,7 +122,7 @@ pub fn are_noticed(
     log: &Log,
     told: &mut BTreeMap<&'static str, u64>,
 ) {
-    for (name, lie) in LIES {
+    for (name, lie) in LIES.iter().chain(RARE_LIES) {
         for (pair, truth) in &truths.pairs {
             let Some(ours) = log.pairs.get(pair) else { continue };
             let (mut truth, mut ours) = (truth.clone(), ours.clone());
@@ -122,7 +146,7 @@ pub fn are_noticed(
     }
 }
 
-/// Every lie was told about somebody.
+/// Every lie was told about somebody, but for the rare ones.
 pub fn were_told(told: &BTreeMap<&'static str, u64>) {
     let untold: Vec<_> =
         LIES.iter().map(|(name, _)| name).filter(|name| !told.contains_key(**name)).collect();

@@ -6,8 +6,10 @@
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde_json::{Value, json};
 
-/// Templates of the Mini Program, all one-time.
+/// Templates of the Mini Program. All are one-time, but for the last one in rounds that say so.
 pub const TEMPLATES: usize = 3;
+/// Seconds after which doubts are closed in rounds that say so.
+pub const DEADLINE_S: u64 = 2;
 
 /// How a Mini Program tells of a tap.
 #[derive(Debug, Clone, Copy)]
@@ -148,7 +150,24 @@ impl Round {
             "tap_window_s": windows[dice.random_range(0..3)],
             "refused_send": if dice.random_bool(0.3) { "consume" } else { "release" },
             "settings_off": if dice.random_bool(0.3) { "clear" } else { "keep" },
+            "doubt_deadline_s": if self.has_deadline() { DEADLINE_S } else { 2_592_000 },
+            "doubt_verdict": if self.turn() == 1 { "release" } else { "assume_sent" },
         })
+    }
+
+    /// In turns, so that a short run has each: doubts wait for people, are released by a deadline, or are taken for sent by it.
+    fn turn(&self) -> u64 {
+        (self.number + self.profile.len() as u64) % 3
+    }
+
+    /// Whether doubts that nobody settles are closed within the round.
+    pub fn has_deadline(&self) -> bool {
+        self.turn() > 0
+    }
+
+    /// Whether this template is a long-term one.
+    pub fn is_long_term(&self, template: usize) -> bool {
+        template == TEMPLATES - 1 && self.number.is_multiple_of(2)
     }
 
     /// Of a push set-up: how it is protected and spelled.

@@ -18,7 +18,7 @@ const STUCK: Duration = Duration::from_secs(3);
 /// Nothing WeChat still works on takes longer: the longest delay of a fault.
 const LONGEST_DELAY: Duration = Duration::from_millis(1_300);
 
-/// Lets everything come to rest. Some doubts are left open, where nothing waits behind them. Answers the position of the end.
+/// Lets everything come to rest. Some doubts are left open, where nothing waits behind them and no deadline ends them. Answers the position of the end.
 pub async fn come_to_rest(world: &Arc<World>) -> u64 {
     world.wechat.clear_faults().await;
     world.wechat.delete("/sandbox/push-faults").await;
@@ -37,7 +37,9 @@ pub async fn come_to_rest(world: &Arc<World>) -> u64 {
         if rows(&["claimed", "started"]) == 0 {
             let stuck = moved.elapsed() > STUCK;
             let mut settled = false;
-            for doubt in world.doubts().await {
+            // Under a deadline they end by themselves, each of them.
+            let by_hand = if world.round.has_deadline() { Vec::new() } else { world.doubts().await };
+            for doubt in by_hand {
                 let dice = dice(world, &doubt);
                 if stuck || !dice.is_multiple_of(4) {
                     world.settle(&doubt, dice % 8 < 5).await;
@@ -46,7 +48,9 @@ pub async fn come_to_rest(world: &Arc<World>) -> u64 {
                     left.insert(doubt.to_string());
                 }
             }
-            let quiet = !settled && rows(&["queued"]) == 0;
+            let waits: &[&str] =
+                if world.round.has_deadline() { &["queued", "in_doubt"] } else { &["queued"] };
+            let quiet = !settled && rows(waits) == 0;
             if quiet && world.is_quiet().await {
                 // The last look must see what the first one saw.
                 let again = world.client.get(&world.path("/queue")).await.expect_status(200).clone();

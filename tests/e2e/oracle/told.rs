@@ -38,6 +38,8 @@ pub struct Told {
     pub lots: BTreeMap<u64, Source>,
     /// The second source of each lot that has one.
     pub pairs: BTreeMap<u64, Source>,
+    /// Accepts of a long-term template that both sources told of.
+    pub pairs_without_lot: usize,
     pub faults: Vec<String>,
 }
 
@@ -51,7 +53,7 @@ impl Told {
             let one = Source::of(&event.data);
             let choice = event.data["choice"].as_str();
             let accept = match event.kind.as_str() {
-                "ledger.granted" => true,
+                "ledger.granted" | "ledger.consented" => true,
                 "ledger.rejected" => false,
                 "ledger.corroborated" | "ledger.tap_noted" => choice == Some("accept"),
                 _ => continue,
@@ -63,6 +65,9 @@ impl Told {
                 && told.pairs.insert(lot, one.clone()).is_some()
             {
                 told.faults.push(format!("lot {lot} is corroborated twice"));
+            }
+            if accept && event.kind == "ledger.corroborated" && event.data["lot"].is_null() {
+                told.pairs_without_lot += 1;
             }
             let key = (accept, format!("{}:{}", one.source, one.reference));
             if event.kind == "ledger.corroborated" && noted.remove(&key) {

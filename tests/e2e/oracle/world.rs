@@ -68,7 +68,8 @@ impl World {
         let mut templates = Vec::new();
         for number in 0..TEMPLATES {
             let content = "商品:{{thing1.DATA}}\n时间:{{date2.DATA}}\n状态:{{phrase3.DATA}}\n";
-            let template = json!({ "title": format!("取餐提醒{number}"), "content": content, "type": 2 });
+            let kind = if round.is_long_term(number) { 3 } else { 2 };
+            let template = json!({ "title": format!("取餐提醒{number}"), "content": content, "type": kind });
             let made = wechat.post(&format!("/sandbox/apps/{appid}/templates"), &template).await;
             templates.push(made["priTmplId"].as_str().unwrap().to_owned());
         }
@@ -100,6 +101,12 @@ impl World {
             0 => json!({ "userid": format!("user{user}") }),
             _ => json!({ "openid": self.openids[user] }),
         }
+    }
+
+    /// Whether it is a long-term one.
+    pub fn is_long_term(&self, template: &str) -> bool {
+        let number = self.templates.iter().position(|id| id == template);
+        number.is_some_and(|number| self.round.is_long_term(number))
     }
 
     pub fn path(&self, rest: &str) -> String {

@@ -49,6 +49,11 @@ impl Client {
         self.try_send(self.http.get(self.at(path))).await.unwrap()
     }
 
+    /// A GET that may find nobody there.
+    pub async fn try_get(&self, path: &str) -> Option<Answer> {
+        self.try_send(self.http.get(self.at(path))).await.ok()
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.try_send(self.http.post(self.at(path)).json(body)).await.unwrap()
     }

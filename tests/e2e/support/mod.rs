@@ -5,6 +5,7 @@ mod cluster;
 mod database;
 mod platform;
 mod process;
+pub mod push;
 mod server;
 mod wechat;
 
@@ -13,6 +14,7 @@ pub use cluster::{Cluster, Roster};
 pub use database::Database;
 pub use platform::{COMPONENT, Told};
 pub use process::{Process, Talking, binary, run_cli, run_cli_with};
+pub use push::Pusher;
 pub use server::Server;
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};
 

@@ -9,8 +9,9 @@ use crate::ledger::{DoubtVerdict, RefusedSend, SettingsOff, Taps, UnknownBalance
 
 /// How far apart two sources may date one tap, in seconds.
 const TAP_WINDOW_S: RangeInclusive<u32> = 1..=86_400;
-/// How long a doubt may stay open, in seconds.
-const DOUBT_DEADLINE_S: RangeInclusive<u32> = 60..=2_592_000;
+/// How long a doubt may stay open, in seconds. A doubt begins when the call has timed out, so even the shortest is a decision
+/// somebody may want; WeChat's sent event then comes too late to settle it and corrects it instead.
+const DOUBT_DEADLINE_S: RangeInclusive<u32> = 1..=2_592_000;
 
 const DEFAULT_TAP_WINDOW_S: u32 = 300;
 const DEFAULT_DOUBT_DEADLINE_S: u32 = 259_200;
@@ -27,7 +28,7 @@ pub struct Policy {
     /// How far apart the Mini Program's and WeChat's times of one tap may be, in seconds: 1 to 86,400, by default 300.
     #[serde(default = "default_tap_window_s", skip_serializing_if = "is_default_tap_window_s")]
     pub tap_window_s: u32,
-    /// How long a doubt stays open that nobody settles, in seconds: 60 to 2,592,000, by default 259,200 (three days).
+    /// How long a doubt stays open that nobody settles, in seconds: 1 to 2,592,000, by default 259,200 (three days).
     #[serde(default = "default_doubt_deadline_s", skip_serializing_if = "is_default_doubt_deadline_s")]
     pub doubt_deadline_s: u32,
     /// How it is closed then.

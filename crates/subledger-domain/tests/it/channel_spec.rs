@@ -277,7 +277,7 @@ fn a_change_of_policy_touches_what_it_names_only() {
         unknown_balance: Some(UnknownBalance::Attempt),
         taps: Some(Taps::ClientOnly),
         tap_window_s: Some(1),
-        doubt_deadline_s: Some(60),
+        doubt_deadline_s: Some(1),
         doubt_verdict: Some(DoubtVerdict::Release),
         refused_send: Some(RefusedSend::Consume),
         settings_off: Some(SettingsOff::Clear),
@@ -286,7 +286,7 @@ fn a_change_of_policy_touches_what_it_names_only() {
         unknown_balance: UnknownBalance::Attempt,
         taps: Taps::ClientOnly,
         tap_window_s: 1,
-        doubt_deadline_s: 60,
+        doubt_deadline_s: 1,
         doubt_verdict: DoubtVerdict::Release,
         refused_send: RefusedSend::Consume,
         settings_off: SettingsOff::Clear,
@@ -306,8 +306,8 @@ fn the_numbers_of_a_policy_have_bounds() {
     for (policy, error) in [
         (window(0), bad("tap_window_s", 0, 1, 86_400)),
         (window(86_401), bad("tap_window_s", 86_401, 1, 86_400)),
-        (deadline(59), bad("doubt_deadline_s", 59, 60, 2_592_000)),
-        (deadline(2_592_001), bad("doubt_deadline_s", 2_592_001, 60, 2_592_000)),
+        (deadline(0), bad("doubt_deadline_s", 0, 1, 2_592_000)),
+        (deadline(2_592_001), bad("doubt_deadline_s", 2_592_001, 1, 2_592_000)),
     ] {
         refused::<Channel>(set_up(), ChannelCommand::ChangePolicy { policy }, error.clone());
         let registration = Registered { policy, ..registered() };

@@ -20,6 +20,8 @@ use crate::metric_definitions;
 
 /// How long a delivery waits whose (openid, template) has another unresolved attempt.
 const BUSY_WAIT_SECONDS: i64 = 1;
+/// The part of a lease within which WeChat is called. The rest is for saying how the attempt ended.
+const CALLED_BY: f32 = 0.75;
 /// The class of an attempt whose lease was over before the call: nothing was sent.
 const LATE: &str = "node_late";
 /// Pause between tries to record an outcome while the database is away. There is no limit on their number: until it is
@@ -127,7 +129,9 @@ pub(super) async fn run(lane: &Lane, client: &ChannelClient, parcel: Parcel) {
         return;
     }
     let begun = Instant::now();
-    let sent = client.send(&request).await;
+    // A refused token may have to be waited for. What was not called by then is not called any more, and says so in time.
+    let by = asked + lane.engine.settings().dispatch.lease.mul_f32(CALLED_BY);
+    let sent = client.send_by(&request, by).await;
     if let SendOutcome::Refused { class: RefusalClass::NotAuthorized, .. } = &sent {
         lane.engine.suspect_authorization(&client.key().appid).await;
     }

@@ -10,13 +10,14 @@ use subledger_domain::{
     DeliveryId, LogName, MessageId, Openid, StreamName, SubjectId, Timestamp, channel::Channel,
 };
 use subledger_store::{Claimed, QueueRow, StoreError};
-use subledger_wechat::ChannelClient;
+use subledger_wechat::{ChannelClient, TokenError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Signal,
     attempt::{self, Parcel},
+    outcome::no_token,
     pace::Pace,
 };
 use crate::{
@@ -111,14 +112,25 @@ async fn round(
         return Ok(Round::Idle(until_due(lane).await?));
     }
     pace.spend(claimed.len());
-    let client = lane.engine.gateway().channel(registered);
+    let client = lane.engine.client(&lane.log, registered);
     let rows: Vec<QueueRow> = claimed.into_iter().map(|Claimed { row, .. }| row).collect();
+    // Nothing is started yet: rows are given back rather than left until their leases run out.
+    let give_back = async || {
+        let ids: Vec<DeliveryId> = rows.iter().map(|row| row.delivery).collect();
+        let _ = store.unclaim(&lane.log, &ids, lane.engine.now()).await;
+    };
+    // Without a token there is nothing to start: nobody's attempts are counted for it.
+    let token = tokio::time::timeout(lease / 2, client.token()).await;
+    if let Err(error) = token.unwrap_or(Err(TokenError::Interrupted)) {
+        give_back().await;
+        let (word, until) = no_token(&error, lane.engine.now());
+        lane.hold(until, word);
+        return Ok(Round::Idle(Duration::from_millis(50)));
+    }
     let parcels = match pack(lane, &rows).await {
         Ok(parcels) => parcels,
         Err(error) => {
-            // Nothing was started: give the rows back rather than let their leases run out.
-            let ids: Vec<DeliveryId> = rows.iter().map(|row| row.delivery).collect();
-            let _ = store.unclaim(&lane.log, &ids, lane.engine.now()).await;
+            give_back().await;
             return Err(error.into());
         }
     };

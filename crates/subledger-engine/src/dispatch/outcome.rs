@@ -14,6 +14,8 @@ use subledger_wechat::{
 const CONFIGURATION_HOLD_SECONDS: i64 = 30;
 /// How long a lane holds back when WeChat is not reached: every other delivery would find the same.
 const NOT_REACHED_HOLD_SECONDS: i64 = 1;
+/// The longest that a lane holds back for want of a token.
+const LONGEST_TOKEN_HOLD_SECONDS: i64 = 600;
 /// Jitter added to every retry time, so that many waiters do not wake at once.
 const MAX_JITTER_MICROS: i64 = 250_000;
 
@@ -104,18 +106,27 @@ fn not_sent(
                 TokenError::Call(call) => (call.code(), call.rid().map(str::to_owned)),
                 _ => (None, None),
             };
-            let word = match error {
-                TokenError::Call(CallError::NotReached(failure)) => connect_word(*failure),
-                _ => "no_token",
-            };
-            let wait = match (error, error.failure()) {
-                (TokenError::BudgetSpent { until_micros }, _) => Timestamp::from_micros(*until_micros),
-                (_, TokenFailure::Configuration) => later,
-                (_, TokenFailure::Transient) => soon,
-            };
+            let (word, wait) = no_token(error, now);
             (word, code, rid, wait)
         }
     }
+}
+
+/// Word of a token that could not be had, and until when its lane should wait.
+pub(super) fn no_token(error: &TokenError, now: Timestamp) -> (&'static str, Timestamp) {
+    let word = match error {
+        TokenError::Call(CallError::NotReached(failure)) => connect_word(*failure),
+        _ => "no_token",
+    };
+    let wait = match (error, error.failure()) {
+        // Somebody may end the war before: look again now and then.
+        (TokenError::BudgetSpent { until_micros }, _) => {
+            Timestamp::from_micros(*until_micros).min(now.plus_seconds(LONGEST_TOKEN_HOLD_SECONDS))
+        }
+        (_, TokenFailure::Configuration) => now.plus_seconds(CONFIGURATION_HOLD_SECONDS),
+        (_, TokenFailure::Transient) => now.plus_seconds(NOT_REACHED_HOLD_SECONDS),
+    };
+    (word, wait)
 }
 
 const fn connect_word(failure: ConnectFailure) -> &'static str {

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{Caller, Engine, EngineError};
 
-/// How often what waits is tried again.
-const EVERY: Duration = Duration::from_secs(15);
+/// How often what waits is tried again, unless configured otherwise.
+pub const REDO_EVERY: Duration = Duration::from_secs(15);
 /// Pushes tried in one round.
 const ROUND: u32 = 200;
 /// The longest pause between two tries of one push.
@@ -208,11 +208,12 @@ pub(crate) fn unknown_push() -> EngineError {
 
 /// Tries what waits again until `stop`, ever more rarely.
 pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
+    let every = engine.settings().redo_every;
     let mut tries: HashMap<(LogName, PushKey), (u32, Instant)> = HashMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(every) => {}
         }
         let pending = match engine.store().pending_pushes(ROUND).await {
             Ok(pending) => pending,
@@ -237,7 +238,7 @@ pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
                     tries.remove(&of);
                 }
                 outcome => {
-                    let pause = EVERY.saturating_mul(2_u32.saturating_pow(times.min(16))).min(LONGEST_PAUSE);
+                    let pause = every.saturating_mul(2_u32.saturating_pow(times.min(16))).min(LONGEST_PAUSE);
                     tries.insert(of.clone(), (times + 1, Instant::now() + pause));
                     let error = outcome.err().map(|error| error.to_string()).unwrap_or_default();
                     tracing::warn!(channel.code = %code, push.key = %of.1, error, "a push still waits to be acted on");

@@ -11,13 +11,13 @@ use subledger_domain::{
 };
 use subledger_store::{Cause, ClaimedRelay, RelayEnd};
 use subledger_webhook::{Outcome, Refusal, Request, WebhookId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     RelaySettings,
     body::{About, body, headers},
     circuit::{Admission, later},
+    places::{Place, Places},
     relay_kind,
 };
 use crate::{Engine, EngineError, metric_definitions};
@@ -30,11 +30,11 @@ const WATCH_EVERY: Duration = Duration::from_secs(15);
 /// Relays until `stop`, then waits for the attempts under way.
 pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
     let settings = Arc::new(engine.settings().relay.clone());
-    let room = Arc::new(Semaphore::new(settings.concurrency));
+    let places = Places::new(settings.concurrency, settings.per_channel);
     let tasks = TaskTracker::new();
     tasks.spawn(watch(engine.clone(), stop.clone()));
     while !stop.is_cancelled() {
-        let pause = match round(&engine, &settings, &room, &tasks, &stop).await {
+        let pause = match round(&engine, &settings, &places, &tasks, &stop).await {
             Ok(None) => continue,
             Ok(Some(pause)) => pause.min(settings.poll),
             Err(error) => {
@@ -56,29 +56,29 @@ pub(crate) async fn run(engine: Engine, stop: CancellationToken) {
 async fn round(
     engine: &Engine,
     settings: &Arc<RelaySettings>,
-    room: &Arc<Semaphore>,
+    places: &Places,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Option<Duration>, EngineError> {
-    let free = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
-    if free == 0 {
+    let room = places.room();
+    if room.limit == 0 {
         // The end of an attempt rings.
         return Ok(Some(Duration::MAX));
     }
     // A look costs a reader nothing; a claim takes the writer's turn.
-    let Some(due) = engine.store().next_relay_due().await? else { return Ok(Some(Duration::MAX)) };
+    let Some(due) = engine.store().next_relay_due(&room).await? else { return Ok(Some(Duration::MAX)) };
     let micros = due.micros().saturating_sub(engine.now().micros());
     if 0 < micros {
         return Ok(Some(Duration::from_micros(micros.unsigned_abs())));
     }
-    let claimed = engine.store().claim_relays(engine.node(), settings.lease, free).await?;
+    let claimed = engine.store().claim_relays(engine.node(), settings.lease, &room).await?;
     if claimed.is_empty() {
         return Ok(Some(settings.poll));
     }
     for claim in claimed {
-        let Ok(permit) = Arc::clone(room).acquire_owned().await else { break };
+        let place = places.take(&claim.push.log);
         let one = One { engine: engine.clone(), settings: Arc::clone(settings), stop: stop.clone() };
-        tasks.spawn(one.run(claim, permit));
+        tasks.spawn(one.run(claim, place));
     }
     Ok(None)
 }
@@ -104,7 +104,7 @@ impl Went {
 }
 
 impl One {
-    async fn run(self, claim: ClaimedRelay, permit: OwnedSemaphorePermit) {
+    async fn run(self, claim: ClaimedRelay, place: Place) {
         let (log, id) = (claim.push.log.clone(), claim.push.id);
         let went = match self.attempt(&claim).await {
             Ok(went) => went,
@@ -115,7 +115,7 @@ impl One {
             }
         };
         self.finish(&log, id, went).await;
-        drop(permit);
+        drop(place);
         self.engine.wake_relay();
     }
 

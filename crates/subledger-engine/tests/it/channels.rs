@@ -22,6 +22,7 @@ fn channel(code: &str, appid: &str, secret: &str) -> NewChannel {
         appid: appid.to_owned(),
         secret: SecretString::from(secret),
         token_mode: TokenMode::Stable,
+        token_url: None,
         policy: Policy::default(),
         idempotency_key: None,
     }

@@ -16,7 +16,7 @@ use subledger_projection::{
 };
 use subledger_store::{
     Cause, Effect, Known, Position, PushFormat, PushKey, PushKind, PushMode, PushPage, PushRow, PushState,
-    RetentionClass, Stage, Stop, StreamRef, Submission, Work, verify_chain,
+    RelayRoom, RetentionClass, Stage, Stop, StreamRef, Submission, Work, verify_chain,
 };
 
 use crate::{
@@ -357,7 +357,9 @@ async fn pushes_about_a_person_go_with_it(place: Place) {
     let left = store.pushes(&world.log(), &Default::default(), PushPage::Newest, 9).await.unwrap();
     let li = store.subject_of(&world.code, &o_li.parse().unwrap());
     assert_eq!(left.iter().map(|push| push.subject).collect::<Vec<_>>(), [Some(li)]);
-    assert!(store.claim_relays("node-1", Duration::from_secs(60), 9).await.unwrap().is_empty());
+    assert!(
+        store.claim_relays("node-1", Duration::from_secs(60), &RelayRoom::of(9)).await.unwrap().is_empty()
+    );
     let everything = place.everything();
     assert!(everything.contains(REASON), "the search itself must work");
     for text in [&o_zhang, &o_li] {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
+mod capture;
 mod channels;
 mod deadlines;
 mod dispatching;
@@ -15,4 +16,5 @@ mod platforms;
 mod receiver;
 mod relaying;
 mod sending;
+mod sweeping;
 mod world;

@@ -1,6 +1,6 @@
 //! A database of one test, on either kind of server, and what stands in it as an outsider sees it.
 
-use std::{process::Command, sync::Arc};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
@@ -85,6 +85,20 @@ impl Place {
         }
     }
 
+    /// On PostgreSQL, keeps every node from writing to the log of the tests' channel until it is let go. SQLite has one writer,
+    /// which waits for nobody; there this does nothing.
+    pub async fn hold_head(&self) -> Held {
+        let mut connection = None;
+        if self.admin.is_some() {
+            let mut holder = PgConnection::connect(&self.url).await.unwrap();
+            for sql in ["begin", "select 1 from head where name = 'wechatmp123' for update"] {
+                sqlx::query(sql).execute(&mut holder).await.unwrap();
+            }
+            connection = Some(holder);
+        }
+        Held { connection }
+    }
+
     /// Everything that stands in the database: the bytes of SQLite's files, a dump of every table of PostgreSQL (bytes in
     /// hexadecimal).
     pub fn everything(&self) -> String {
@@ -104,5 +118,36 @@ impl Place {
             }
         }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// A log's head that is held.
+pub struct Held {
+    connection: Option<PgConnection>,
+}
+
+impl Held {
+    /// Waits until so many connections wait for it.
+    pub async fn until_waiting(&mut self, count: i64) {
+        let Some(holder) = &mut self.connection else { return };
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        let begun = std::time::Instant::now();
+        loop {
+            // Within a transaction the server shows what it showed first.
+            sqlx::query("select pg_stat_clear_snapshot()").execute(&mut *holder).await.unwrap();
+            if count <= sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *holder).await.unwrap() {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(4), "so many never came to wait: {count}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Lets it go. Whether it was held.
+    pub async fn let_go(self) -> bool {
+        let Some(holder) = self.connection else { return false };
+        holder.close().await.unwrap();
+        true
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use subledger_domain::{
-    LogName, StreamName,
+    ChannelCode, LogName, StreamName,
     channel::{Channel, Policy, RELAY_SECRET_OVERLAP_S, RelayForm, RelayKind, RelayStop},
 };
 use subledger_engine::{
@@ -14,7 +14,7 @@ use subledger_engine::{
 };
 use subledger_store::{
     Cause, Effect, KeptPush, Known, PushFilter, PushFormat, PushKey, PushKind, PushMode, PushPage, PushRow,
-    RelayState, Stage, Stop, StreamRef, Submission, Work,
+    RelayRoom, RelayState, Stage, Stop, StreamRef, Submission, Work,
 };
 use subledger_webhook::{Allowed, EgressPolicy, PrivateAddresses};
 
@@ -48,6 +48,11 @@ impl Work for Keep {
 
 /// Keeps what this openid pushed; answers with the id the back end knows it by.
 async fn keep(world: &World, kind: PushKind, openid: &str, body: String) -> String {
+    keep_in(world, &world.code, kind, openid, body).await
+}
+
+/// The same in this channel.
+async fn keep_in(world: &World, code: &ChannelCode, kind: PushKind, openid: &str, body: String) -> String {
     let engine = &world.engine;
     let key = PushKey::of(body.as_bytes());
     let row = PushRow {
@@ -55,14 +60,14 @@ async fn keep(world: &World, kind: PushKind, openid: &str, body: String) -> Stri
         received_at: engine.now(),
         kind,
         event: "subscribe_msg_popup_event".to_owned(),
-        subject: Some(engine.store().subject_of(&world.code, &openid.parse().unwrap())),
+        subject: Some(engine.store().subject_of(code, &openid.parse().unwrap())),
         mode: PushMode::Secure,
         format: PushFormat::Json,
         body: body.into_bytes(),
         relay_due_at: None,
     };
     let cause = Cause { by: "test".to_owned(), command: "keep".to_owned(), request: None };
-    let submission = Submission { log: world.log(), receipt: None, cause, work: Keep(row) };
+    let submission = Submission { log: LogName::channel(code), receipt: None, cause, work: Keep(row) };
     engine.executor().submit(submission).await.unwrap();
     engine.wake_relay();
     key.to_string()
@@ -262,7 +267,7 @@ async fn a_node_that_died_is_made_up_for(place: Place) {
     let first = tap(&world, "oUSER0000000000000", 1).await;
     let second = tap(&world, "oUSER0000000000000", 2).await;
     let lease = Duration::from_millis(300);
-    assert_eq!(world.engine.store().claim_relays("dead", lease, 9).await.unwrap().len(), 1);
+    assert_eq!(world.engine.store().claim_relays("dead", lease, &RelayRoom::of(9)).await.unwrap().len(), 1);
     world.engine.shutdown().await;
     let next = world.another_node(settings).await;
     next.start_relay().await;
@@ -437,6 +442,38 @@ async fn a_back_end_that_keeps_failing_is_left_alone(place: Place) {
     world.engine.shutdown().await;
 }
 
+async fn a_back_end_that_hangs_holds_up_no_other(place: Place) {
+    let world = world(&place, |s| {
+        settings(s);
+        (s.relay.concurrency, s.relay.per_channel) = (6, 2);
+    })
+    .await;
+    let (hangs, answers) = (Receiver::start().await, Receiver::start().await);
+    let other = world.second_channel().await;
+    configure(&world, wish(&hangs.url())).await;
+    world.engine.configure_relay(&world.caller, &other, wish(&answers.url())).await.unwrap();
+    hangs.answering(false);
+    // More than a claim looks at, and all of it due before what the other channel has.
+    let mut waiting = BTreeSet::new();
+    for user in 0..300 {
+        waiting.insert(tap(&world, &format!("oUSER{user:015}"), 1).await);
+    }
+    world.engine.start_relay().await;
+    until("the slow one has its share", || async { hangs.ids().len() == 2 }).await;
+    let mut ids = BTreeSet::new();
+    for user in 0..40 {
+        let openid = format!("oUSER{user:015}");
+        ids.insert(keep_in(&world, &other, PushKind::Popup, &openid, popup(&openid, 2)).await);
+    }
+    until("the other one has all", || async { answers.ids().len() == ids.len() }).await;
+    assert_eq!(answers.ids().into_iter().collect::<BTreeSet<_>>(), ids);
+    assert_eq!(hangs.ids().len(), 2, "as many as one channel may have, and none of them has ended");
+    hangs.answering(true);
+    all(&world, &[RelayState::Done]).await;
+    assert_eq!(hangs.ids().into_iter().collect::<BTreeSet<_>>(), waiting);
+    world.engine.shutdown().await;
+}
+
 async fn a_stopped_relay_sends_nothing_more(place: Place) {
     let world = world(&place, settings).await;
     let receiver = Receiver::start().await;
@@ -465,4 +502,5 @@ on_both_databases!(
     a_replaced_secret_still_signs,
     a_back_end_that_keeps_failing_is_left_alone,
     a_stopped_relay_sends_nothing_more,
+    a_back_end_that_hangs_holds_up_no_other,
 );

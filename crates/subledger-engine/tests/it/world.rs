@@ -178,6 +178,7 @@ impl World {
             appid: appid.to_owned(),
             secret: SecretString::from(SECRET),
             token_mode: TokenMode::Stable,
+            token_url: None,
             policy,
             idempotency_key: None,
         };

@@ -36,7 +36,7 @@ macro_rules! rights {
         }
     )* };
 }
-rights!(Manage, Bind, Grant, Send, Read, Settle);
+rights!(Manage, Bind, Grant, Send, Read, Settle, Token);
 
 /// A caller with the right `R` in the deployment, for what is not (yet) about one channel.
 pub(crate) struct Deployment<R> {

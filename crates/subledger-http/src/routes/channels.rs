@@ -41,12 +41,15 @@ pub(crate) struct NewChannelBody {
     /// The Mini Program's AppID.
     #[schema(example = "wx00000000demo0001")]
     appid: String,
-    /// Its AppSecret. Kept encrypted, never shown again.
+    /// Its AppSecret; in external mode, the credential for the token server. Kept encrypted, never shown again.
     #[schema(value_type = String, format = Password, write_only)]
     secret: SecretString,
-    /// How access tokens are obtained.
+    /// How access tokens are obtained. A platform is authorized, not set.
     #[serde(default)]
     token_mode: TokenModeWord,
+    /// The company's token server; in external mode, and there only: https, without user name, password or query.
+    #[serde(default)]
+    token_url: Option<String>,
     /// How the channel treats what WeChat leaves open.
     #[serde(default)]
     policy: PolicyView,
@@ -108,7 +111,14 @@ pub(crate) async fn list_channels(
     channels.sort_by_key(code);
     let (rows, next_cursor) =
         cursor::cut("channels", channels, code, query.cursor.as_deref(), limit as usize)?;
-    let items = rows.into_iter().map(|row| At::new(row.position, row.value.into())).collect();
+    let keys: Vec<_> = rows.iter().map(|row| (row.value.appid.as_str(), row.value.token_mode)).collect();
+    let tokens = engine.token_states(&keys).await?;
+    let now = engine.now();
+    let view = |row: subledger_projection::Answer<subledger_projection::ChannelRow>| {
+        let of = (row.value.appid.clone(), row.value.token_mode.as_str().to_owned());
+        At::new(row.position, ChannelView::of(row.value, tokens.get(&of), now))
+    };
+    let items = rows.into_iter().map(view).collect();
     Ok(axum::Json(ChannelPage { items, next_cursor }))
 }
 
@@ -132,6 +142,7 @@ pub(crate) async fn create_channel(
         appid: body.appid,
         secret: body.secret,
         token_mode: body.token_mode.into(),
+        token_url: body.token_url,
         policy: body.policy.into(),
         idempotency_key: idempotency_key.0,
     };
@@ -156,12 +167,14 @@ pub(crate) async fn show_channel(
     shown(&scope, &engine, query.min_position, &[ProjectionName::Channels]).await?;
     let answer = engine.queries().channel(&scope.code).await?;
     let row = answer.value.ok_or_else(subledger_engine::EngineError::unknown_channel)?;
-    Ok(At::new(answer.position, row.into()))
+    let mut tokens = engine.token_states(&[(row.appid.as_str(), row.token_mode)]).await?;
+    let token = tokens.drain().next().map(|(_, state)| state);
+    Ok(At::new(answer.position, ChannelView::of(row, token.as_ref(), engine.now())))
 }
 
-/// Use another AppSecret.
+/// Use another AppSecret, or another credential for the token server.
 ///
-/// WeChat is asked first; the old one stays in use if it refuses.
+/// A token is fetched with it first; the old one stays in use if that fails.
 #[utoipa::path(post, path = "/channels/{code}/credentials", tag = "channels", params(ChannelPath),
     request_body = CredentialsBody, security(("api_key" = ["manage"])),
     responses((status = 200, body = Written<Acknowledged>)))]

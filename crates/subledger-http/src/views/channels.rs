@@ -1,13 +1,17 @@
 //! Channels.
 
 use serde::{Deserialize, Serialize};
-use subledger_domain::channel::{AuthorizationLoss, Hold, Policy, PolicyChange};
+use subledger_domain::{
+    Timestamp,
+    channel::{AuthorizationLoss, Hold, Policy, PolicyChange},
+};
 use subledger_projection::{CallbackRow, ChannelRow, PlatformRow};
-use subledger_store::QueueStats;
+use subledger_store::{QueueStats, TokenState};
 use utoipa::ToSchema;
 
 use super::{
     relay::RelayView,
+    tokens::TokenStateView,
     words::{
         CallbackFormatWord, CallbackModeWord, DoubtVerdictWord, RefusedSendWord, SettingsOffWord, TapsWord,
         TokenModeWord, UnknownBalanceWord,
@@ -27,7 +31,7 @@ pub(crate) struct PolicyView {
     #[schema(minimum = 1, maximum = 86_400, default = 300)]
     pub(crate) tap_window_s: u32,
     /// How long in seconds a doubt stays open that nobody settles.
-    #[schema(minimum = 60, maximum = 2_592_000, default = 259_200)]
+    #[schema(minimum = 1, maximum = 2_592_000, default = 259_200)]
     pub(crate) doubt_deadline_s: u32,
     /// How it is closed then.
     pub(crate) doubt_verdict: DoubtVerdictWord,
@@ -83,7 +87,7 @@ pub(crate) struct PolicyChangeBody {
     #[schema(minimum = 1, maximum = 86_400)]
     tap_window_s: Option<u32>,
     /// How long in seconds a doubt stays open that nobody settles.
-    #[schema(minimum = 60, maximum = 2_592_000)]
+    #[schema(minimum = 1, maximum = 2_592_000)]
     doubt_deadline_s: Option<u32>,
     /// How it is closed then.
     doubt_verdict: Option<DoubtVerdictWord>,
@@ -131,7 +135,7 @@ pub(crate) struct ChannelView {
     pause_reason: Option<String>,
     /// Why deliveries wait, if they do.
     hold: Option<HoldView>,
-    /// When the AppSecret in use was handed in.
+    /// When the AppSecret in use was handed in, or the credential for the token server.
     secret_replaced_at: Moment,
     /// When the channel was set up.
     registered_at: Moment,
@@ -147,6 +151,8 @@ pub(crate) struct ChannelView {
     relay: Option<RelayView>,
     /// Its authorization to a third-party platform; null if there never was one.
     authorization: Option<ChannelAuthorizationView>,
+    /// What is known of its access token.
+    token: TokenStateView,
 }
 
 /// Why deliveries wait. They do not fail for it; what is over `expires_at` meanwhile expires.
@@ -243,8 +249,9 @@ impl From<CallbackRow> for ChannelCallbackView {
     }
 }
 
-impl From<ChannelRow> for ChannelView {
-    fn from(row: ChannelRow) -> Self {
+impl ChannelView {
+    /// The row, with what all nodes know of its token at `now`.
+    pub(crate) fn of(row: ChannelRow, token: Option<&TokenState>, now: Timestamp) -> Self {
         Self {
             code: row.code.to_string(),
             paused: row.is_paused(),
@@ -263,6 +270,7 @@ impl From<ChannelRow> for ChannelView {
             callback: row.callback.map(Into::into),
             relay: row.relay.map(Into::into),
             authorization: row.platform.map(Into::into),
+            token: TokenStateView::of(token, row.token, now),
         }
     }
 }

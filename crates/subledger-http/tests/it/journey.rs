@@ -24,6 +24,7 @@ async fn every_documented_operation_works() {
     push(&app).await;
     relay(&app).await;
     correct(&app).await;
+    tokens(&app).await;
     for report in ["activity", "stock"] {
         app.get(&format!("/reports/{report}?channel={CHANNEL}")).await.ok(200);
     }
@@ -419,4 +420,10 @@ async fn relay(app: &TestApp) {
     app.send_method("DELETE", &path, &json!({})).await.ok(200);
     app.send_method("DELETE", &path, &json!({})).await.problem(409, "not_relayed");
     assert_eq!(app.get(&path).await.ok(200)["relay"]["stopped_because"], "asked");
+}
+
+async fn tokens(app: &TestApp) {
+    assert_eq!(app.get(&channel("/token")).await.ok(200)["token_mode"], "stable");
+    app.post(&channel("/token/refresh"), &json!({ "force": true })).await.ok(200);
+    app.send_method("PUT", &channel("/token-source"), &json!({ "token_mode": "stable" })).await.ok(200);
 }

@@ -19,4 +19,5 @@ mod reader;
 mod reports;
 mod rights;
 mod support;
+mod tokens;
 mod user_tokens;

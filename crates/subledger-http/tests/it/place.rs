@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 /// Runs each test on both databases.
@@ -66,6 +66,40 @@ impl Place {
     pub(crate) async fn remove(self) {
         let (_, name) = self.url.rsplit_once('/').unwrap();
         self.administer(&format!("drop database {name} with (force)")).await;
+    }
+
+    /// Has the database refuse new rows of these tables, as one does that is full or damaged.
+    pub(crate) async fn refuse_rows(&self, tables: &[&str]) {
+        for table in tables {
+            let refuse = format!("create trigger refuse_{table} before insert on {table}");
+            if self.admin.is_some() {
+                let raise = "create or replace function refuse() returns trigger language plpgsql
+                             as $$ begin raise exception 'refused by a test'; end $$";
+                self.execute(raise).await;
+                self.execute(&format!("{refuse} for each row execute function refuse()")).await;
+            } else {
+                self.execute(&format!("{refuse} begin select raise(abort, 'refused by a test'); end")).await;
+            }
+        }
+    }
+
+    /// Has it take them again.
+    pub(crate) async fn accept_rows(&self, tables: &[&str]) {
+        for table in tables {
+            let on = if self.admin.is_some() { format!(" on {table}") } else { String::new() };
+            self.execute(&format!("drop trigger refuse_{table}{on}")).await;
+        }
+    }
+
+    async fn execute(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if self.admin.is_some() {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        }
     }
 
     async fn administer(&self, sql: &str) {

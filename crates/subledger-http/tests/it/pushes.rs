@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use subledger_sandbox::{
     CallPath, FaultKind, FaultSpec, PushFaultKind, PushFaultSpec, PushFormat, PushMode, PushRequest,
-    PushSpec, PushState, SettingState, SettleSpec,
+    PushSpec, PushState, Reality, SettingState, SettleSpec,
 };
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -32,6 +32,8 @@ on_both_databases!(
     the_right_key_brings_back_what_no_key_opened,
     a_push_goes_on_to_the_back_end_once_it_can_be_read,
     a_push_about_another_mini_program_is_kept_and_not_acted_on,
+    what_the_database_does_not_take_is_not_said_to_be_taken,
+    what_could_not_be_acted_on_waits_and_is_acted_on_once,
 );
 
 fn channel(path: &str) -> String {
@@ -436,4 +438,77 @@ async fn a_push_about_another_mini_program_is_kept_and_not_acted_on(place: Place
     assert_eq!(redone["acted"], 1, "{redone}");
     assert_eq!(balance(&app, "zhangsan").await, 1);
     assert_eq!(pushes(&app, "state=acted").await[0]["key"], key);
+}
+
+async fn what_the_database_does_not_take_is_not_said_to_be_taken(place: Place) {
+    let app = TestApp::on(&place).await;
+    set_up(&app, "secure", "json", KEY).await;
+    let patient = PushSpec { retry_ms: 200, check: false, ..spec(&app, "secure", "json", KEY) };
+    app.wechat.configure_push(APPID, &patient).await.unwrap();
+    app.wechat.set_app_reality(APPID, None, Reality { deliveries: 20, ..Reality::default() }).unwrap();
+    let openid = app.user("zhangsan", 0).await;
+    let before = app.heads().await;
+    place.refuse_rows(&["event", "push"]).await;
+    app.tap(&openid);
+    let deadline = Instant::now() + PATIENCE;
+    while app.wechat.pushes()[0].deliveries.len() < 2 {
+        assert!(Instant::now() < deadline, "{:?}", app.wechat.pushes());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(app.heads().await, before);
+    place.accept_rows(&["event", "push"]).await;
+    settle(&app).await;
+    let push = app.wechat.pushes().pop().unwrap();
+    assert_eq!(push.state, PushState::Taken, "{:?}", push.deliveries);
+    let (taken, asked_again) = push.deliveries.split_last().unwrap();
+    assert_eq!((taken.status, &*taken.answer), (Some(200), "success"));
+    for delivery in asked_again {
+        assert!(delivery.status.is_some_and(|status| status >= 500), "WeChat must come again: {delivery:?}");
+    }
+    let kept = pushes(&app, "").await;
+    assert_eq!((kept.len(), &kept[0]["state"], &kept[0]["seen"]), (1, &json!("acted"), &json!(1)));
+    assert_eq!(balance(&app, "zhangsan").await, 1);
+    // It comes once more, as if the answer had been lost.
+    let once_more = PushFaultSpec { copies: 1, ..PushFaultSpec::new(PushFaultKind::Duplicated) };
+    app.wechat.inject_push_fault(once_more).unwrap();
+    app.wechat.advance(5).unwrap();
+    app.tap(&openid);
+    settle(&app).await;
+    assert_eq!(balance(&app, "zhangsan").await, 2);
+}
+
+async fn what_could_not_be_acted_on_waits_and_is_acted_on_once(place: Place) {
+    let app = TestApp::on(&place).await;
+    set_up(&app, "secure", "xml", KEY).await;
+    app.engine.start_push_retry().await;
+    let openid = app.user("zhangsan", 0).await;
+    let before = app.heads().await;
+    // The inbox takes it, the log does not.
+    place.refuse_rows(&["event"]).await;
+    app.tap(&openid);
+    settle(&app).await;
+    let push = app.wechat.pushes().pop().unwrap();
+    assert_eq!((push.state, push.deliveries.len()), (PushState::Taken, 1), "{:?}", push.deliveries);
+    let kept = pushes(&app, "").await;
+    assert_eq!((kept.len(), &kept[0]["state"]), (1, &json!("pending")), "{kept:?}");
+    let key = kept[0]["key"].as_str().unwrap();
+    // Trying it again while nothing has changed leaves it where it is.
+    let redone = app.post(&channel("/pushes/redo"), &json!({ "key": key })).await;
+    assert!(redone.status >= 500, "{}", redone.text);
+    assert_eq!(pushes(&app, "state=pending").await.len(), 1);
+    assert_eq!(app.heads().await, before);
+    place.accept_rows(&["event"]).await;
+    let deadline = Instant::now() + PATIENCE;
+    while pushes(&app, "state=acted").await.is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", pushes(&app, "").await);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(balance(&app, "zhangsan").await, 1);
+    // Neither a person nor WeChat makes it two.
+    app.post(&channel("/pushes/redo"), &json!({ "key": key })).await.problem(409, "push_settled");
+    let all = app.post(&channel("/pushes/redo"), &json!({})).await.ok(200);
+    assert_eq!(all["tried"], 0);
+    assert_eq!(balance(&app, "zhangsan").await, 1);
+    let granted = app.get(&format!("/events?log={CHANNEL}&limit=1000")).await.text;
+    assert_eq!(granted.matches("ledger.granted").count(), 1);
 }

@@ -18,7 +18,10 @@ use subledger_domain::{
     ChannelCode, LogName, Timestamp,
     app::{Created, Right},
 };
-use subledger_engine::{Caller, Engine, EngineSettings, gateway::Gateway};
+use subledger_engine::{
+    Caller, Engine, EngineSettings,
+    gateway::{Gateway, TokenSettings},
+};
 use subledger_http::HttpSettings;
 use subledger_projection::{Projections, ProjectionsConfig};
 use subledger_sandbox::{AppSpec, Choice, Sandbox, SandboxConfig, TapSpec, Template};
@@ -118,6 +121,8 @@ pub(crate) struct TestApp {
     pub(crate) wechat: Sandbox,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) url: String,
+    /// Where the simulated WeChat is.
+    pub(crate) wechat_url: String,
     /// A key with every right for every channel.
     pub(crate) key: String,
     http: reqwest::Client,
@@ -163,8 +168,8 @@ impl TestApp {
         let executor = Executor::start(store.clone(), ExecutorConfig::default());
         let projections = Projections::start(store.clone(), ProjectionsConfig::default());
         let wechat_config = WeChatConfig { base_url: base_url.clone(), ..WeChatConfig::default() };
-        let gateway = Gateway::new(wechat_config, store.clone()).unwrap();
-        let mut engine_settings = EngineSettings::default();
+        let mut engine_settings =
+            EngineSettings { redo_every: Duration::from_millis(200), ..EngineSettings::default() };
         engine_settings.platform.pc_base_url = base_url.clone();
         engine_settings.platform.h5_base_url = base_url;
         engine_settings.platform.poll = Duration::from_millis(50);
@@ -172,6 +177,9 @@ impl TestApp {
         let loopback = PrivateAddresses::Only(vec!["127.0.0.1".parse().unwrap()]);
         engine_settings.relay.deliverer.policy =
             EgressPolicy { private: loopback, allow_http: true, ..EgressPolicy::default() };
+        let servers = engine_settings.relay.deliverer.clone();
+        let tokens = TokenSettings { servers, ..TokenSettings::default() };
+        let gateway = Gateway::with_tokens(wechat_config, store.clone(), tokens).unwrap();
         let engine = Engine::new(store, executor, projections, gateway, engine_settings);
         engine.start_dispatch().await;
         engine.start_relay().await;
@@ -186,6 +194,7 @@ impl TestApp {
             wechat,
             clock,
             url,
+            wechat_url: base_url,
             key: String::new(),
             http,
             done: Mutex::default(),

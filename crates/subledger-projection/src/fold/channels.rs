@@ -4,12 +4,13 @@ use subledger_domain::{
     ChannelCode, Template,
     channel::{
         Authorized, CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed,
+        TokenConflictSuspected,
     },
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    CallbackRow, ChannelRow, PlatformRow, RelayRow, TemplateRow,
+    CallbackRow, ChannelRow, PlatformRow, RelayRow, TemplateRow, TokenConflictRow, TokenRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -82,10 +83,15 @@ impl Channels {
                     row.secret_replaced_at = stamp.at;
                 }
                 row.token_mode = source.mode;
+                // A conflict over the tokens of another source says nothing about this one.
+                row.token = source.url.map(|url| TokenRow { url: Some(url), conflict: None });
             }
-            ChannelEvent::TokenConflictSuspected(_)
-            | ChannelEvent::TokenLeased(_)
-            | ChannelEvent::TokenForced(_) => {}
+            ChannelEvent::TokenConflictSuspected(e) => {
+                let TokenConflictSuspected { mode, code, age_s, .. } = e;
+                let conflict = TokenConflictRow { at: stamp.at, mode, code, age_s };
+                row.token.get_or_insert_default().conflict = Some(conflict);
+            }
+            ChannelEvent::TokenLeased(_) | ChannelEvent::TokenForced(_) => {}
             ChannelEvent::Paused(paused) => {
                 row.paused_at = Some(stamp.at);
                 row.pause_reason = Some(paused.reason);
@@ -157,6 +163,7 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         templates_vanished: 0,
         callback: None,
         relay: None,
+        token: registered.token_url.map(|url| TokenRow { url: Some(url), conflict: None }),
         platform: None,
     }
 }

@@ -43,8 +43,35 @@ pub struct ChannelRow {
     pub callback: Option<CallbackRow>,
     /// Where its pushes are relayed to, or were.
     pub relay: Option<RelayRow>,
+    /// What is to be said of its tokens, if anything.
+    #[serde(default)]
+    pub token: Option<TokenRow>,
     /// The third-party platform it was authorized to, if ever.
     pub platform: Option<PlatformRow>,
+}
+
+/// What is to be said of a channel's tokens. Tokens themselves are in no read model.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// The company's token server; in external mode only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The last conflict that was suspected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<TokenConflictRow>,
+}
+
+/// WeChat refused a token long before its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenConflictRow {
+    /// When it was told of.
+    pub at: Timestamp,
+    /// How tokens were obtained.
+    pub mode: TokenMode,
+    /// WeChat's code.
+    pub code: i64,
+    /// How old the token was, in seconds.
+    pub age_s: u32,
 }
 
 /// How WeChat pushes to a channel.

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use subledger_sandbox::{
     Act, Choice, FaultKind, FaultSpec, Habit, Profile, PushEntry, Reality, SettingPlace, SettingState,
-    TapSpec,
+    TapSpec, Version,
 };
 
 use crate::pushes::{plain_world, settled};
@@ -31,7 +31,9 @@ async fn live(world: &World, seed: u64) -> u64 {
         match dice.random_range(0..10) {
             0..4 => {
                 let choice = if dice.random_range(0..5) == 0 { Choice::Reject } else { Choice::Accept };
-                world.wechat.tap(APP, &TapSpec::new(openid, &[template], choice)).unwrap();
+                let version = if dice.random_range(0..4) == 0 { Version::Trial } else { Version::Release };
+                let tap = TapSpec { version, ..TapSpec::new(openid, &[template], choice) };
+                world.wechat.tap(APP, &tap).unwrap();
             }
             4 if dice.random_range(0..3) == 0 => {
                 let state = if dice.random() { SettingState::Reject } else { SettingState::Accept };
@@ -39,6 +41,9 @@ async fn live(world: &World, seed: u64) -> u64 {
             }
             _ => {
                 let mut body = order(openid);
+                if dice.random_range(0..4) == 0 {
+                    body["miniprogram_state"] = json!("trial");
+                }
                 if dice.random_range(0..6) == 0 {
                     body["data"]["thing1"]["value"] = json!("");
                 }
@@ -77,7 +82,9 @@ async fn counts_are_conserved_under_every_profile() {
             s.accept_taps + s.returned,
             "{name}: {s:?}"
         );
-        for count in books.users.iter().flat_map(|u| u.templates.values()) {
+        let apart: u64 = books.users.iter().flat_map(|u| u.apart.values()).map(|c| c.accepted_sends).sum();
+        assert_eq!(apart > 0, !reality.trial_shares_counts, "{name}: {apart} messages of the trial version");
+        for count in books.users.iter().flat_map(|u| u.templates.values().chain(u.apart.values())) {
             let spent =
                 count.remaining + count.capped + count.accepted_sends + count.forfeited + count.cleared;
             assert_eq!(spent, count.accept_taps + count.returned, "{name}: {count:?}");
@@ -141,6 +148,49 @@ async fn answers_lose_their_msgid_and_numbers_as_values_are_refused_where_it_is_
     let mut body = order(&openid);
     body["data"]["thing1"]["value"] = json!(5);
     assert_eq!(code(&world.send(&token, &body).await), 47003);
+}
+
+#[tokio::test]
+async fn the_trial_version_has_counts_of_its_own_where_it_is_so() {
+    let state_of = |state: &str, openid: &str, template: &str| {
+        let mut body = order(openid);
+        body["template_id"] = json!(template);
+        body["miniprogram_state"] = json!(state);
+        body
+    };
+    for shares in [true, false] {
+        let (world, receiver) = plain_world().await;
+        under(&world, Reality { trial_shares_counts: shares, ..Reality::default() });
+        let (openid, token) = (world.user_with(1), world.token().await);
+        let path = format!("/sandbox/apps/{APP}/taps");
+        for version in ["trial", "develop"] {
+            let tap =
+                json!({ "openid": openid, "template_ids": [ORDER], "choice": "accept", "version": version });
+            assert_eq!(world.post(&path, &tap).await[ORDER], "accept", "the client is told the same");
+        }
+        let odd = json!({ "openid": openid, "template_ids": [ORDER], "choice": "accept", "version": "beta" });
+        let refused = world.http.post(format!("{}{path}", world.base)).json(&odd).send().await.unwrap();
+        assert_eq!(refused.status(), 400);
+        settled(&world).await;
+        assert_eq!(receiver.got().len(), 3, "and pushed the same");
+        assert_eq!(world.remaining(&openid), if shares { 3 } else { 1 });
+        let mut codes = Vec::new();
+        for state in ["formal", "formal", "trial", "developer", "trial"] {
+            codes.push(code(&world.send(&token, &state_of(state, &openid, ORDER)).await));
+        }
+        assert_eq!(codes, if shares { [0, 0, 0, 43101, 43101] } else { [0, 43101, 0, 0, 43101] });
+        let counts = world.wechat.counts(APP, &openid).unwrap();
+        assert_eq!(counts.templates[ORDER].accepted_sends, if shares { 3 } else { 1 });
+        let apart = counts.apart.get(ORDER).map(|c| (c.accept_taps, c.accepted_sends, c.remaining));
+        assert_eq!(apart, (!shares).then_some((2, 2, 0)));
+        // A switch is the user's, whatever version it is about.
+        let tap = TapSpec { version: Version::Trial, ..TapSpec::new(&openid, &[ORDER], Choice::Accept) };
+        world.wechat.tap(APP, &tap).unwrap();
+        world.wechat.change_setting(APP, &openid, Some(ORDER), SettingState::Reject).unwrap();
+        assert_eq!(code(&world.send(&token, &state_of("trial", &openid, ORDER)).await), 43101);
+        world.wechat.change_setting(APP, &openid, Some(ORDER), SettingState::Accept).unwrap();
+        assert_eq!(code(&world.send(&token, &state_of("trial", &openid, ORDER)).await), 0);
+    }
 }
 
 /// The words of each push got, by template.

@@ -10,20 +10,21 @@ use super::{column, push::columns};
 use crate::{
     PushFilter, StoreError,
     error::while_doing,
-    rows::push::{DueRelay, PushColumns, RelayWrite, conditions},
+    rows::push::{DueRelay, PushColumns, RelayBounds, RelayWrite, conditions},
 };
 
 /// The class of the advisory lock between claims, which take it alone, and ends of leases, which share it: a claim that did
 /// not see such an end would have the next push of that subject wait for it for ever.
 const RELAY_LOCK: i32 = 0x5ab2;
 
-/// Leases what is due and first of its subject, up to `limit`, among the `look` rows that are due the longest. Rows that are
-/// not first lose their time until the one before them has ended. Answers with what was leased, and how many rows were
-/// looked at.
+/// Leases what is due and first of its subject, as far as the bounds go, among the `look` rows that are due the longest and of
+/// no log that is full. Rows that are not first lose their time until the one before them has ended. Answers with what was
+/// leased, and how many rows were looked at.
 pub(crate) async fn claim(
     pool: &PgPool,
     node: &str,
-    (look, limit): (i64, usize),
+    look: i64,
+    bounds: &mut RelayBounds,
     lease: i64,
     _now: i64,
 ) -> Result<(Vec<PushColumns>, usize), StoreError> {
@@ -38,30 +39,33 @@ pub(crate) async fn claim(
         "select p.log::bigint, p.id,
                 p.id = (select f.id from push f
                         where f.log = p.log and f.subject = p.subject and f.relay between 1 and 2
-                        order by f.relay desc, f.id limit 1)
-         from push p
+                        order by f.relay desc, f.id limit 1),
+                h.name
+         from push p join head h on h.id = p.log
          where p.relay_due_at <= (extract(epoch from statement_timestamp()) * 1000000)::bigint
+           and h.name <> all ($2)
          order by p.relay_due_at, p.id limit $1
          for update of p skip locked",
     )
     .bind(look)
+    .bind(bounds.full())
     .fetch_all(&mut *transaction)
     .await
     .map_err(failed)?;
-    let (first, behind): (Vec<DueRelay>, Vec<DueRelay>) = due.iter().copied().partition(|(.., first)| *first);
+    let looked = due.len();
+    let (first, behind) = bounds.sort(due);
     if !behind.is_empty() {
         sqlx::query(
             "update push p set relay_due_at = null from unnest($1::bigint[], $2::bigint[]) as w (log, id)
              where p.log = w.log and p.id = w.id",
         )
-        .bind(column(&behind, |(log, ..)| *log))
-        .bind(column(&behind, |(_, id, _)| *id))
+        .bind(column(&behind, |(log, _)| *log))
+        .bind(column(&behind, |(_, id)| *id))
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
     }
     let mut claimed = Vec::new();
-    let first = &first[..first.len().min(limit)];
     if !first.is_empty() {
         claimed = sqlx::query_as(concat!(
             "update push p set relay = 2, relay_node = $3, relay_attempts = p.relay_attempts + 1,
@@ -71,8 +75,8 @@ pub(crate) async fn claim(
              returning ",
             columns!("h.name", "p.sealed")
         ))
-        .bind(column(first, |(log, ..)| *log))
-        .bind(column(first, |(_, id, _)| *id))
+        .bind(column(&first, |(log, _)| *log))
+        .bind(column(&first, |(_, id)| *id))
         .bind(node)
         .bind(lease)
         .fetch_all(&mut *transaction)
@@ -80,7 +84,7 @@ pub(crate) async fn claim(
         .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
-    Ok((claimed, due.len()))
+    Ok((claimed, looked))
 }
 
 /// Ends a lease, and gives the next push of the subject its time. Answers whether the lease still stood.
@@ -178,10 +182,15 @@ pub(crate) async fn hold(
     Ok(done.rows_affected())
 }
 
-/// When the next push may be taken for relaying.
-pub(crate) async fn next(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar("select min(relay_due_at) from push where relay_due_at is not null")
-        .fetch_one(connection)
-        .await
-        .map_err(while_doing("looking for the next push to relay"))
+/// When the next push may be taken for relaying, but for those of logs that are full.
+pub(crate) async fn next(connection: &mut PgConnection, full: &[&str]) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar(
+        "select p.relay_due_at from push p join head h on h.id = p.log
+         where p.relay_due_at is not null and h.name <> all ($1)
+         order by p.relay_due_at limit 1",
+    )
+    .bind(full)
+    .fetch_optional(connection)
+    .await
+    .map_err(while_doing("looking for the next push to relay"))
 }

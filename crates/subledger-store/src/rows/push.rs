@@ -1,6 +1,6 @@
 //! Rows of the table `push`, as they travel between the executor, the store and both databases.
 
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
 
 use subledger_domain::{LogName, SubjectId, Timestamp};
 
@@ -134,8 +134,48 @@ pub(crate) type RelayCount = (i64, i64);
 /// A push at an end of the relay's line: state of the relay, when it came, what the newest ended attempt came to.
 pub(crate) type RelayEdge = (i64, i64, Option<String>);
 
-/// A push that is due for relaying: log id, id, whether it is the first of its subject.
-pub(crate) type DueRelay = (i64, i64, bool);
+/// A push that is due for relaying: log id, id, whether it is the first of its subject, the log's name.
+pub(crate) type DueRelay = (i64, i64, bool, String);
+
+/// What a claim may still take.
+#[derive(Debug)]
+pub(crate) struct RelayBounds {
+    /// Of all logs.
+    pub(crate) left: usize,
+    /// Of one log, with what is in `busy`.
+    pub(crate) per_log: usize,
+    /// What the node has leased already, this claim included.
+    pub(crate) busy: HashMap<String, usize>,
+}
+
+impl RelayBounds {
+    /// The logs of which nothing more is taken.
+    pub(crate) fn full(&self) -> Vec<&str> {
+        self.busy.iter().filter(|(_, busy)| self.per_log <= **busy).map(|(log, _)| log.as_str()).collect()
+    }
+
+    /// Of rows that are due: what is taken now, and what stands behind another push of its subject. What there is no room for
+    /// stays as it is.
+    pub(crate) fn sort(&mut self, due: Vec<DueRelay>) -> (Vec<RelayPlace>, Vec<RelayPlace>) {
+        let (mut taken, mut behind) = (Vec::new(), Vec::new());
+        for (log, id, first, name) in due {
+            if !first {
+                behind.push((log, id));
+                continue;
+            }
+            let busy = self.busy.entry(name).or_default();
+            if self.left > 0 && *busy < self.per_log {
+                self.left -= 1;
+                *busy += 1;
+                taken.push((log, id));
+            }
+        }
+        (taken, behind)
+    }
+}
+
+/// Where a push stands: log id, id.
+pub(crate) type RelayPlace = (i64, i64);
 
 /// What is written when a lease on a push ends.
 #[derive(Debug, Clone)]

@@ -10,20 +10,25 @@ use crate::{
     PushFilter, StoreError,
     error::while_doing,
     json_rows::JsonRows,
-    rows::push::{DueRelay, PushColumns, RelayWrite, conditions},
+    rows::push::{DueRelay, PushColumns, RelayBounds, RelayPlace, RelayWrite, conditions},
 };
 
-fn places(rows: &[DueRelay]) -> String {
-    JsonRows::of(rows, |row, (log, id, _)| row.int(bound(*log, *id))).into_text()
+fn places(rows: &[RelayPlace]) -> String {
+    JsonRows::of(rows, |row, (log, id)| row.int(bound(*log, *id))).into_text()
 }
 
-/// Leases what is due and first of its subject, up to `limit`, among the `look` rows that are due the longest. Rows that are
-/// not first lose their time until the one before them has ended. Answers with what was leased, and how many rows were
-/// looked at.
+fn names(logs: &[&str]) -> String {
+    JsonRows::of(logs, |row, log| row.text(log)).into_text()
+}
+
+/// Leases what is due and first of its subject, as far as the bounds go, among the `look` rows that are due the longest and of
+/// no log that is full. Rows that are not first lose their time until the one before them has ended. Answers with what was
+/// leased, and how many rows were looked at.
 pub(crate) async fn claim(
     connection: &mut SqliteConnection,
     node: &str,
-    (look, limit): (i64, usize),
+    look: i64,
+    bounds: &mut RelayBounds,
     lease: i64,
     now: i64,
 ) -> Result<(Vec<PushColumns>, usize), StoreError> {
@@ -33,16 +38,19 @@ pub(crate) async fn claim(
         "select p.log, p.id,
                 p.place = (select f.place from push f indexed by push_subject
                            where f.log = p.log and f.subject = p.subject and f.relay between 1 and 2
-                           order by f.relay desc, f.place limit 1)
-         from push p indexed by push_due
-         where p.relay_due_at <= ?1 order by p.relay_due_at, p.place limit ?2",
+                           order by f.relay desc, f.place limit 1),
+                h.name
+         from push p indexed by push_due cross join head h on h.id = p.log
+         where p.relay_due_at <= ?1 and h.name not in (select value ->> 0 from json_each(?3)) order by p.relay_due_at, p.place limit ?2",
     )
     .bind(now)
     .bind(look)
+    .bind(names(&bounds.full()))
     .fetch_all(&mut *transaction)
     .await
     .map_err(failed)?;
-    let (first, behind): (Vec<DueRelay>, Vec<DueRelay>) = due.iter().copied().partition(|(.., first)| *first);
+    let looked = due.len();
+    let (first, behind) = bounds.sort(due);
     if !behind.is_empty() {
         sqlx::query(
             "update push set relay_due_at = null where place in (select value ->> 0 from json_each(?1))",
@@ -53,13 +61,12 @@ pub(crate) async fn claim(
         .map_err(failed)?;
     }
     let mut claimed = Vec::new();
-    let first = &first[..first.len().min(limit)];
     if !first.is_empty() {
         sqlx::query(
             "update push set relay = 2, relay_node = ?2, relay_attempts = relay_attempts + 1, relay_due_at = ?3
              where place in (select value ->> 0 from json_each(?1))",
         )
-        .bind(places(first))
+        .bind(places(&first))
         .bind(node)
         .bind(now.saturating_add(lease))
         .execute(&mut *transaction)
@@ -70,13 +77,13 @@ pub(crate) async fn claim(
             columns!("p.sealed"),
             " from json_each(?1) w cross join push p on p.place = w.value ->> 0 join head h on h.id = p.log"
         ))
-        .bind(places(first))
+        .bind(places(&first))
         .fetch_all(&mut *transaction)
         .await
         .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
-    Ok((claimed, due.len()))
+    Ok((claimed, looked))
 }
 
 /// Ends a lease, and gives the next push of the subject its time. Answers whether the lease still stood.
@@ -169,10 +176,18 @@ pub(crate) async fn hold(
     Ok(done.rows_affected())
 }
 
-/// When the next push may be taken for relaying.
-pub(crate) async fn next(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar("select min(relay_due_at) from push where relay_due_at is not null")
-        .fetch_one(connection)
-        .await
-        .map_err(while_doing("looking for the next push to relay"))
+/// When the next push may be taken for relaying, but for those of logs that are full.
+pub(crate) async fn next(
+    connection: &mut SqliteConnection,
+    full: &[&str],
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar(
+        "select p.relay_due_at from push p indexed by push_due cross join head h on h.id = p.log
+         where p.relay_due_at is not null and h.name not in (select value ->> 0 from json_each(?1))
+         order by p.relay_due_at limit 1",
+    )
+    .bind(names(full))
+    .fetch_optional(connection)
+    .await
+    .map_err(while_doing("looking for the next push to relay"))
 }

@@ -9,7 +9,7 @@
 //! A lease saves work and decides nothing: a node that was slow may have relayed what another node relays again. The back end
 //! tells by the push's key.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use subledger_domain::{LogName, Timestamp};
 
@@ -17,7 +17,7 @@ use super::Store;
 use crate::{
     Database, KeptPush, PushFilter, RelayState, StoreError, postgres,
     rows::{
-        push::{PushColumns, RelayWrite, kept_push},
+        push::{PushColumns, RelayBounds, RelayWrite, kept_push},
         signed,
     },
     sqlite,
@@ -29,6 +29,29 @@ const LOOK: u32 = 256;
 const ROUNDS: u32 = 8;
 /// Pushes that wait again after one statement.
 const REDRIVEN: i64 = 1_000;
+
+/// What a node has room for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayRoom {
+    /// Pushes that one claim takes at most.
+    pub limit: u32,
+    /// Pushes of one log that the node has leased at once at most, so that one back end cannot take all its places.
+    pub per_log: u32,
+    /// How many of each log it has leased already.
+    pub busy: HashMap<LogName, u32>,
+}
+
+impl RelayRoom {
+    /// For so many pushes of any log.
+    pub fn of(limit: u32) -> Self {
+        Self { limit, per_log: u32::MAX, busy: HashMap::new() }
+    }
+
+    fn bounds(&self) -> RelayBounds {
+        let busy = self.busy.iter().map(|(log, busy)| (log.as_str().to_owned(), *busy as usize)).collect();
+        RelayBounds { left: self.limit as usize, per_log: self.per_log as usize, busy }
+    }
+}
 
 /// A push that this node has leased to relay it.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,25 +120,25 @@ impl From<RelayEnd> for RelayWrite {
 }
 
 impl Store {
-    /// Leases up to `limit` pushes of any log that are due, for `lease`: of each sender only the first one that has not ended.
-    /// Leases that ran out are taken over. Time is the database's.
+    /// Leases pushes of any log that are due, as far as there is room, for `lease`: of each sender only the first one that has
+    /// not ended. Leases that ran out are taken over. Time is the database's.
     ///
     /// A push whose body does not open is given up, loudly, with the status `sealed`.
     pub async fn claim_relays(
         &self,
         node: &str,
         lease: Duration,
-        limit: u32,
+        room: &RelayRoom,
     ) -> Result<Vec<ClaimedRelay>, StoreError> {
         let lease = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
-        let look = limit.max(LOOK);
+        let look = room.limit.max(LOOK);
+        let mut bounds = room.bounds();
         let mut claimed = Vec::new();
         for _ in 0..ROUNDS {
-            let room = (limit as usize).saturating_sub(claimed.len());
-            if room == 0 {
+            if bounds.left == 0 {
                 break;
             }
-            let (rows, looked) = self.claim_round(node, (i64::from(look), room), lease).await?;
+            let (rows, looked) = self.claim_round(node, i64::from(look), &mut bounds, lease).await?;
             for row in rows {
                 claimed.extend(self.open_claimed(node, row).await?);
             }
@@ -176,25 +199,28 @@ impl Store {
         Ok(oldest.map(Timestamp::from_micros))
     }
 
-    /// When the next push of any log may be taken for relaying; this may turn out to wait behind another one.
-    pub async fn next_relay_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let next = self.inner.database.reader().await?.session().next().await?;
+    /// When the next push of any log of which there is room may be taken for relaying; this may turn out to wait behind another
+    /// one.
+    pub async fn next_relay_due(&self, room: &RelayRoom) -> Result<Option<Timestamp>, StoreError> {
+        let bounds = room.bounds();
+        let next = self.inner.database.reader().await?.session().next(&bounds.full()).await?;
         Ok(next.map(Timestamp::from_micros))
     }
 
     async fn claim_round(
         &self,
         node: &str,
-        bounds: (i64, usize),
+        look: i64,
+        bounds: &mut RelayBounds,
         lease: i64,
     ) -> Result<(Vec<PushColumns>, usize), StoreError> {
         let now = self.inner.clock.now().micros();
         match &self.inner.database {
             Database::Sqlite(database) => {
                 let mut writer = database.writer().await?;
-                sqlite::relay::claim(&mut writer, node, bounds, lease, now).await
+                sqlite::relay::claim(&mut writer, node, look, bounds, lease, now).await
             }
-            Database::Postgres(pool) => postgres::relay::claim(pool, node, bounds, lease, now).await,
+            Database::Postgres(pool) => postgres::relay::claim(pool, node, look, bounds, lease, now).await,
         }
     }
 

@@ -69,13 +69,17 @@ pub struct KeptToken {
     pub remains: Duration,
 }
 
-/// The turn to fetch a token.
+/// The turn to fetch a token. Its numbers are for [`Store::token_keep`] and mean nothing elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenTurn {
-    fence: i64,
-    version: i64,
-    next: i64,
-    began_at: i64,
+    /// The fencing number.
+    pub fence: i64,
+    /// The number of the token that is kept now.
+    pub version: i64,
+    /// The number that the fetched one will have.
+    pub next: i64,
+    /// When the turn began, on the database's clock, in microseconds since the Unix epoch.
+    pub began_at: i64,
 }
 
 impl TokenTurn {

@@ -126,6 +126,7 @@ on_both! {
         what_was_given_up_lets_the_next_go_and_can_be_tried_again,
         what_is_held_back_waits_and_no_attempt_is_counted,
         a_long_line_is_looked_at_once,
+        a_log_takes_no_more_than_its_room,
         a_body_that_does_not_open_stops_nobody,
         claims_and_ends_at_once_keep_the_order_and_lose_nothing,
     };

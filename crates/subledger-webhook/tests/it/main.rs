@@ -8,6 +8,7 @@ mod capture;
 mod deliveries;
 mod egress;
 mod endings;
+mod fetches;
 mod privacy;
 mod receiver;
 mod verifier;

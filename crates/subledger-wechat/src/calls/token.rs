@@ -23,6 +23,14 @@ pub struct TokenGrant {
     pub expires_in: i64,
 }
 
+impl TokenGrant {
+    /// Reads an answer of the shape of WeChat's, `{"access_token": …, "expires_in": …}`, as a token server gives it.
+    #[must_use]
+    pub fn from_body(body: &[u8]) -> Option<Self> {
+        read_grant(&serde_json::from_slice(body).ok()?)
+    }
+}
+
 impl WeChatClient {
     /// `POST /cgi-bin/stable_token`. `force` makes a new token and kills the old one: at most 20 a day, 30 s apart, and it
     /// breaks every other system that shares the token; the keeper never uses it.

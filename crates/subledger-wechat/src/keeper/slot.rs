@@ -111,6 +111,17 @@ impl SlotState {
         dropped
     }
 
+    /// Drops the current token if it is not newer than `version`, which WeChat refused.
+    pub(super) fn refuse(&mut self, version: u64, code: i64) {
+        if self.current.as_ref().is_some_and(|token| version < token.version) {
+            return;
+        }
+        self.current = None;
+        if self.refused.is_none_or(|(known, _)| known < version) {
+            self.refused = Some((version, code));
+        }
+    }
+
     /// Empties the slot.
     pub(super) fn forget(&mut self) {
         self.current = None;

@@ -13,4 +13,5 @@ mod secrets;
 mod send_outcomes;
 mod server;
 mod tokens;
+mod tokens_shared;
 mod tokens_stale;

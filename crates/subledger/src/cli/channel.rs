@@ -37,6 +37,41 @@ pub(crate) enum Channel {
     /// Have a Mini Program's administrator authorize your third-party platform by scanning a QR code; no AppSecret is needed
     #[command(after_help = remote::AUTHORIZE_EXAMPLES)]
     Authorize(Authorize),
+    /// What is known of a channel's access token; with --force-refresh, replace it although it lives
+    #[command(
+        after_help = "Examples:\n  subledger channel token wechatmp123\n  subledger channel token wechatmp123 --force-refresh"
+    )]
+    Token {
+        /// The channel
+        code: String,
+        /// Have WeChat make a new token: at most 20 a day, 30 s apart; every other system that shares it loses it
+        #[arg(long)]
+        force_refresh: bool,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say where a channel's access tokens come from
+    ///
+    /// The AppSecret is read from SUBLEDGER_APP_SECRET, the credential for a token server from
+    /// SUBLEDGER_TOKEN_SERVER_CREDENTIAL; neither is needed if the channel has one of that sort.
+    #[command(
+        after_help = "Examples:\n  subledger channel token-source wechatmp123 --mode stable\n  SUBLEDGER_TOKEN_SERVER_CREDENTIAL=… subledger channel token-source wechatmp123 --mode external --url https://tokens.example.com/wechatmp123"
+    )]
+    TokenSource {
+        /// The channel
+        code: String,
+        /// WeChat's stable call, its older call, or the company's own token server
+        #[arg(long, value_parser = ["stable", "normal", "external"])]
+        mode: String,
+        /// The token server, in external mode: https, without user name, password or query
+        #[arg(long)]
+        url: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Read the template list from WeChat
     #[command(after_help = "Example:\n  subledger channel refresh wechatmp123")]
     Refresh {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The environment variable that hands the AppSecret over: never a flag, which would stand in the process list.
-const APP_SECRET: &str = "SUBLEDGER_APP_SECRET";
+pub(super) const APP_SECRET: &str = "SUBLEDGER_APP_SECRET";
 
 pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
     match channel {
@@ -33,6 +33,7 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
                 appid,
                 secret: SecretString::from(secret),
                 token_mode: TokenMode::default(),
+                token_url: None,
                 policy: Policy::default(),
                 idempotency_key: None,
             };
@@ -48,6 +49,12 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Channel::Authorize(asked) => super::authorize::run(asked).await,
+        Channel::Token { code, force_refresh, common, json } => {
+            super::tokens::token(&code, force_refresh, &common, json).await
+        }
+        Channel::TokenSource { code, mode, url, common } => {
+            super::tokens::source(&code, &mode, url, &common).await
+        }
         Channel::Refresh { code, common, json } => {
             refresh(&engine(&common).await?, &channel_code(&code)?, json).await
         }

@@ -59,6 +59,7 @@ pub(super) async fn serve_http(
         requests_per_second: settings.http.requests_per_second,
         burst: settings.http.burst,
         user_reports_per_minute: settings.http.user_reports_per_minute,
+        token_leases_per_minute: settings.http.token_leases_per_minute,
         ..HttpSettings::default()
     };
     let router = subledger_http::router(engine.clone(), http, metrics);

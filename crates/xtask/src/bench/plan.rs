@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{data, tools::Tools};
 
 /// Scenarios by name, in the order in which a round runs them.
-pub(super) const SCENARIOS: [&str; 7] = ["floor", "executor", "grants", "rebuild", "lag", "size", "memory"];
+pub(super) const SCENARIOS: [&str; 8] =
+    ["floor", "executor", "grants", "pushes", "rebuild", "lag", "size", "memory"];
 /// Microseconds added to every fsync where it is slowed down.
 pub(super) const EXTRA_US: u64 = 1_000;
 /// How the shim is told.
@@ -18,6 +19,7 @@ pub(super) struct Scale {
     commands: &'static str,
     seconds: &'static str,
     long_streams: &'static str,
+    pushes: &'static str,
     rebuild: &'static str,
     lag: [&'static str; 2],
     size: [&'static str; 2],
@@ -33,6 +35,7 @@ impl Scale {
             commands: "100000",
             seconds: "5",
             long_streams: "100",
+            pushes: "100000",
             rebuild: "1000000",
             lag: ["5000", "30"],
             size: ["200000", "5000"],
@@ -48,6 +51,7 @@ impl Scale {
             commands: "5000",
             seconds: "1",
             long_streams: "20",
+            pushes: "2000",
             rebuild: "20000",
             lag: ["500", "2"],
             size: ["5000", "100"],
@@ -120,6 +124,13 @@ pub(super) fn plan(
     for place in &places {
         plan.push(planner.ours("grants", place, &["--seconds", scale.seconds]));
         plan.extend(planner.peer("grants", place, &["--seconds", scale.seconds]));
+    }
+    for place in &places {
+        for connections in ["64", "256"] {
+            let arguments =
+                ["--pushes", scale.pushes, "--seconds", scale.seconds, "--connections", connections];
+            plan.push(planner.ours("pushes", place, &arguments));
+        }
     }
     for place in &places {
         plan.push(planner.ours("rebuild", place, &["--events", scale.rebuild]));
@@ -245,7 +256,7 @@ mod tests {
         assert!(titles.iter().all(|title| title.ends_with("of subledger on SQLite")), "{titles:?}");
         let scenarios =
             SCENARIOS.map(|scenario| titles.iter().filter(|title| title.starts_with(scenario)).count());
-        assert_eq!(scenarios, [1, 3, 1, 1, 1, 1, 1]);
+        assert_eq!(scenarios, [1, 3, 1, 2, 1, 1, 1, 1]);
     }
 
     #[test]

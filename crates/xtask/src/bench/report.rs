@@ -34,6 +34,7 @@ pub(super) fn write(machine: &Machine, results: &Results, notes: &str, old: &str
     hot(&mut text, results);
     slow(&mut text, results);
     grants(&mut text, results);
+    pushes(&mut text, results);
     rest(&mut text, results);
     raw(&mut text, results);
     text
@@ -204,6 +205,22 @@ fn grants(text: &mut String, results: &Results) {
             let (server, client) = (setting("server_cores"), setting("client_cores"));
             if !rounds.is_empty() {
                 put!(text, "| {what}, {name} | {} | {server} | {client} |", cell(results, &key));
+            }
+        }
+    }
+}
+
+fn pushes(text: &mut String, results: &Results) {
+    put!(text, "\n## Pushes over HTTP\n");
+    put!(text, "| | connections | pushes/s · p99 | the longest |\n|---|---|---|---|");
+    for (database, name) in DATABASES {
+        for connections in [64, 256] {
+            let key = Key::ours("pushes", database, "secure-json", connections);
+            let longest =
+                results.rounds(&key).iter().filter_map(|record| record.latency_us).map(|it| it.max).max();
+            if let Some(longest) = longest {
+                let ms = longest as f64 / 1_000.0;
+                put!(text, "| {name} | {connections} | {} | {ms:.0} ms |", cell(results, &key));
             }
         }
     }

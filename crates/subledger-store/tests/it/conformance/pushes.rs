@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use subledger_domain::{Timestamp, ledger::Ledger};
 use subledger_store::{
     Amount, Effect, Executor, Held, KeptPush, KindHealth, MAX_PUSH_BYTES, PushFilter, PushFormat, PushHealth,
-    PushKey, PushKind, PushMode, PushPage, PushRow, PushState, RelayEnd, RelayHealth, RelayState,
+    PushKey, PushKind, PushMode, PushPage, PushRow, PushState, RelayEnd, RelayHealth, RelayRoom, RelayState,
     RetentionClass, Stop, Store, StoreError, StreamRef, SubmitError, Work, verify_chain,
 };
 
@@ -360,7 +360,7 @@ pub async fn health_tells_counts_and_the_state_of_the_relay(db: Db) {
     assert_eq!(health.relay, waiting(3, Some(1), None));
 
     let lease = std::time::Duration::from_secs(60);
-    let claimed = store.claim_relays("node-1", lease, 10).await.unwrap();
+    let claimed = store.claim_relays("node-1", lease, &RelayRoom::of(10)).await.unwrap();
     let ids: Vec<u64> = claimed.iter().map(|claim| claim.push.id).collect();
     assert_eq!(store.push_health(&mp).await.unwrap().relay, waiting(3, Some(1), None));
     assert!(store.settle_relay(&mp, ids[1], "node-1", RelayEnd::Done).await.unwrap());
@@ -415,7 +415,8 @@ pub async fn pushes_go_by_age_unless_they_wait(db: Db) {
     let later = PushRow { received_at: START.plus_seconds(40 * DAY), ..row(8, 8) };
     keep(&executor, "mp", later, PushState::Acted).await;
     // 4 is done, 5 is leased, 6 and 7 wait.
-    let claimed = store.claim_relays("node-1", std::time::Duration::from_secs(60), 2).await.unwrap();
+    let claimed =
+        store.claim_relays("node-1", std::time::Duration::from_secs(60), &RelayRoom::of(2)).await.unwrap();
     assert!(store.settle_relay(&log("mp"), claimed[0].push.id, "node-1", RelayEnd::Done).await.unwrap());
     let (class, limit) = (RetentionClass::Pushes, START.plus_seconds(30 * DAY));
     let held = store.held(class, limit).await.unwrap();
@@ -457,7 +458,8 @@ pub async fn a_person_is_forgotten_with_every_push(db: Db) {
     let (mp, person) = (log("mp"), subject(1));
     assert_eq!(store.count_pushes_of(&mp, &[person, subject(9)]).await.unwrap(), 100);
     // Another's claim is under way meanwhile.
-    let claimed = store.claim_relays("node-1", std::time::Duration::from_secs(60), 10).await.unwrap();
+    let claimed =
+        store.claim_relays("node-1", std::time::Duration::from_secs(60), &RelayRoom::of(10)).await.unwrap();
     assert_eq!(claimed.len(), 2);
     write(&executor, "mp", vec![Effect::ForgetPushes { subject: person }]).await;
     assert_eq!(store.count_pushes_of(&mp, &[person]).await.unwrap(), 0);

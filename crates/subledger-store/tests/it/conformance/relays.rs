@@ -7,7 +7,7 @@ use std::{
 };
 
 use subledger_store::{
-    ClaimedRelay, Effect, Executor, PushFilter, PushRow, PushState, RelayEnd, RelayState, Store,
+    ClaimedRelay, Effect, Executor, PushFilter, PushRow, PushState, RelayEnd, RelayRoom, RelayState, Store,
 };
 
 use super::pushes::{FAR, body, key, row, settle, write};
@@ -31,7 +31,7 @@ fn number(claim: &ClaimedRelay) -> u128 {
 }
 
 async fn claim(store: &Store, node: &str) -> Vec<ClaimedRelay> {
-    store.claim_relays(node, LEASE, 10).await.unwrap()
+    store.claim_relays(node, LEASE, &RelayRoom::of(10)).await.unwrap()
 }
 
 /// Numbers of what `node-1` claims.
@@ -59,13 +59,13 @@ fn given_up() -> RelayEnd {
 
 pub async fn pushes_of_one_sender_go_one_by_one_in_order(db: Db) {
     let (store, executor) = db.node().await;
-    assert_eq!(store.next_relay_due().await.unwrap(), None);
+    assert_eq!(store.next_relay_due(&RelayRoom::of(1)).await.unwrap(), None);
     write(&executor, "mp", vec![Effect::KeepPush(row(9, 7))]).await;
     assert!(claim(&store, "node-1").await.is_empty(), "not every push is to be relayed");
     // The keys are in no order.
     keep(&executor, "mp", &[(3, 7), (1, 7), (2, 7), (4, 8)]).await;
     keep(&executor, "mp2", &[(5, 7)]).await;
-    assert_eq!(store.next_relay_due().await.unwrap(), Some(START));
+    assert_eq!(store.next_relay_due(&RelayRoom::of(1)).await.unwrap(), Some(START));
     let first = claim(&store, "node-1").await;
     assert_eq!(first.iter().map(number).collect::<Vec<_>>(), [3, 4, 5], "one of each sender and log");
     for one in &first {
@@ -94,9 +94,9 @@ pub async fn pushes_of_one_sender_go_one_by_one_in_order(db: Db) {
     // A claim takes no more than asked for, the longest due first.
     keep(&executor, "mp", &[(21, 21), (22, 22), (23, 23)]).await;
     db.tamper("update push set relay_due_at = relay_due_at - 1 where relay = 1 and seen = 1").await;
-    assert_eq!(store.claim_relays("node-1", LEASE, 2).await.unwrap().len(), 2);
-    assert_eq!(store.claim_relays("node-1", LEASE, 2).await.unwrap().len(), 1);
-    assert!(store.claim_relays("node-1", LEASE, 0).await.unwrap().is_empty());
+    assert_eq!(store.claim_relays("node-1", LEASE, &RelayRoom::of(2)).await.unwrap().len(), 2);
+    assert_eq!(store.claim_relays("node-1", LEASE, &RelayRoom::of(2)).await.unwrap().len(), 1);
+    assert!(store.claim_relays("node-1", LEASE, &RelayRoom::of(0)).await.unwrap().is_empty());
 }
 
 pub async fn those_that_name_nobody_are_one_sender_per_log(db: Db) {
@@ -140,7 +140,11 @@ pub async fn what_is_tried_again_holds_its_sender_back(db: Db) {
     assert_eq!(waits.relay_status.as_deref(), Some("503"));
     assert!(claimed(&store).await.is_empty());
     assert!(end(&store, 3, RelayEnd::Done).await);
-    assert_eq!(store.next_relay_due().await.unwrap(), Some(FAR), "what stands behind has no time of its own");
+    assert_eq!(
+        store.next_relay_due(&RelayRoom::of(1)).await.unwrap(),
+        Some(FAR),
+        "what stands behind has no time of its own"
+    );
     keep(&executor, "mp", &[(4, 7)]).await;
     assert!(claimed(&store).await.is_empty());
     assert_eq!(db.tamper("update push set relay_due_at = 1 where relay_due_at is not null").await, 1);
@@ -192,7 +196,7 @@ pub async fn what_is_held_back_waits_and_no_attempt_is_counted(db: Db) {
     let (store, executor) = db.node().await;
     keep(&executor, "mp", &[(1, 7), (2, 7), (3, 8), (4, 9)]).await;
     keep(&executor, "mp2", &[(5, 7)]).await;
-    assert_eq!(store.claim_relays("node-1", LEASE, 1).await.unwrap().len(), 1);
+    assert_eq!(store.claim_relays("node-1", LEASE, &RelayRoom::of(1)).await.unwrap().len(), 1);
     assert!(end(&store, 1, RelayEnd::Held { due_at: FAR }).await);
     let push = |number| {
         let store = store.clone();
@@ -202,7 +206,7 @@ pub async fn what_is_held_back_waits_and_no_attempt_is_counted(db: Db) {
     assert_eq!((held.relay, held.relay_attempts, held.relay_status), (RelayState::Waiting, 0, None));
     assert_eq!((held.relay_due_at, held.relay_since), (Some(FAR), START));
     // One is under way, one waits behind another, one is due later already: none of them is touched.
-    let leased = store.claim_relays("node-1", LEASE, 1).await.unwrap();
+    let leased = store.claim_relays("node-1", LEASE, &RelayRoom::of(1)).await.unwrap();
     assert_eq!(number(&leased[0]), 3);
     let until = START.plus_seconds(3_600 * 24 * 365 * 20);
     assert_eq!(
@@ -239,6 +243,31 @@ pub async fn a_long_line_is_looked_at_once(db: Db) {
     }
 }
 
+pub async fn a_log_takes_no_more_than_its_room(db: Db) {
+    let (store, executor) = db.node().await;
+    // More than one look finds, and due before all others.
+    let many: Vec<(u128, u128)> = (100..500).map(|number| (number, number)).collect();
+    keep(&executor, "mp", &many).await;
+    db.tamper("update push set relay_due_at = relay_due_at - 1").await;
+    keep(&executor, "mp2", &[(1, 1), (2, 2), (3, 3)]).await;
+    keep(&executor, "mp3", &[(4, 4)]).await;
+    let claim = async |limit, per_log, busy: &[(&str, u32)]| {
+        let busy = busy.iter().map(|(name, busy)| (log(name), *busy)).collect();
+        let room = RelayRoom { limit, per_log, busy };
+        let claimed = store.claim_relays("node-1", LEASE, &room).await.unwrap();
+        (claimed.iter().map(number).collect::<Vec<_>>(), store.next_relay_due(&room).await.unwrap())
+    };
+    let due = START.plus_micros(-1);
+    assert_eq!(claim(1, 2, &[]).await, (vec![100], Some(due)), "as many as asked for");
+    assert_eq!(claim(10, 2, &[("mp", 1)]).await, (vec![101, 1, 2, 4], Some(due)));
+    assert_eq!(claim(10, 2, &[("mp", 2), ("mp2", 2), ("mp3", 1)]).await.0, Vec::<u128>::new());
+    let full = claim(10, 2, &[("mp", 2), ("mp2", 1), ("nosuch", 7)]).await;
+    assert_eq!(full.0, [3]);
+    assert_eq!(full.1.map(|due| due > START), Some(true), "what is due of a full log is nothing to wake for");
+    // What there was no room for has lost nothing.
+    assert_eq!(claim(3, 1_000, &[]).await, (vec![102, 103, 104], Some(due)));
+}
+
 pub async fn a_body_that_does_not_open_stops_nobody(db: Db) {
     let (store, executor) = db.node().await;
     keep(&executor, "mp", &[(1, 7), (2, 7)]).await;
@@ -268,7 +297,7 @@ pub async fn claims_and_ends_at_once_keep_the_order_and_lose_nothing(db: Db) {
         async move {
             let node = format!("node-{node}");
             while ended.lock().unwrap().len() < PUSHES as usize {
-                let claimed = store.claim_relays(&node, LEASE, 5).await.unwrap();
+                let claimed = store.claim_relays(&node, LEASE, &RelayRoom::of(5)).await.unwrap();
                 let senders: HashSet<_> = claimed.iter().map(|claim| claim.push.subject).collect();
                 assert_eq!(senders.len(), claimed.len());
                 let ends = claimed.into_iter().map(|claim| {
