@@ -93,6 +93,7 @@ fn framed(drawn: &str, width: usize, painted: bool) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The modules of a drawn code, dark is true, without its margin.

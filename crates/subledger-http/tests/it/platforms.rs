@@ -536,7 +536,7 @@ async fn secrets_are_known_by_fingerprint_and_date_only() {
         }
     }
     let platform = world.platform().await;
-    for name in ["secret", "token", "encoding_aes_key"] {
+    for name in ["app_secret", "token", "encoding_aes_key"] {
         assert_eq!(platform[name]["fingerprint"].as_str().unwrap().len(), 8, "{name}");
         assert!(platform[name]["set_at"].is_string(), "{name}");
     }

@@ -156,7 +156,7 @@ fn show(platform: &Value, json: bool) -> anyhow::Result<()> {
     let rows = [
         ("name", text(&platform["name"])),
         ("public URL", text(&platform["public_url"])),
-        ("AppSecret", secret("secret")),
+        ("AppSecret", secret("app_secret")),
         ("push token", secret("token")),
         ("EncodingAESKey", secret("encoding_aes_key")),
         ("the one before", secret("previous_encoding_aes_key")),
