@@ -110,7 +110,9 @@ impl Watch {
                     request: None,
                 };
                 match engine.ask_for_tickets(component).await {
-                    Ok(_) => drop(engine.note_ticket_push(cause, component, TicketAsk::Stale).await?),
+                    Ok(_) => {
+                        engine.note_ticket_push(cause, component, TicketAsk::Stale).await?;
+                    }
                     Err(error) => {
                         tracing::warn!(platform.appid = component, error = %error, "WeChat could not be asked to push tickets");
                     }

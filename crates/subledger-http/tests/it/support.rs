@@ -171,7 +171,7 @@ impl TestApp {
         let mut engine_settings =
             EngineSettings { redo_every: Duration::from_millis(200), ..EngineSettings::default() };
         engine_settings.platform.pc_base_url = base_url.clone();
-        engine_settings.platform.h5_base_url = base_url;
+        engine_settings.platform.h5_base_url = base_url.clone();
         engine_settings.platform.poll = Duration::from_millis(50);
         engine_settings.dispatch.poll = Duration::from_millis(100);
         let loopback = PrivateAddresses::Only(vec!["127.0.0.1".parse().unwrap()]);
