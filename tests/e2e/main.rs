@@ -9,6 +9,7 @@ mod books;
 mod commands;
 mod degraded;
 mod direct;
+mod doctor;
 mod keys;
 mod kill;
 mod main_job;

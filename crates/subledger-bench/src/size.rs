@@ -131,7 +131,9 @@ async fn grant_and_send(world: &World, n: u64, openid: &str) -> anyhow::Result<(
 /// Waits until every delivery has left the queue.
 async fn settled(world: &World, sends: u64) -> anyhow::Result<()> {
     let empty = async {
-        while world.engine.store().queue_stats(&world.log()).await? != Default::default() {
+        while world.engine.store().queue_stats(&world.log(), subledger_store::Claimable::All).await?
+            != Default::default()
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         anyhow::Ok(())

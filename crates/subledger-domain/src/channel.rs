@@ -8,6 +8,7 @@ mod callback;
 mod command;
 mod event;
 mod policy;
+mod quota;
 mod relay;
 mod state;
 mod token;
@@ -23,6 +24,7 @@ pub use event::{
     SecretRef, TemplatesRefreshed,
 };
 pub use policy::{Policy, PolicyChange};
+pub use quota::{BulkHeld, BulkRelease, BulkReleased, QuotaCleared, reserved};
 pub use relay::{
     PreviousSecret, RELAY_SECRET_OVERLAP_S, RelayConfigured, RelayForm, RelayKind, RelayStop, RelayStopped,
 };

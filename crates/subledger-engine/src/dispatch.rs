@@ -20,7 +20,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -115,6 +115,8 @@ pub(crate) struct Signal {
     pub(crate) wake: Notify,
     /// No claims before this moment (microseconds): WeChat said that the channel as a whole must wait.
     pub(crate) hold_until: AtomicI64,
+    /// WeChat has told a quota: the lane counts anew what is left.
+    pub(crate) recount: AtomicBool,
 }
 
 /// The signals of this node's lanes.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use subledger_domain::{LogName, StreamName, Timestamp, channel::Channel, kind_by_name};
 use subledger_projection::{Lag, Pause, ProjectionName, Projections, Queries};
-use subledger_store::{Executor, Position, Store};
+use subledger_store::{Claimable, Executor, Position, Store};
 use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -13,10 +13,12 @@ use crate::{
     apps::KeyCache,
     channels::RefreshTimes,
     dispatch::{self, DispatchSettings, Signals},
+    doctor::Probes,
     gateway::Gateway,
     grants::Grants,
     intake::{self, Doors, Tally},
     platform::{self, PlatformSettings, Platforms},
+    quota::{self, QuotaSettings, QuotaTimes},
     relay::{self, RelaySettings, Relays},
     retention::{self, RetentionSettings, Turn},
 };
@@ -32,6 +34,8 @@ pub struct EngineSettings {
     pub relay: RelaySettings,
     /// How third-party platforms are looked after.
     pub platform: PlatformSettings,
+    /// How often WeChat is asked about quotas.
+    pub quota: QuotaSettings,
     /// How often pushes that could not be acted on are tried again.
     pub redo_every: Duration,
     /// The node is not ready while a due delivery is older than this.
@@ -47,6 +51,7 @@ impl Default for EngineSettings {
             dispatch: DispatchSettings::default(),
             relay: RelaySettings::default(),
             platform: PlatformSettings::default(),
+            quota: QuotaSettings::default(),
             redo_every: intake::REDO_EVERY,
             max_undone_age: Duration::from_secs(300),
             read_wait: Duration::from_secs(1),
@@ -132,6 +137,8 @@ struct Shared {
     push_tally: Tally,
     relays: Relays,
     platforms: Platforms,
+    quota_times: QuotaTimes,
+    probes: Probes,
     stop: CancellationToken,
     /// Answers without an end must end: cancelled before the HTTP server waits for its connections.
     closing: CancellationToken,
@@ -145,6 +152,8 @@ struct Shared {
     push_retry: Mutex<Option<JoinHandle<()>>>,
     /// What looks after third-party platforms, until it is waited for.
     platform_watch: Mutex<Option<JoinHandle<()>>>,
+    /// What asks WeChat about quotas, until it is waited for.
+    quotas: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Everything a node runs. Cheap to clone.
@@ -178,6 +187,8 @@ impl Engine {
             push_tally: Tally::default(),
             relays: Relays::default(),
             platforms: Platforms::default(),
+            quota_times: QuotaTimes::default(),
+            probes: Probes::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             dispatcher: Mutex::new(None),
@@ -185,6 +196,7 @@ impl Engine {
             sweeper: Mutex::new(None),
             push_retry: Mutex::new(None),
             platform_watch: Mutex::new(None),
+            quotas: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -230,6 +242,14 @@ impl Engine {
         }
     }
 
+    /// Starts asking WeChat about quotas.
+    pub async fn start_quota(&self) {
+        let mut quotas = self.shared.quotas.lock().await;
+        if quotas.is_none() {
+            *quotas = Some(tokio::spawn(quota::poll::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
     /// Stops cleanly: claims nothing more, waits for the calls under way and their outcomes, then for every accepted
     /// command, then for the projections.
     pub async fn shutdown(&self) {
@@ -264,6 +284,12 @@ impl Engine {
             && let Err(error) = watch.await
         {
             tracing::error!(error = %error, "what looks after platforms ended badly");
+        }
+        let quotas = self.shared.quotas.lock().await.take();
+        if let Some(quotas) = quotas
+            && let Err(error) = quotas.await
+        {
+            tracing::error!(error = %error, "what asks about quotas ended badly");
         }
         self.shared.executor.shutdown().await;
         self.shared.projections.shutdown().await;
@@ -342,6 +368,19 @@ impl Engine {
         &self.shared.platforms
     }
 
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.shared.probes
+    }
+
+    /// Whether this node follows the log: not, where a command only looks.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.shared.projections.are_resting()
+    }
+
+    pub(crate) fn quota_times(&self) -> &QuotaTimes {
+        &self.shared.quota_times
+    }
+
     pub(crate) fn relays(&self) -> &Relays {
         &self.shared.relays
     }
@@ -377,20 +416,26 @@ impl Engine {
         let now = self.now();
         let mut undone = Vec::new();
         for head in store.heads().await?.into_iter().filter(|head| head.log.as_str() != LogName::MAIN) {
-            let Some(due) = store.queue_stats(&head.log).await?.oldest_due_at else { continue };
-            let micros = u64::try_from(now.micros().saturating_sub(due.micros())).unwrap_or(0);
-            let age = Duration::from_micros(micros);
-            if age <= self.shared.settings.max_undone_age {
-                continue;
-            }
-            // Told to wait by WeChat, or paused on purpose, is not stuck; another node would do no better.
+            let too_old = async |of| -> Result<Option<Duration>, EngineError> {
+                let due = store.queue_stats(&head.log, of).await?.oldest_due_at;
+                let micros = due.map_or(0, |due| now.micros().saturating_sub(due.micros()));
+                let age = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+                Ok(Some(age).filter(|age| *age > self.shared.settings.max_undone_age))
+            };
+            let Some(mut age) = too_old(Claimable::All).await? else { continue };
+            // Told to wait by WeChat, paused or held on purpose is not stuck; another node would do no better.
             if self.signals().is_held(&head.log, now) {
                 continue;
             }
             let (channel, _) = store.load::<Channel>(&head.log, &StreamName::channel()).await?;
-            if channel.hold().is_none() {
-                undone.push(Undone { channel: head.log, age });
+            if channel.hold().is_some() {
+                continue;
             }
+            if channel.bulk_held(now).is_some() {
+                let Some(of_singles) = too_old(Claimable::Singles).await? else { continue };
+                age = of_singles;
+            }
+            undone.push(Undone { channel: head.log, age });
         }
         Ok(undone)
     }

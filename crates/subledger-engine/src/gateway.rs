@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use subledger_domain::channel::{Registered, SecretRef, TokenMode};
 use subledger_store::Store;
 use subledger_wechat::{
-    Advice, CallError, ChannelClient, ChannelError, KeeperSettings, Probe, SecretFuture, SecretSource,
-    SecretUnavailable, SetupError, SourceFailure, SystemClock, TokenError, TokenFailure, TokenFetcher,
-    TokenFuture, TokenKeeper, TokenKey, WeChatClient, WeChatConfig, caller_ip, lookup,
+    Advice, ApiQuota, CallError, ChannelClient, ChannelError, KeeperSettings, Probe, Reach, SecretFuture,
+    SecretSource, SecretUnavailable, SetupError, SourceFailure, SystemClock, TokenError, TokenFailure,
+    TokenFetcher, TokenFuture, TokenKeeper, TokenKey, WeChatClient, WeChatConfig, caller_ip, lookup,
 };
 
 use subledger_webhook::{Deliverer, DelivererConfig};
@@ -145,6 +145,25 @@ impl Gateway {
             }
             _ => ChannelClient::new(client, keeper, key, Arc::new(NoSource(registered.token_mode))),
         }
+    }
+
+    /// One call with a token that is fetched for it and kept nowhere: for the mode `stable`, in which everybody gets the same
+    /// token and nobody loses one.
+    pub(crate) async fn call_once(&self, registered: &Registered) -> Result<ApiQuota, ChannelError> {
+        let absent = || ChannelError::NoToken(TokenError::Secret(SecretUnavailable::NotSet));
+        let reference = registered.secret.as_ref().ok_or_else(absent)?;
+        let secret = Vaulted { store: self.store.clone(), reference: reference.0.clone() };
+        let secret = secret.secret(&registered.appid).await;
+        let secret = secret.map_err(|error| ChannelError::NoToken(TokenError::Secret(error)))?;
+        let fetched = self.client.stable_token(&registered.appid, &secret, false).await;
+        let grant = fetched.map_err(|error| ChannelError::NoToken(TokenError::Call(error)))?;
+        let called = self.client.api_quota(&grant.token, subledger_wechat::Api::Send.path()).await;
+        called.map_err(ChannelError::Call)
+    }
+
+    /// Tries to reach WeChat, without any credential.
+    pub async fn reach(&self) -> Reach {
+        self.client.reach().await
     }
 
     /// A token server's URL in its normal form, if the egress rules allow it and it can be shown.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A message to more recipients than this is bulk: its deliveries wait while WeChat's daily quota runs short, and single
+/// ones go on.
+pub const BULK_OVER: usize = 10;
 /// Recipients of one send request.
 pub const MAX_RECIPIENTS: usize = subledger_domain::message::MAX_RECIPIENTS;
 /// Templates in one client report. WeChat asks for at most 5 in one popup.
@@ -30,6 +33,8 @@ pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 pub const MAX_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Shortest time between two template refreshes of a channel: WeChat caps `gettemplate` per day and does not say where.
 pub const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+/// Shortest time between two requests of people to ask WeChat about a channel's quota, or to have it cleared.
+pub const MIN_QUOTA_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest answer of a company's token server, in bytes. WeChat says that a token may have 512 characters and more.
 pub const MAX_TOKEN_ANSWER_BYTES: usize = 16 * 1_024;
 /// Rows of one request to import balances.

@@ -21,6 +21,19 @@ pub(crate) const QUEUE_ROWS: &str = "subledger_queue_rows";
 /// Age in seconds of the oldest delivery that is due. Label: `channel`.
 pub(crate) const OLDEST_UNDONE_SECONDS: &str = "subledger_oldest_undone_seconds";
 
+/// Times WeChat was asked about a quota. Labels: `channel`, `result` (ok, failed).
+pub(crate) const QUOTA_POLLS: &str = "subledger_quota_polls_total";
+/// Sends a day that WeChat allows. Label: `channel`.
+pub(crate) const QUOTA_LIMIT: &str = "subledger_quota_limit";
+/// Sends of today when WeChat was last asked. Label: `channel`.
+pub(crate) const QUOTA_USED: &str = "subledger_quota_used";
+/// Sends left today when WeChat was last asked. Label: `channel`.
+pub(crate) const QUOTA_REMAINING: &str = "subledger_quota_remaining";
+/// When that was, seconds since 1970. Only the node that asked shows the four. Label: `channel`.
+pub(crate) const QUOTA_READ: &str = "subledger_quota_read_timestamp_seconds";
+/// Whether bulk deliveries are held: 1 or 0. Label: `channel`.
+pub(crate) const BULK_HELD: &str = "subledger_bulk_held";
+
 /// Pushes from WeChat that were taken in. Labels: `channel`, `kind`, `result` (what became of it, or `repeated`).
 pub(crate) const PUSHES: &str = "subledger_pushes_total";
 /// Requests to a push URL that were refused. Labels: `channel`, `class`.
@@ -55,6 +68,12 @@ pub fn describe_metrics() {
     describe_counter!(SWEPT, Unit::Count, "Leases of lost nodes found and resolved");
     describe_counter!(DOUBTS_CLOSED, Unit::Count, "Doubts closed by the channel's deadline, by verdict");
     describe_gauge!(QUEUE_ROWS, Unit::Count, "Deliveries not ended, by state");
+    describe_counter!(QUOTA_POLLS, Unit::Count, "Times WeChat was asked about a quota, by result");
+    describe_gauge!(QUOTA_LIMIT, Unit::Count, "Sends a day that WeChat allows");
+    describe_gauge!(QUOTA_USED, Unit::Count, "Sends of today when WeChat was last asked");
+    describe_gauge!(QUOTA_REMAINING, Unit::Count, "Sends left today when WeChat was last asked");
+    describe_gauge!(QUOTA_READ, Unit::Seconds, "When WeChat was last asked about the quota");
+    describe_gauge!(BULK_HELD, Unit::Count, "Whether bulk deliveries are held for want of quota");
     describe_counter!(PUSHES, Unit::Count, "Pushes taken in, by kind and what became of them");
     describe_counter!(PUSH_REFUSALS, Unit::Count, "Requests to push URLs that were refused, by class");
     describe_counter!(RELAY_ATTEMPTS, Unit::Count, "Attempts to relay a push, by outcome");

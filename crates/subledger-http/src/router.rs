@@ -22,9 +22,9 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        authorizations, callbacks, channels, client_reports, corrections, deliveries, erasures, events,
-        health, ledgers, messages, platform_callbacks, platform_start, platforms, push_setup, pushes, relay,
-        reports, secrets, templates, tokens, user_tokens, users, whoami,
+        authorizations, callbacks, channels, client_reports, corrections, deliveries, doctor, erasures,
+        events, health, ledgers, messages, platform_callbacks, platform_start, platforms, push_setup, pushes,
+        quota, relay, reports, secrets, templates, tokens, user_tokens, users, whoami,
     },
 };
 
@@ -48,6 +48,11 @@ fn api() -> OpenApiRouter<Context> {
         routes!(platforms::list_platforms),
         routes!(platforms::show_platform, platforms::configure_platform),
         routes!(platforms::start_ticket_push),
+        routes!(doctor::examine),
+        routes!(doctor::examine_channel),
+        routes!(quota::show_quota),
+        routes!(quota::refresh_quota),
+        routes!(quota::clear_quota),
         routes!(tokens::lease_token),
         routes!(tokens::refresh_token),
         routes!(tokens::set_token_source),

@@ -232,6 +232,27 @@ pub struct Projections {
 impl Projections {
     /// Starts following every log, now and as they appear. Must be called within a Tokio runtime.
     pub fn start(store: Store, config: ProjectionsConfig) -> Self {
+        let projections = Self::at_rest(store, config);
+        let shared = &projections.shared;
+        shared.tasks.spawn(follow::every_log(Arc::clone(shared)));
+        shared.tasks.spawn(keeper::keep(Arc::clone(shared)));
+        projections
+    }
+
+    /// Follows nothing and writes nothing: for a process that only looks, beside one that follows. Waiting for a position ends
+    /// without it.
+    pub fn resting(store: Store) -> Self {
+        let projections = Self::at_rest(store, ProjectionsConfig::default());
+        projections.shared.stop.cancel();
+        projections
+    }
+
+    /// Whether nothing is followed: at rest from the beginning, or stopped.
+    pub fn are_resting(&self) -> bool {
+        self.shared.stop.is_cancelled()
+    }
+
+    fn at_rest(store: Store, config: ProjectionsConfig) -> Self {
         let shared = Arc::new(Shared {
             store,
             config,
@@ -243,8 +264,6 @@ impl Projections {
             abandoned: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        shared.tasks.spawn(follow::every_log(Arc::clone(&shared)));
-        shared.tasks.spawn(keeper::keep(Arc::clone(&shared)));
         Self { shared }
     }
 

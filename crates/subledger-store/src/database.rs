@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 
 pub use crate::sqlite::connect::SqliteDatabase;
 use crate::{
-    PushFilter, PushPage, StoreError,
+    Claimable, PushFilter, PushPage, QuotaSample, StoreError,
     error::while_doing,
     postgres,
     rows::{
-        ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, QueueColumns, ReceiptRow, StreamEvent,
-        StreamFound, StreamTail, Writes,
+        ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, PollColumns, QueueColumns, QuotaColumns,
+        ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes,
         keys::{
             DataKeyRow, KeyValue, NodeRow, Replacement, ResealRow, SealedColumn, SealedValue, WrappedRow,
         },
@@ -295,8 +295,12 @@ forward! {
     queue::expired(log: &LogName, now: i64, limit: i64) -> Vec<QueueColumns>;
     queue::of_message(log: &LogName, message: &[u8; 16]) -> Vec<QueueColumns>;
     queue::doubts(log: &LogName, after: Option<DeliveryId>, limit: i64) -> Vec<QueueColumns>;
-    queue::stats(log: &LogName) -> Vec<(i64, i64)>;
-    queue::next_due(log: &LogName) -> Option<i64>;
+    queue::stats(log: &LogName) -> Vec<(i64, i64, i64)>;
+    queue::next_due(log: &LogName, of: Claimable) -> Option<i64>;
+    quota::keep_quota(log: &LogName, sample: &QuotaSample, before: i64) -> ();
+    quota::note_poll(log: &LogName, polled_at: i64, failure: Option<(Option<i64>, &str)>) -> ();
+    quota::samples(log: &LogName, since: i64) -> Vec<QuotaColumns>;
+    quota::polls(log: Option<&LogName>) -> Vec<PollColumns>;
     push::note_again(log: &LogName, key: &[u8; 16], now: i64) -> bool;
     push::one(log: &LogName, key: &[u8; 16]) -> Option<PushColumns>;
     push::list(log: &LogName, filter: &PushFilter, page: PushPage, limit: i64) -> Vec<PushColumns>;
@@ -342,6 +346,9 @@ forward! {
     inspect::raw_queue(log: i64) -> Vec<RawQueue>;
     inspect::raw_events(log: i64, after: i64, limit: i64) -> Vec<RawColumns>;
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
+    look::version() -> String;
+    look::applied() -> Vec<(i64, bool)>;
+    look::stored_deployment() -> Option<SealedDeployment>;
     token::keep(
         key: (&str, &str), turn: (i64, i64), next: i64, sealed: &[u8], life: (i64, i64)
     ) -> bool;

@@ -21,6 +21,8 @@ pub struct QueueRow {
     pub expires_at: Timestamp,
     /// Attempts made so far.
     pub attempts: u16,
+    /// One of many: held while WeChat's quota runs short, so that single deliveries go on.
+    pub bulk: bool,
 }
 
 impl QueueRow {

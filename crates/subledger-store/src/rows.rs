@@ -308,13 +308,20 @@ pub(crate) fn recorded(log: &LogName, row: EventColumns) -> Result<Recorded, Sto
     })
 }
 
-/// A queue row as statements name it: message, idx, subject, template, state, due_at, expires_at, attempts, since,
+/// What WeChat said of a quota: read_at, limit, used, remain, ours, calls and seconds of the short-term bound.
+pub(crate) type QuotaColumns = (i64, i64, i64, i64, i64, Option<i64>, Option<i64>);
+
+/// How asking for a log's quota goes: log, polled_at, failures, errcode, failure, and the newest sample.
+pub(crate) type PollColumns = (String, i64, i64, Option<i64>, Option<String>, Option<i64>, Option<i64>);
+
+/// A queue row as statements name it: message, idx, subject, template, state, due_at, expires_at, attempts, bulk, since,
 /// lease_until.
-pub(crate) type QueueColumns = (Vec<u8>, i64, Vec<u8>, String, i64, i64, i64, i64, i64, Option<i64>);
+pub(crate) type QueueColumns = (Vec<u8>, i64, Vec<u8>, String, i64, i64, i64, i64, i64, i64, Option<i64>);
 
 /// The entry in a queue row, and until when it is leased.
 pub(crate) fn queue_entry(row: QueueColumns) -> Result<(QueueEntry, Option<Timestamp>), StoreError> {
-    let (message, index, subject, template, state, due_at, expires_at, attempts, since, lease_until) = row;
+    let (message, index, subject, template, state, due_at, expires_at, attempts, bulk, since, lease_until) =
+        row;
     let template: TemplateId =
         template.parse().map_err(|error| StoreError::Corrupt(format!("queue: {error}")))?;
     let index = u32::try_from(index).map_err(|_| StoreError::Corrupt(format!("queue index {index}")))?;
@@ -325,6 +332,7 @@ pub(crate) fn queue_entry(row: QueueColumns) -> Result<(QueueEntry, Option<Times
         due_at: Timestamp::from_micros(due_at),
         expires_at: Timestamp::from_micros(expires_at),
         attempts: small(attempts)?,
+        bulk: bulk != 0,
     };
     let entry = QueueEntry { row, state: state_of(state)?, since: Timestamp::from_micros(since) };
     Ok((entry, lease_until.map(Timestamp::from_micros)))

@@ -6,11 +6,13 @@ mod erasure;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 mod lease;
+pub(crate) mod look;
 mod open;
 mod past;
 mod platform;
 mod push;
 mod queue;
+mod quota;
 mod reads;
 mod relay;
 pub(crate) mod reseal;
@@ -33,12 +35,14 @@ pub use self::erasure::KeptContent;
 pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, RawReceipt, Snapshot, StrayReceipt};
 pub use self::keys::{DataKeyState, KeyError, KeyNode, KeyState, MasterKeyState};
 pub use self::lease::Lease;
+pub use self::look::{DatabaseFacts, Look, SchemaFound};
 pub use self::platform::{
     AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, CodeStatus, NewCode,
     PlatformTicket, StoredCode, WatchedPlatform,
 };
 pub use self::push::{KindHealth, PushHealth, RelayHealth};
-pub use self::queue::{Claimed, QueueEntry, QueueStats, Swept};
+pub use self::queue::{Claimable, Claimed, QueueEntry, QueueStats, Swept};
+pub use self::quota::{QuotaFailure, QuotaPoll, QuotaRate, QuotaSample};
 pub use self::reads::{StoredReceipt, Timestamped};
 pub use self::relay::{ClaimedRelay, RelayEnd, RelayRoom};
 pub use self::reseal::{Pace, ResealReport, Resealed};

@@ -44,7 +44,7 @@ impl Views {
 }
 
 /// Where the read models of a log file are.
-fn beside(log: &Path) -> PathBuf {
+pub(crate) fn beside(log: &Path) -> PathBuf {
     let stem = log.file_stem().unwrap_or_default().to_string_lossy();
     let name = match log.extension() {
         Some(extension) => format!("{stem}.views.{}", extension.to_string_lossy()),

@@ -4,6 +4,7 @@
 //! client's. Pushes from WeChat are another direction and do not belong here.
 
 pub(crate) mod login;
+pub(crate) mod quota;
 pub(crate) mod send;
 pub(crate) mod templates;
 pub(crate) mod token;

@@ -11,9 +11,10 @@ use std::time::Instant;
 use secrecy::SecretString;
 
 use crate::calls::login::LoginIdentity;
+use crate::calls::quota::ApiQuota;
 use crate::calls::send::{Accepted, SendRequest};
 use crate::calls::templates::TemplateList;
-use crate::client::WeChatClient;
+use crate::client::{Api, WeChatClient};
 use crate::codes::lookup;
 use crate::keeper::fetcher::{AppSecretFetcher, TokenFetcher, TokenObserver, TokenSource};
 use crate::keeper::secret::{SecretSource, SecretUnavailable};
@@ -47,6 +48,9 @@ pub enum ChannelError {
     #[error("the call failed")]
     Call(#[source] CallError),
 }
+
+/// A path whose quota nobody has.
+const NOWHERE: &str = "/cgi-bin/subledger/nowhere";
 
 /// What an operator should do about a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +146,48 @@ impl ChannelClient {
     pub async fn templates(&self) -> Result<TemplateList, ChannelError> {
         let client = &self.client;
         self.authorized(None, |token| async move { client.get_templates(&token).await }).await
+    }
+
+    /// How much of the daily quota of sending is used up, by everybody who calls for this account.
+    ///
+    /// # Errors
+    /// [`ChannelError`]
+    pub async fn send_quota(&self) -> Result<ApiQuota, ChannelError> {
+        let client = &self.client;
+        self.authorized(None, |token| async move { client.api_quota(&token, Api::Send.path()).await }).await
+    }
+
+    /// Sets the day's counts of all calls of the account back to nothing; ten times a month.
+    ///
+    /// # Errors
+    /// [`ChannelError`]
+    pub async fn clear_quota(&self) -> Result<(), ChannelError> {
+        let (client, appid) = (&self.client, self.key.appid.as_str());
+        self.authorized(None, |token| async move { client.clear_quota(&token, appid).await }).await
+    }
+
+    /// The address WeChat sees calls of this process come from. WeChat tells it of calls that it gave a request id: so one is
+    /// made that must be refused (a quota of a path that does not exist, 76021), and WeChat is asked about it. `None` if it
+    /// does not say.
+    ///
+    /// # Errors
+    /// [`ChannelError`]
+    pub async fn seen_address(&self) -> Result<Option<String>, ChannelError> {
+        let client = &self.client;
+        let nowhere =
+            self.authorized(None, |token| async move { client.api_quota(&token, NOWHERE).await }).await;
+        let rid = match nowhere {
+            Err(ChannelError::Call(CallError::Refused { rid: Some(rid), .. })) => rid,
+            Ok(_) | Err(ChannelError::Call(CallError::Refused { .. })) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let rid = rid.as_str();
+        let told = self.authorized(None, |token| async move { client.address_of(&token, rid).await }).await;
+        match told {
+            Ok(address) => Ok(Some(address)),
+            Err(ChannelError::Call(CallError::Refused { .. } | CallError::Unknown(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Turns the code of `wx.login` into an openid. Presents the secret, not a token.

@@ -53,6 +53,14 @@ pub enum Api {
     AuthorizerList,
     /// `GET /sns/component/jscode2session`
     ComponentLogin,
+    /// `POST /cgi-bin/openapi/quota/get`
+    QuotaGet,
+    /// `POST /cgi-bin/clear_quota`
+    ClearQuota,
+    /// `POST /cgi-bin/openapi/rid/get`
+    RidGet,
+    /// `GET /cgi-bin/getcallbackip`: made without a token, to see whether WeChat answers.
+    CallbackAddresses,
 }
 
 impl Api {
@@ -73,6 +81,10 @@ impl Api {
             Self::AuthorizerInfo => "get_authorizer_info",
             Self::AuthorizerList => "get_authorizer_list",
             Self::ComponentLogin => "component_jscode2session",
+            Self::QuotaGet => "quota_get",
+            Self::ClearQuota => "clear_quota",
+            Self::RidGet => "rid_get",
+            Self::CallbackAddresses => "getcallbackip",
         }
     }
 
@@ -93,6 +105,10 @@ impl Api {
             Self::AuthorizerInfo => "/cgi-bin/component/api_get_authorizer_info",
             Self::AuthorizerList => "/cgi-bin/component/api_get_authorizer_list",
             Self::ComponentLogin => "/sns/component/jscode2session",
+            Self::QuotaGet => "/cgi-bin/openapi/quota/get",
+            Self::ClearQuota => "/cgi-bin/clear_quota",
+            Self::RidGet => "/cgi-bin/openapi/rid/get",
+            Self::CallbackAddresses => "/cgi-bin/getcallbackip",
         }
     }
 
@@ -101,7 +117,12 @@ impl Api {
     pub fn presents_token(self) -> bool {
         !matches!(
             self,
-            Self::Token | Self::StableToken | Self::Login | Self::StartPushTicket | Self::ComponentToken
+            Self::Token
+                | Self::StableToken
+                | Self::Login
+                | Self::StartPushTicket
+                | Self::ComponentToken
+                | Self::CallbackAddresses
         )
     }
 
@@ -117,10 +138,11 @@ impl Api {
         }
     }
 
-    /// Whether an answer without `errcode` is a success. The reference says so of calls that return data; a send returns
-    /// none, so a bare object there is somebody else's answer and proves nothing; the same goes for asking for tickets.
+    /// Whether an answer without `errcode` is a success. The reference says so of calls that return data; a send and the
+    /// clearing of a quota return none, so a bare object there is somebody else's answer and proves nothing; the same goes for
+    /// asking for tickets.
     fn may_omit_errcode(self) -> bool {
-        !matches!(self, Self::Send | Self::StartPushTicket)
+        !matches!(self, Self::Send | Self::StartPushTicket | Self::ClearQuota)
     }
 }
 
@@ -171,6 +193,16 @@ impl WeChatClient {
             url.query_pairs_mut().extend_pairs(query);
         }
         url
+    }
+
+    /// The host and port that calls go to.
+    pub(crate) fn host_and_port(&self) -> (String, u16) {
+        let host = self.base.host_str().unwrap_or_default().to_owned();
+        (host, self.base.port_or_known_default().unwrap_or(443))
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.scheme() == "https"
     }
 
     pub(crate) fn get(&self, api: Api, query: &[(&str, &str)]) -> RequestBuilder {

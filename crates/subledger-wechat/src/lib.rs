@@ -23,11 +23,13 @@ mod metric_definitions;
 mod outcome;
 mod patterns;
 pub mod push;
+mod reach;
 mod retry_times;
 mod transport;
 
 pub use answer::{MESSAGE_CAP_CHARS, REDACTED};
 pub use calls::login::LoginIdentity;
+pub use calls::quota::{ApiQuota, RateLimit};
 pub use calls::send::{Accepted, Lang, MiniprogramState, SendData, SendRequest};
 pub use calls::templates::{TemplateInfo, TemplateKey, TemplateKind, TemplateList};
 pub use calls::token::TokenGrant;
@@ -51,4 +53,5 @@ pub use keeper::{
 pub use metric_definitions::describe_metrics;
 pub use outcome::{CallError, ConnectFailure, NotSentReason, SendOutcome, UnknownReason};
 pub use patterns::{caller_ip, template_keys};
+pub use reach::{Answered, Reach, ReachFailure};
 pub use retry_times::{RetryHint, retry_not_before};

@@ -27,6 +27,8 @@ use crate::outcome::{CallError, ConnectFailure, UnknownReason};
 pub(crate) struct RawReply {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
+    /// The `Date` header as it came.
+    pub(crate) date: Option<String>,
 }
 
 /// Builds the pooled client. The TLS provider is process-wide in rustls: ours (ring) is installed unless one is there
@@ -60,11 +62,13 @@ pub(crate) fn build(config: &WeChatConfig) -> Result<reqwest::Client, SetupError
 pub(crate) async fn exchange(request: reqwest::RequestBuilder, cap: usize) -> Result<RawReply, CallError> {
     let mut response = request.send().await.map_err(|error| head_failure(&error))?;
     let status = response.status().as_u16();
+    let date = response.headers().get(reqwest::header::DATE);
+    let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     loop {
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
-            Ok(None) => return Ok(RawReply { status, body }),
+            Ok(None) => return Ok(RawReply { status, body, date }),
             Err(error) if error.is_timeout() => return Err(CallError::Unknown(UnknownReason::Timeout)),
             Err(_) => return Err(CallError::Unknown(UnknownReason::BodyTruncated)),
         };

@@ -2,6 +2,7 @@
 
 mod books;
 mod channel;
+mod doctor;
 mod push;
 mod relay;
 mod remote;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use books::{Adjust, Doubts, Import, ImportBalances, Verdict, WhichDoubts};
 pub(crate) use channel::{Channel, PolicyFlags};
+pub(crate) use doctor::Doctor;
 pub(crate) use push::{Callback, Pushes};
 pub(crate) use relay::Relay;
 pub(crate) use remote::{Authorize, Platform, PlatformSet, Remote};
@@ -32,7 +34,7 @@ const EXAMPLES: &str = "Examples:
   subledger demo                       a service to play with, WeChat simulated
   subledger serve --database sqlite://subledger.db
 
-Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` and `channel authorize` have more.";
+Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify`, `channel authorize` and `doctor` have more.";
 
 /// Settings every command shares that opens a database.
 #[derive(Debug, Clone, Args)]
@@ -97,6 +99,9 @@ pub(crate) enum Command {
     /// Sums for analysts: activity, stock, reach, loss
     #[command(subcommand)]
     Report(Report),
+    /// What is wrong, and what to do about it
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(Doctor),
     /// Settings and keys
     #[command(subcommand)]
     Admin(Admin),

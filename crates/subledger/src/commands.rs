@@ -6,6 +6,7 @@ mod audit;
 mod authorize;
 mod channel;
 mod demo;
+mod doctor;
 mod erase;
 mod events;
 mod export;
@@ -15,6 +16,7 @@ mod migrate;
 mod platform;
 mod projections;
 mod pushes;
+mod quota;
 mod relay;
 mod report;
 mod retention;
@@ -54,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(events) => events::run(events).await,
         Command::Projections(projections) => projections::run(projections).await,
         Command::Report(report) => report::run(report).await,
+        Command::Doctor(doctor) => doctor::run(doctor).await,
         Command::Admin(admin) => admin::run(admin).await,
     }
 }
@@ -79,6 +82,7 @@ async fn engine(common: &Common) -> anyhow::Result<Engine> {
 /// them up to date itself.
 struct Reading {
     queries: Queries,
+    store: Store,
     engine: Option<Engine>,
 }
 
@@ -89,11 +93,15 @@ impl Reading {
         match node::open_engine(&settings, &config).await {
             Ok(engine) => {
                 engine.caught_up(log, None).await;
-                Ok(Self { queries: engine.queries().clone(), engine: Some(engine) })
+                Ok(Self {
+                    queries: engine.queries().clone(),
+                    store: engine.store().clone(),
+                    engine: Some(engine),
+                })
             }
             Err(error) if is_written_elsewhere(&error) => {
                 let store = node::open_store(&config).await?;
-                Ok(Self { queries: Queries::new(store), engine: None })
+                Ok(Self { queries: Queries::new(store.clone()), store, engine: None })
             }
             Err(error) => Err(error),
         }

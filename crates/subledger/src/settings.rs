@@ -268,13 +268,17 @@ impl Settings {
 
     /// How to reach and unlock the database, with the master key of the environment.
     pub(crate) fn store(&self) -> Result<StoreConfig, SettingsError> {
-        let master_key = master_key(MASTER_KEY)?.ok_or_else(|| {
+        Ok(self.store_with(Self::master_key()?))
+    }
+
+    /// The master key of the environment.
+    pub(crate) fn master_key() -> Result<MasterKey, SettingsError> {
+        master_key(MASTER_KEY)?.ok_or_else(|| {
             SettingsError(format!(
                 "{MASTER_KEY} is not set. It encrypts secrets, openids and contents in the database; make one with \
                  `subledger admin master-key`, keep it safe, and set it in the environment"
             ))
-        })?;
-        Ok(self.store_with(master_key))
+        })
     }
 
     /// How to reach the database, with this master key.

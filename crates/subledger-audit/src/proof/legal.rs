@@ -54,7 +54,10 @@ pub(super) fn channel(state: &Channel, event: &ChannelEvent) -> Verdict {
         | ChannelEvent::TokenConflictSuspected(_)
         | ChannelEvent::TokenLeased(_)
         | ChannelEvent::TokenForced(_)
-        | ChannelEvent::PolicyChanged(_) => Ok(()),
+        | ChannelEvent::PolicyChanged(_)
+        | ChannelEvent::BulkHeld(_)
+        | ChannelEvent::BulkReleased(_)
+        | ChannelEvent::QuotaCleared(_) => Ok(()),
     }
 }
 

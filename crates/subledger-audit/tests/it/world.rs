@@ -106,6 +106,7 @@ fn queue(stage: &mut Stage<'_>, who: u8, event: &LedgerEvent) {
             due_at: stage.now(),
             expires_at: stage.now().plus_seconds(3_600),
             attempts: 0,
+            bulk: false,
         }),
         LedgerEvent::Started(e) => Effect::MarkStarted(e.delivery),
         LedgerEvent::Postponed(e) => Effect::Requeue { delivery: e.delivery, due_at: e.until },

@@ -9,6 +9,7 @@ use super::{
     callback::CallbackChange,
     event::{Registered, SecretRef},
     policy::{Policy, PolicyChange},
+    quota::{BulkHeld, BulkRelease},
     relay::{RelayForm, RelayKind, RelayStop},
     token::{TokenForced, TokenLeased, TokenMode, TokenSourceChanged},
 };
@@ -114,6 +115,20 @@ pub enum ChannelCommand {
         cause: RelayStop,
         /// Only if pushes go to this URL; otherwise nothing happens.
         only: Option<String>,
+    },
+    /// Hold bulk deliveries. Nothing happens if they are held that long already, or if there is no reserve.
+    HoldBulk(BulkHeld),
+    /// Let held deliveries go on. Nothing happens if none are held.
+    ReleaseBulk {
+        /// Why.
+        cause: BulkRelease,
+        /// Sends left.
+        remaining: u64,
+    },
+    /// WeChat has set the day's counts back.
+    ClearQuota {
+        /// Why, in the operator's words.
+        reason: String,
     },
 }
 

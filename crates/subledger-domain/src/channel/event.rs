@@ -7,6 +7,7 @@ use super::{
     authorization::{AuthorizationUpdated, Authorized, Unauthorized},
     callback::{CallbackFormat, CallbackMode},
     policy::Policy,
+    quota::{BulkHeld, BulkReleased, QuotaCleared},
     relay::{RelayConfigured, RelayStopped},
     token::{TokenConflictSuspected, TokenForced, TokenLeased, TokenMode, TokenSourceChanged},
 };
@@ -47,6 +48,12 @@ stored_events! {
         AuthorizationUpdated = 114, "channel.authorization_updated", 1;
         /// The authorization is lost; deliveries wait until it is given again.
         Unauthorized = 115, "channel.unauthorized", 1;
+        /// Little is left of WeChat's daily quota: bulk deliveries are held, single ones go on.
+        BulkHeld = 135, "channel.bulk_held", 1;
+        /// Held deliveries go on before their time.
+        BulkReleased = 136, "channel.bulk_released", 1;
+        /// WeChat set the day's counts back, because an operator asked it to. Holds end.
+        QuotaCleared = 137, "channel.quota_cleared", 1;
     }
 }
 

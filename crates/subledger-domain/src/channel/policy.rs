@@ -13,8 +13,12 @@ const TAP_WINDOW_S: RangeInclusive<u32> = 1..=86_400;
 /// somebody may want; WeChat's sent event then comes too late to settle it and corrects it instead.
 const DOUBT_DEADLINE_S: RangeInclusive<u32> = 1..=2_592_000;
 
+/// How much of the daily quota may be kept for single sends, in per cent.
+const BULK_RESERVE: RangeInclusive<u32> = 0..=50;
+
 const DEFAULT_TAP_WINDOW_S: u32 = 300;
 const DEFAULT_DOUBT_DEADLINE_S: u32 = 259_200;
+const DEFAULT_BULK_RESERVE: u8 = 10;
 
 /// How a channel treats what WeChat leaves open. Stored without what is as by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,10 @@ pub struct Policy {
     /// What becomes of the grants of a user who switches messages off.
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings_off: SettingsOff,
+    /// How much of WeChat's daily quota is kept for single sends, in per cent: 0 to 50, by default 10. Bulk deliveries are held
+    /// once no more than that is left.
+    #[serde(default = "default_bulk_reserve", skip_serializing_if = "is_default_bulk_reserve")]
+    pub bulk_reserve: u8,
 }
 
 impl Default for Policy {
@@ -52,6 +60,7 @@ impl Default for Policy {
             doubt_verdict: DoubtVerdict::default(),
             refused_send: RefusedSend::default(),
             settings_off: SettingsOff::default(),
+            bulk_reserve: DEFAULT_BULK_RESERVE,
         }
     }
 }
@@ -73,6 +82,8 @@ pub struct PolicyChange {
     pub refused_send: Option<RefusedSend>,
     /// See [`Policy::settings_off`].
     pub settings_off: Option<SettingsOff>,
+    /// See [`Policy::bulk_reserve`].
+    pub bulk_reserve: Option<u8>,
 }
 
 impl PolicyChange {
@@ -86,6 +97,7 @@ impl PolicyChange {
             doubt_verdict: self.doubt_verdict.unwrap_or(before.doubt_verdict),
             refused_send: self.refused_send.unwrap_or(before.refused_send),
             settings_off: self.settings_off.unwrap_or(before.settings_off),
+            bulk_reserve: self.bulk_reserve.unwrap_or(before.bulk_reserve),
         }
     }
 }
@@ -96,6 +108,7 @@ impl Policy {
         let numbers = [
             ("tap_window_s", self.tap_window_s, TAP_WINDOW_S),
             ("doubt_deadline_s", self.doubt_deadline_s, DOUBT_DEADLINE_S),
+            ("bulk_reserve", u32::from(self.bulk_reserve), BULK_RESERVE),
         ];
         for (policy, found, range) in numbers {
             if !range.contains(&found) {
@@ -127,4 +140,13 @@ const fn is_default_tap_window_s(seconds: &u32) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
 const fn is_default_doubt_deadline_s(seconds: &u32) -> bool {
     *seconds == DEFAULT_DOUBT_DEADLINE_S
+}
+
+const fn default_bulk_reserve() -> u8 {
+    DEFAULT_BULK_RESERVE
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
+const fn is_default_bulk_reserve(percent: &u8) -> bool {
+    *percent == DEFAULT_BULK_RESERVE
 }

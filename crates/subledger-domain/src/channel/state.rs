@@ -14,6 +14,7 @@ use super::{
         SecretRef, TemplatesRefreshed,
     },
     policy::Policy,
+    quota::{BulkHeld, BulkRelease, BulkReleased, QuotaCleared, reserved},
     relay::{RelayConfigured, RelayStopped, Wish, configure},
     token::{TokenConflictSuspected, TokenMode, TokenSourceChanged, worth_telling},
 };
@@ -43,6 +44,8 @@ pub struct Channel {
     token_conflict_at: Option<Timestamp>,
     #[serde(default)]
     authorization: Option<AuthorizationState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bulk_held: Option<BulkHeld>,
 }
 
 impl Channel {
@@ -86,6 +89,11 @@ impl Channel {
         // WeChat's own word comes before what somebody typed.
         let told = self.authorization.as_ref().map(|state| state.granted.original_id.as_str());
         told.or_else(|| self.callback.as_ref()?.original_id.as_deref())
+    }
+
+    /// The hold of bulk deliveries, if there is one at this moment.
+    pub fn bulk_held(&self, now: Timestamp) -> Option<&BulkHeld> {
+        self.bulk_held.as_ref().filter(|held| now < held.until)
     }
 
     /// A template WeChat has ever listed.
@@ -150,6 +158,8 @@ impl Channel {
                     registered.token_url = e.url.clone();
                 }
             }
+            ChannelEvent::BulkHeld(e) => self.bulk_held = Some(*e),
+            ChannelEvent::BulkReleased(_) | ChannelEvent::QuotaCleared(_) => self.bulk_held = None,
         }
     }
 
@@ -183,7 +193,7 @@ impl Channel {
 }
 
 impl Decide for Channel {
-    const STATE: u16 = 4;
+    const STATE: u16 = 5;
 
     type Ask = ChannelCommand;
 
@@ -234,10 +244,10 @@ impl Decide for Channel {
             (ChannelCommand::Resume { .. }, Some(_)) if !self.paused => return Err(ChannelError::NotPaused),
             (ChannelCommand::Resume { reason }, Some(_)) => ChannelEvent::Resumed(Resumed { reason }),
             (ChannelCommand::ChangePolicy { policy }, Some(current)) => {
-                return change_policy(current, policy);
+                return self.change_policy(current, policy, now);
             }
             (ChannelCommand::AmendPolicy { change }, Some(current)) => {
-                return change_policy(current, change.of(current.policy));
+                return self.change_policy(current, change.of(current.policy), now);
             }
             (ChannelCommand::ConfigureCallback { change }, Some(_)) => {
                 let configured = change.after(self.callback.as_ref())?;
@@ -282,8 +292,46 @@ impl Decide for Channel {
             (ChannelCommand::StopRelay { cause, .. }, Some(_)) => {
                 ChannelEvent::RelayStopped(RelayStopped { cause })
             }
+            (ChannelCommand::HoldBulk(held), Some(current)) => {
+                let held_already = self.bulk_held(now).is_some_and(|before| held.until <= before.until);
+                if held_already || held.until <= now || current.policy.bulk_reserve == 0 {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::BulkHeld(held)
+            }
+            (ChannelCommand::ReleaseBulk { cause, remaining }, Some(_)) => {
+                if self.bulk_held(now).is_none() {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::BulkReleased(BulkReleased { cause, remaining })
+            }
+            (ChannelCommand::ClearQuota { reason }, Some(_)) => {
+                ChannelEvent::QuotaCleared(QuotaCleared { reason })
+            }
         };
         Ok(vec![event])
+    }
+}
+
+impl Channel {
+    fn change_policy(
+        &self,
+        current: &Registered,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Result<Vec<ChannelEvent>, ChannelError> {
+        policy.check()?;
+        if current.policy == policy {
+            return Ok(Vec::new());
+        }
+        let mut events = vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })];
+        if let Some(held) = self.bulk_held(now)
+            && held.remaining > reserved(held.limit, policy.bulk_reserve)
+        {
+            let released = BulkReleased { cause: BulkRelease::Policy, remaining: held.remaining };
+            events.push(ChannelEvent::BulkReleased(released));
+        }
+        Ok(events)
     }
 }
 
@@ -293,12 +341,4 @@ fn token_source(registered: &Registered) -> TokenSourceChanged {
         secret: registered.secret.clone(),
         url: registered.token_url.clone(),
     }
-}
-
-fn change_policy(current: &Registered, policy: Policy) -> Result<Vec<ChannelEvent>, ChannelError> {
-    policy.check()?;
-    if current.policy == policy {
-        return Ok(Vec::new());
-    }
-    Ok(vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })])
 }

@@ -281,6 +281,7 @@ fn a_change_of_policy_touches_what_it_names_only() {
         doubt_verdict: Some(DoubtVerdict::Release),
         refused_send: Some(RefusedSend::Consume),
         settings_off: Some(SettingsOff::Clear),
+        bulk_reserve: Some(25),
     };
     let policy = Policy {
         unknown_balance: UnknownBalance::Attempt,
@@ -290,6 +291,7 @@ fn a_change_of_policy_touches_what_it_names_only() {
         doubt_verdict: DoubtVerdict::Release,
         refused_send: RefusedSend::Consume,
         settings_off: SettingsOff::Clear,
+        bulk_reserve: 25,
     };
     spec::<Channel>(history, amend(all), vec![ChannelEvent::PolicyChanged(PolicyChanged { policy })]);
 }
@@ -474,4 +476,93 @@ fn a_relay_is_stopped_once_and_only_where_it_still_goes() {
     spec::<Channel>(over.clone(), stop(RelayStop::Gone, Some(URL)), vec![]);
     // Begun anew, it gets a new secret.
     spec::<Channel>(over, relay_to(URL, false), vec![relayed(URL, 3, None)]);
+}
+
+fn hold(until: Timestamp) -> BulkHeld {
+    BulkHeld { until, limit: 1000, remaining: 100, reserve: 10, read_at: at(NOW - 60) }
+}
+
+fn reserving(percent: u8) -> Vec<ChannelEvent> {
+    let policy = Policy { bulk_reserve: percent, ..Policy::default() };
+    vec![ChannelEvent::Registered(Registered { policy, ..registered() })]
+}
+
+#[test]
+fn bulk_is_held_once_and_until_its_time() {
+    let tonight = at(NOW + 3600);
+    spec::<Channel>(
+        set_up(),
+        ChannelCommand::HoldBulk(hold(tonight)),
+        vec![ChannelEvent::BulkHeld(hold(tonight))],
+    );
+    let held = || [set_up(), vec![ChannelEvent::BulkHeld(hold(tonight))]].concat();
+    spec::<Channel>(held(), ChannelCommand::HoldBulk(hold(tonight)), vec![]);
+    // One that has run out is no hold.
+    let over = [set_up(), vec![ChannelEvent::BulkHeld(hold(at(NOW)))]].concat();
+    spec::<Channel>(
+        over,
+        ChannelCommand::HoldBulk(hold(tonight)),
+        vec![ChannelEvent::BulkHeld(hold(tonight))],
+    );
+    spec::<Channel>(set_up(), ChannelCommand::HoldBulk(hold(at(NOW))), vec![]);
+    spec::<Channel>(reserving(0), ChannelCommand::HoldBulk(hold(tonight)), vec![]);
+    refused::<Channel>(vec![], ChannelCommand::HoldBulk(hold(tonight)), ChannelError::NotRegistered);
+}
+
+#[test]
+fn a_hold_is_released_by_what_says_so_and_by_clearing_the_quota() {
+    let held = [set_up(), vec![ChannelEvent::BulkHeld(hold(at(NOW + 3600)))]].concat();
+    let release = ChannelCommand::ReleaseBulk { cause: BulkRelease::Quota, remaining: 500 };
+    let released = ChannelEvent::BulkReleased(BulkReleased { cause: BulkRelease::Quota, remaining: 500 });
+    spec::<Channel>(held.clone(), release.clone(), vec![released.clone()]);
+    spec::<Channel>(set_up(), release.clone(), vec![]);
+    spec::<Channel>([held.clone(), vec![released]].concat(), release.clone(), vec![]);
+    let reason = || "a loop in our back end".to_owned();
+    let cleared = vec![ChannelEvent::QuotaCleared(QuotaCleared { reason: reason() })];
+    spec::<Channel>(held.clone(), ChannelCommand::ClearQuota { reason: reason() }, cleared.clone());
+    spec::<Channel>([held, cleared].concat(), release, vec![]);
+}
+
+#[test]
+fn at_most_half_of_the_quota_is_reserved() {
+    let change = |percent| ChannelCommand::AmendPolicy {
+        change: PolicyChange { bulk_reserve: Some(percent), ..PolicyChange::default() },
+    };
+    let policy = |percent| Policy { bulk_reserve: percent, ..Policy::default() };
+    spec::<Channel>(
+        set_up(),
+        change(50),
+        vec![ChannelEvent::PolicyChanged(PolicyChanged { policy: policy(50) })],
+    );
+    spec::<Channel>(set_up(), change(10), vec![]);
+    let out_of_bounds =
+        ChannelError::PolicyOutOfBounds { policy: "bulk_reserve", found: 51, least: 0, most: 50 };
+    refused::<Channel>(set_up(), change(51), out_of_bounds);
+}
+
+#[test]
+fn a_smaller_reserve_lets_held_bulk_go_on_if_it_leaves_enough() {
+    // 100 of 1,000 are left.
+    let held = || [set_up(), vec![ChannelEvent::BulkHeld(hold(at(NOW + 3600)))]].concat();
+    let change = |percent| ChannelCommand::AmendPolicy {
+        change: PolicyChange { bulk_reserve: Some(percent), ..PolicyChange::default() },
+    };
+    let changed = |percent| {
+        let policy = Policy { bulk_reserve: percent, ..Policy::default() };
+        ChannelEvent::PolicyChanged(PolicyChanged { policy })
+    };
+    let released = ChannelEvent::BulkReleased(BulkReleased { cause: BulkRelease::Policy, remaining: 100 });
+    spec::<Channel>(held(), change(9), vec![changed(9), released]);
+    spec::<Channel>(held(), change(20), vec![changed(20)]);
+    spec::<Channel>(set_up(), change(0), vec![changed(0)]);
+}
+
+#[test]
+fn a_reserve_is_a_share_of_any_limit() {
+    for (limit, percent, kept) in
+        [(0, 10, 0), (10, 10, 1), (99, 10, 9), (10_000_000, 50, 5_000_000), (5, 0, 0)]
+    {
+        assert_eq!(reserved(limit, percent), kept);
+    }
+    assert_eq!(reserved(u64::MAX, 50), u64::MAX / 100 * 50 + 7);
 }

@@ -9,7 +9,7 @@ use std::{
 use subledger_domain::{
     DeliveryId, LogName, MessageId, Openid, StreamName, SubjectId, Timestamp, channel::Channel,
 };
-use subledger_store::{Claimed, QueueRow, StoreError};
+use subledger_store::{Claimable, Claimed, QueueRow, StoreError};
 use subledger_wechat::{ChannelClient, TokenError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,6 +24,7 @@ use crate::{
     Engine, EngineError,
     contents::{OwnContents, SharedContents},
     metric_definitions,
+    quota::reserve::{Allowance, Reserve},
 };
 
 /// Rows claimed in one round at most: what one lease must outlive stays small.
@@ -63,8 +64,9 @@ pub(super) async fn run(engine: Engine, log: LogName, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(settings.in_flight));
     let attempts = TaskTracker::new();
     let mut pace = Pace::new(settings.sends_per_second, lane.engine.now());
+    let mut reserve = Reserve::default();
     while !stop.is_cancelled() {
-        let pause = match round(&lane, &room, &mut pace, &attempts).await {
+        let pause = match round(&lane, &room, &mut pace, &mut reserve, &attempts).await {
             Ok(Round::More) => continue,
             Ok(Round::Idle(next)) => next.min(settings.poll),
             Err(error) => {
@@ -93,6 +95,7 @@ async fn round(
     lane: &Arc<Lane>,
     room: &Arc<Semaphore>,
     pace: &mut Pace,
+    reserve: &mut Reserve,
     attempts: &TaskTracker,
 ) -> Result<Round, EngineError> {
     let held = lane.held_for();
@@ -105,11 +108,13 @@ async fn round(
     let Some(registered) = channel.registered().filter(|_| channel.hold().is_none()) else {
         return Ok(Round::Idle(Duration::MAX));
     };
-    let limit = u32::try_from(free).unwrap_or(1);
+    let in_flight = lane.engine.settings().dispatch.in_flight.saturating_sub(room.available_permits());
+    let Allowance { of, limit } = reserve.allow(&lane.engine, &lane.log, &channel, free, in_flight).await?;
+    let limit = u32::try_from(limit).unwrap_or(1);
     let lease = lane.engine.settings().dispatch.lease;
-    let claimed = store.claim(&lane.log, lane.engine.node(), limit, lease).await?;
+    let claimed = store.claim(&lane.log, lane.engine.node(), limit, lease, of).await?;
     if claimed.is_empty() {
-        return Ok(Round::Idle(until_due(lane).await?));
+        return Ok(Round::Idle(until_due(lane, of).await?));
     }
     pace.spend(claimed.len());
     let client = lane.engine.client(&lane.log, registered);
@@ -134,6 +139,7 @@ async fn round(
             return Err(error.into());
         }
     };
+    reserve.spend(parcels.len());
     for parcel in parcels {
         let permit = Arc::clone(room).acquire_owned().await;
         let Ok(permit) = permit else { break };
@@ -151,8 +157,8 @@ async fn one(lane: Arc<Lane>, client: ChannelClient, parcel: Parcel, permit: Own
     lane.signal.wake.notify_one();
 }
 
-async fn until_due(lane: &Lane) -> Result<Duration, StoreError> {
-    let next = lane.engine.store().next_due(&lane.log).await?;
+async fn until_due(lane: &Lane, of: Claimable) -> Result<Duration, StoreError> {
+    let next = lane.engine.store().next_due(&lane.log, of).await?;
     let micros = next.map_or(i64::MAX, |due| due.micros().saturating_sub(lane.engine.now().micros()));
     // A row that is due but not claimable waits for its neighbour; the neighbour's end wakes the lane.
     Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)).max(Duration::from_millis(20)))

@@ -2,10 +2,13 @@
 //! counting what waits.
 
 use subledger_domain::{
-    LogName, Timestamp,
+    LogName, StreamName, Timestamp,
+    channel::Channel,
     ledger::{AttemptOutcome, DoubtCause, Ledger, LedgerCommand, LedgerError, ReleaseRequest},
 };
-use subledger_store::{Known, QueueRow, QueueStats, Stage, Stop, StoreError, StreamRef, SubmitError, Work};
+use subledger_store::{
+    Claimable, Known, QueueRow, QueueStats, Stage, Stop, StoreError, StreamRef, SubmitError, Work,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{attempt::Settle, deadline, queue_effects, submit};
@@ -74,8 +77,13 @@ async fn sweep(engine: &Engine, log: &LogName) -> Result<bool, StoreError> {
     }
     let (more_doubts, dealt_with) = deadline::close(engine, log, SWEEP_BATCH).await?;
     failed |= !dealt_with;
-    let stats = engine.store().queue_stats(log).await?;
+    let (channel, _) = engine.store().load::<Channel>(log, &StreamName::channel()).await?;
+    let held = channel.bulk_held(engine.now()).is_some();
+    let of = if held { Claimable::Singles } else { Claimable::All };
+    let stats = engine.store().queue_stats(log, of).await?;
     gauge(log, &stats, engine.now());
+    let held = if held { 1.0 } else { 0.0 };
+    metrics::gauge!(metric_definitions::BULK_HELD, "channel" => log.to_string()).set(held);
     let full = |rows: usize| rows >= SWEEP_BATCH as usize;
     Ok(!failed && (full(swept.lost.len()) || full(expired.len()) || more_doubts))
 }

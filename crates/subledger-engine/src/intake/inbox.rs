@@ -46,6 +46,31 @@ pub enum Hint {
 }
 
 impl Hint {
+    /// The same in Chinese.
+    pub const fn advice_zh(self) -> &'static str {
+        match self {
+            Self::NotConfigured => {
+                "该通道未配置消息推送：`subledger channel callback` 会给出需要填入微信后台的内容"
+            }
+            Self::Plaintext => "推送为明文模式，仅供试用：请在微信后台和此处都改为安全模式",
+            Self::NoSentEvents => {
+                "该通道有发送，但从未收到 subscribe_msg_sent_event：请检查微信后台的事件推送设置（是否推到了云函数，或填了别的 URL）"
+            }
+            Self::NothingPushed => {
+                "小程序上报了授权，但 24 小时内微信没有推送：请检查微信后台的推送 URL 是否为此处并已启用"
+            }
+            Self::WrongSignatures => "收到签名错误的请求：若来自微信，则后台的 Token 与此处不一致",
+            Self::Unopened => {
+                "收到无法解密的推送：请在此处填入微信后台的 EncodingAESKey，然后运行 `subledger channel pushes redo`"
+            }
+            Self::PreviousKey => "推送仍使用旧的 EncodingAESKey：请在微信后台也填入新的",
+            Self::Undecodable => {
+                "部分推送无法识别：请查看 `subledger channel pushes list --state undecodable`"
+            }
+            Self::Failed => "部分推送处理失败：请查看 `subledger channel pushes list --state failed`",
+        }
+    }
+
     /// What it means and what to do.
     pub const fn advice(self) -> &'static str {
         match self {

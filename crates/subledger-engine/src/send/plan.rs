@@ -16,6 +16,7 @@ use super::{Recipient, RecipientPlan, SendAnswer, SendRequest, To, Warning};
 use crate::{
     Caller, Engine, EngineError, FieldError,
     contents::{OwnContents, SharedContents, Values, encode},
+    limits,
     submit::pointer_step,
 };
 
@@ -273,6 +274,7 @@ impl Plan {
             due_at: stage.now(),
             expires_at,
             attempts: 0,
+            bulk: self.targets.len() > limits::BULK_OVER,
         }));
         let recipient = self.request.recipients.get(index as usize);
         if let Some(Recipient { to: To::Openid(openid), .. }) = recipient {

@@ -85,6 +85,16 @@ impl Place {
         }
     }
 
+    /// Runs a statement on the read models behind the engine's back.
+    pub async fn views(&self, sql: &str) {
+        if self.admin.is_some() {
+            return self.execute(sql).await;
+        }
+        let url = format!("{}.views.db", self.url.strip_suffix(".db").unwrap());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    }
+
     /// On PostgreSQL, keeps every node from writing to the log of the tests' channel until it is let go. SQLite has one writer,
     /// which waits for nobody; there this does nothing.
     pub async fn hold_head(&self) -> Held {

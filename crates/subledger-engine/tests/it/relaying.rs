@@ -85,12 +85,12 @@ fn popup(openid: &str, second: u32) -> String {
     .to_string()
 }
 
-async fn tap(world: &World, openid: &str, second: u32) -> String {
+pub(crate) async fn tap(world: &World, openid: &str, second: u32) -> String {
     keep(world, PushKind::Popup, openid, popup(openid, second)).await
 }
 
 /// Loopback is allowed; a push that failed is tried again at once.
-fn settings(settings: &mut EngineSettings) {
+pub(crate) fn settings(settings: &mut EngineSettings) {
     let loopback: Allowed = "127.0.0.1".parse().unwrap();
     let relay = &mut settings.relay;
     relay.deliverer.policy = EgressPolicy {
@@ -113,7 +113,7 @@ async fn world(place: &Place, change: impl FnOnce(&mut EngineSettings)) -> World
     World::with(place, Policy::default(), change).await
 }
 
-fn wish(url: &str) -> RelayWish {
+pub(crate) fn wish(url: &str) -> RelayWish {
     RelayWish {
         url: url.to_owned(),
         form: RelayForm::Decoded,

@@ -66,7 +66,7 @@ fn log() -> LogName {
 }
 
 async fn in_doubt(engine: &Engine) -> u64 {
-    engine.store().queue_stats(&log()).await.unwrap().in_doubt
+    engine.store().queue_stats(&log(), subledger_store::Claimable::All).await.unwrap().in_doubt
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {

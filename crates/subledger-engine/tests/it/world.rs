@@ -152,6 +152,16 @@ impl World {
 
     /// A world on this database, with other settings.
     pub async fn with(place: &Place, policy: Policy, change: impl FnOnce(&mut EngineSettings)) -> Self {
+        Self::behind(place, policy, change, axum::Router::new()).await
+    }
+
+    /// A world whose WeChat answers some calls as `front` does.
+    pub async fn behind(
+        place: &Place,
+        policy: Policy,
+        change: impl FnOnce(&mut EngineSettings),
+        front: axum::Router,
+    ) -> Self {
         let wechat = Sandbox::new(SandboxConfig::default());
         wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
         let lines = "商品:{{thing1.DATA}}\n时间:{{date2.DATA}}\n状态:{{phrase3.DATA}}\n";
@@ -159,7 +169,12 @@ impl World {
         wechat.create_template(APPID, Template::long_term(LONG_TERM, "出行提醒", lines)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
+        if front.has_routes() {
+            let app = front.fallback_service(wechat.router());
+            tokio::spawn(async move { axum::serve(listener, app).await });
+        } else {
+            tokio::spawn(wechat.clone().serve(listener, std::future::pending()));
+        }
 
         let clock = Ahead::default();
         let engine = node(place, &url, &clock, change).await;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{ChannelCode, LogName};
 use subledger_engine::{Engine, channels::NewChannel};
 use subledger_projection::ProjectionName;
+use subledger_store::Claimable;
 use utoipa::ToSchema;
 
 use super::{
@@ -70,7 +71,7 @@ pub(crate) struct CredentialsBody {
 pub(crate) struct ReasonBody {
     /// The reason, kept in the books.
     #[schema(example = "maintenance of the Mini Program", max_length = 500)]
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// A channel that was set up.
@@ -170,9 +171,10 @@ pub(crate) async fn show_channel(
     shown(&scope, &engine, query.min_position, &[ProjectionName::Channels]).await?;
     let answer = engine.queries().channel(&scope.code).await?;
     let row = answer.value.ok_or_else(subledger_engine::EngineError::unknown_channel)?;
+    let quota = engine.quota(&scope.code).await?;
     let mut tokens = engine.token_states(&[(row.appid.as_str(), row.token_mode)]).await?;
     let token = tokens.drain().next().map(|(_, state)| state);
-    Ok(At::new(answer.position, ChannelView::of(row, token.as_ref(), engine.now())))
+    Ok(At::new(answer.position, ChannelView::of(row, token.as_ref(), engine.now()).with_quota(quota)))
 }
 
 /// Use another AppSecret, or another credential for the token server.
@@ -256,6 +258,6 @@ pub(crate) async fn show_queue(
     scope.ready(&engine, position(query.min_position)).await?;
     // The head before the rows: they show at least what it says.
     let head = engine.store().head(&scope.log).await?;
-    let stats = engine.store().queue_stats(&scope.log).await?;
+    let stats = engine.store().queue_stats(&scope.log, Claimable::All).await?;
     Ok(At::new(head.position, stats.into()))
 }

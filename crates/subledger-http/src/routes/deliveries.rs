@@ -23,7 +23,7 @@ use crate::{
     people::People,
     problem::ApiError,
     reply::{Acknowledged, At, Page, Past, Written, acknowledged},
-    views::{DeliveryView, VerdictWord},
+    views::{DeliveryView, VerdictWord, is_bulk},
 };
 
 /// How a doubt is settled.
@@ -102,9 +102,14 @@ pub(crate) async fn list_deliveries(
     shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
     let state: Option<DeliveryState> = query.state.map(Into::into);
     let Some(then) = then else {
-        find(&scope, &engine, id).await?;
+        let message = find(&scope, &engine, id).await?.value;
         let rows = engine.queries().deliveries(&scope.code, id, state, &request).await?;
-        return Ok(Past::Now(show(&scope, &engine, rows).await?));
+        let mut page = show(&scope, &engine, rows).await?;
+        if is_bulk(&message) {
+            let held = engine.bulk_held(&scope.code).await?;
+            page.items = page.items.into_iter().map(|view| view.held_by(held.as_ref())).collect();
+        }
+        return Ok(Past::Now(page));
     };
     let Some(past) = find_then(&scope, &then, id).await? else { return Ok(Past::not_yet(then.point)) };
     let mut rows = past.deliveries;
@@ -129,9 +134,12 @@ pub(crate) async fn show_delivery(
     shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
     let unknown =
         || EngineError::not_found("unknown_delivery", "the message has no recipient with this index");
+    let mut held = None;
     let (row, position) = match &then {
         None => {
-            find(&scope, &engine, id.message).await?;
+            if is_bulk(&find(&scope, &engine, id.message).await?.value) {
+                held = engine.bulk_held(&scope.code).await?;
+            }
             let answer = engine.queries().delivery(&scope.code, id).await?;
             (answer.value.ok_or_else(unknown)?, answer.position)
         }
@@ -148,7 +156,7 @@ pub(crate) async fn show_delivery(
         }
     };
     let people = People::behind(&engine, &scope.log, row.subject, row.user_ref).await?;
-    let answer = At::new(position, DeliveryView::new(row, &people));
+    let answer = At::new(position, DeliveryView::new(row, &people).held_by(held.as_ref()));
     Ok(match then {
         Some(then) => Past::then(then.point, answer),
         None => Past::Now(answer),

@@ -190,7 +190,9 @@ pub(crate) async fn list_messages(
     let request = page(query.cursor, query.limit)?;
     scope.ready(&engine, position(query.min_position)).await?;
     shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
-    Ok(Page::of(engine.queries().messages(&scope.code, &filter, &request).await?, MessageView::from))
+    let held = engine.bulk_held(&scope.code).await?;
+    let rows = engine.queries().messages(&scope.code, &filter, &request).await?;
+    Ok(Page::of(rows, |row| MessageView::now(row, held.as_ref())))
 }
 
 /// Show a message.
@@ -206,7 +208,8 @@ pub(crate) async fn show_message(
     let Some(then) = scope.then(&engine, query.at.as_deref(), query.min_position).await? else {
         shown(&scope, &engine, query.min_position, &[ProjectionName::Messages]).await?;
         let Answer { value, position } = find(&scope, &engine, id).await?;
-        return Ok(Past::Now(At::new(position, value.into())));
+        let held = engine.bulk_held(&scope.code).await?;
+        return Ok(Past::Now(At::new(position, MessageView::now(value, held.as_ref()))));
     };
     Ok(match find_then(&scope, &then, id).await? {
         Some(past) => Past::then(then.point, At::new(then.point.position, past.row.into())),

@@ -5,11 +5,13 @@ use subledger_domain::{
     Timestamp,
     channel::{AuthorizationLoss, Hold, Policy, PolicyChange},
 };
+use subledger_engine::quota::Quota;
 use subledger_projection::{CallbackRow, ChannelRow, PlatformRow};
 use subledger_store::{QueueStats, TokenState};
 use utoipa::ToSchema;
 
 use super::{
+    quota::QuotaView,
     relay::RelayView,
     tokens::TokenStateView,
     words::{
@@ -39,6 +41,10 @@ pub(crate) struct PolicyView {
     pub(crate) refused_send: RefusedSendWord,
     /// What becomes of the grants of a user who switches messages off.
     pub(crate) settings_off: SettingsOffWord,
+    /// How much of WeChat's daily quota is kept for single sends, in per cent: messages to more than ten recipients are held
+    /// once no more than that is left.
+    #[schema(minimum = 0, maximum = 50, default = 10)]
+    pub(crate) bulk_reserve: u8,
 }
 
 impl Default for PolicyView {
@@ -57,6 +63,7 @@ impl From<Policy> for PolicyView {
             doubt_verdict: policy.doubt_verdict.into(),
             refused_send: policy.refused_send.into(),
             settings_off: policy.settings_off.into(),
+            bulk_reserve: policy.bulk_reserve,
         }
     }
 }
@@ -71,6 +78,7 @@ impl From<PolicyView> for Policy {
             doubt_verdict: view.doubt_verdict.into(),
             refused_send: view.refused_send.into(),
             settings_off: view.settings_off.into(),
+            bulk_reserve: view.bulk_reserve,
         }
     }
 }
@@ -95,6 +103,9 @@ pub(crate) struct PolicyChangeBody {
     refused_send: Option<RefusedSendWord>,
     /// What becomes of the grants of a user who switches messages off.
     settings_off: Option<SettingsOffWord>,
+    /// How much of WeChat's daily quota is kept for single sends, in per cent.
+    #[schema(minimum = 0, maximum = 50)]
+    bulk_reserve: Option<u8>,
 }
 
 impl From<PolicyChangeBody> for PolicyChange {
@@ -107,6 +118,7 @@ impl From<PolicyChangeBody> for PolicyChange {
             doubt_verdict: body.doubt_verdict.map(Into::into),
             refused_send: body.refused_send.map(Into::into),
             settings_off: body.settings_off.map(Into::into),
+            bulk_reserve: body.bulk_reserve,
         }
     }
 }
@@ -153,6 +165,8 @@ pub(crate) struct ChannelView {
     authorization: Option<ChannelAuthorizationView>,
     /// What is known of its access token.
     token: TokenStateView,
+    /// WeChat's daily quota of sending; null in lists.
+    quota: Option<QuotaView>,
 }
 
 /// Why deliveries wait. They do not fail for it; what is over `expires_at` meanwhile expires.
@@ -271,7 +285,14 @@ impl ChannelView {
             relay: row.relay.map(Into::into),
             authorization: row.platform.map(Into::into),
             token: TokenStateView::of(token, row.token, now),
+            quota: None,
         }
+    }
+}
+
+impl ChannelView {
+    pub(crate) fn with_quota(self, quota: Quota) -> Self {
+        Self { quota: Some(quota.into()), ..self }
     }
 }
 
@@ -280,6 +301,8 @@ impl ChannelView {
 pub(crate) struct QueueView {
     /// Deliveries waiting for their turn.
     queued: u64,
+    /// Those of them that belong to bulk messages.
+    bulk: u64,
     /// Taken up by a node, not started.
     claimed: u64,
     /// Handed to WeChat, answer outstanding.
@@ -294,6 +317,7 @@ impl From<QueueStats> for QueueView {
     fn from(stats: QueueStats) -> Self {
         Self {
             queued: stats.queued,
+            bulk: stats.bulk,
             claimed: stats.claimed,
             started: stats.started,
             in_doubt: stats.in_doubt,

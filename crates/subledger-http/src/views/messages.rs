@@ -1,10 +1,15 @@
 //! Messages and their deliveries.
 
 use serde::Serialize;
+use subledger_domain::channel::BulkHeld;
+use subledger_engine::limits;
 use subledger_projection::{DeliveryCounts, DeliveryRow, MessageRow};
 use utoipa::ToSchema;
 
-use super::words::{BasisWord, DeliveryStateWord, TemplateKindWord};
+use super::{
+    quota::HeldView,
+    words::{BasisWord, DeliveryStateWord, TemplateKindWord},
+};
 use crate::{moment::Moment, people::People};
 
 /// How many deliveries of a message are in each state.
@@ -67,6 +72,8 @@ pub(crate) struct MessageView {
     updated_at: Moment,
     /// The position at which it was accepted.
     accepted_position: u64,
+    /// Why its deliveries wait that could be sent; null if they do not.
+    held: Option<HeldView>,
 }
 
 impl From<MessageRow> for MessageView {
@@ -84,8 +91,23 @@ impl From<MessageRow> for MessageView {
             retracted_at: row.retracted_at.map(Moment),
             updated_at: Moment(row.updated_at),
             accepted_position: row.position.0,
+            held: None,
         }
     }
+}
+
+impl MessageView {
+    /// A message as it is now, of a channel that holds its bulk like this.
+    pub(crate) fn now(row: MessageRow, held: Option<&BulkHeld>) -> Self {
+        let waits = row.counts.queued > 0 && is_bulk(&row);
+        let held = held.filter(|_| waits).map(HeldView::of);
+        Self { held, ..Self::from(row) }
+    }
+}
+
+/// Whether the deliveries of a message are bulk.
+pub(crate) const fn is_bulk(message: &MessageRow) -> bool {
+    message.targeted as usize > limits::BULK_OVER
 }
 
 /// One message to one recipient.
@@ -139,6 +161,8 @@ pub(crate) struct DeliveryView {
     planned_position: u64,
     /// The position of its newest event.
     updated_position: u64,
+    /// Why it waits although it could be sent; null if it does not.
+    held: Option<HeldView>,
 }
 
 impl DeliveryView {
@@ -168,6 +192,13 @@ impl DeliveryView {
             updated_at: Moment(row.updated_at),
             planned_position: row.planned_position.0,
             updated_position: row.position.0,
+            held: None,
         }
+    }
+
+    /// A delivery of bulk as it is now, of a channel that holds its bulk like this.
+    pub(crate) fn held_by(self, held: Option<&BulkHeld>) -> Self {
+        let waits = self.state == DeliveryStateWord::Queued;
+        Self { held: held.filter(|_| waits).map(HeldView::of), ..self }
     }
 }

@@ -35,6 +35,7 @@ macro_rules! words {
         }
     )* };
 }
+pub(crate) use words;
 
 words! {
     /// What most likely explains drift; the first that fits counts. `settings_changed`: WeChat told of a change in the user's

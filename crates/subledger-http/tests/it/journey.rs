@@ -24,6 +24,7 @@ async fn every_documented_operation_works() {
     push(&app).await;
     relay(&app).await;
     secrets(&app).await;
+    quota(&app).await;
     correct(&app).await;
     tokens(&app).await;
     for report in ["activity", "stock"] {
@@ -66,6 +67,18 @@ async fn secrets(app: &TestApp) {
     assert_eq!(callback["token_fingerprint"], secrets[1]["fingerprint"], "{callback}");
     assert_eq!(callback["token_set_at"], secrets[1]["set_at"], "{callback}");
     assert!(!shown.to_string().contains(SECRET), "{shown}");
+}
+
+async fn quota(app: &TestApp) {
+    app.get(&channel("/quota")).await.ok(200);
+    let quota = app.post(&channel("/quota/refresh"), &json!({})).await.ok(200);
+    assert_eq!(quota["limit"], 10_000_000);
+    app.clock.pass_seconds(11);
+    app.post(&channel("/quota/clear"), &json!({ "reason": "tried out" })).await.ok(200);
+    for path in ["/doctor", &channel("/doctor")] {
+        let report = app.get(path).await.ok(200);
+        assert!(report["findings"].as_array().is_some_and(|findings| !findings.is_empty()), "{report}");
+    }
 }
 
 async fn set_up(app: &TestApp) {
@@ -111,6 +124,7 @@ async fn set_up(app: &TestApp) {
         "doubt_verdict": "assume_sent",
         "refused_send": "release",
         "settings_off": "keep",
+        "bulk_reserve": 10,
     });
     app.send_method("PUT", &channel("/policy"), &json!({ "unknown_balance": "attempt" })).await.ok(200);
     assert_eq!(app.get(&channel("")).await.ok(200)["policy"], policy);

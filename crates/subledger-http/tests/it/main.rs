@@ -15,6 +15,7 @@ mod people;
 mod place;
 mod platforms;
 mod pushes;
+mod quotas;
 mod reader;
 mod reports;
 mod rights;

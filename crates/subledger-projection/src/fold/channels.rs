@@ -101,6 +101,8 @@ impl Channels {
                 row.pause_reason = None;
             }
             ChannelEvent::PolicyChanged(changed) => row.policy = changed.policy,
+            // A hold is over without an event, and a fold has no clock: who shows one asks the channel itself.
+            ChannelEvent::BulkHeld(_) | ChannelEvent::BulkReleased(_) | ChannelEvent::QuotaCleared(_) => {}
             ChannelEvent::CallbackConfigured(configured) => {
                 row.callback = Some(callback_row(stamp, row.callback.as_ref(), configured));
             }

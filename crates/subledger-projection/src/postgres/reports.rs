@@ -91,3 +91,12 @@ pub(crate) const LOSS: &str = "select p.position, json_build_object('message',
             where d.generation = p.generation and d.message = $2
             group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5) s), '[]'))::text
     from projection p where p.log = $1 and p.name = 'messages' and p.purpose = 'live'";
+
+/// Attempts begun since a bucket, by log; parameters: log or null for all, bucket.
+pub(crate) const ATTEMPTS: &str = "select p.log, coalesce(sum(c.amount), 0)::bigint
+    from projection p
+        join report_templates t on t.generation = p.generation
+        join report_counts c on c.generation = p.generation and c.template = t.template
+            and c.bucket >= $2 and c.measure = 'started'
+    where p.name = 'ledgers' and p.purpose = 'live' and ($1::text is null or p.log = $1)
+    group by p.log";

@@ -278,6 +278,22 @@ impl Queries {
         Ok(Report { value, position: found.position, recorded_at: found.recorded_at })
     }
 
+    /// Calls of send begun since a moment that is a quarter of an hour's beginning, by channel; `code` or all. Channels without
+    /// any are left out.
+    pub async fn attempts_since(
+        &self,
+        code: Option<&ChannelCode>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<LogName, u64>, QueryError> {
+        let params = [Param::MaybeText(code.map(ChannelCode::to_string)), first_bucket(since).into()];
+        let rows: Vec<(String, i64)> =
+            ask(&self.store, "counting attempts", statement!(reports::ATTEMPTS), &params).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(log, begun)| (LogName::new(log), u64::try_from(begun).unwrap_or(0)))
+            .collect())
+    }
+
     /// A report of what ledgers and messages counted. The two move together but for moments, and but for one that is stopped
     /// at an event: then the answer names the position of the one that is behind.
     async fn counted<T: DeserializeOwned, C: DeserializeOwned>(

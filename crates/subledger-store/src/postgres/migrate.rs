@@ -15,3 +15,8 @@ pub(crate) async fn migrate(connection: &mut PgConnection) -> Result<(), OpenErr
 pub(crate) fn newest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
+
+/// The versions of all migrations.
+pub(crate) fn known() -> Vec<i64> {
+    MIGRATIONS.iter().map(|migration| migration.version).collect()
+}

@@ -13,7 +13,7 @@ use subledger_domain::{DeliveryId, LogName};
 
 use super::column;
 use crate::{
-    StoreError,
+    Claimable, StoreError,
     error::while_doing,
     rows::{QueueColumns, QueueInsert, QueueMove, state_number},
 };
@@ -51,13 +51,13 @@ pub(crate) async fn insert(
     lease: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "insert into queue (log, message, idx, subject, template, state, due_at, expires_at, attempts, since,
-                            lease_until)
+        "insert into queue (log, message, idx, subject, template, state, due_at, expires_at, attempts, bulk,
+                            since, lease_until)
          select w.*, $10,
                 case w.state when 2 then (extract(epoch from clock_timestamp()) * 1000000)::bigint + $11 end
          from unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bytea[], $5::text[], $6::smallint[],
-                     $7::bigint[], $8::bigint[], $9::bigint[])
-              as w (log, message, idx, subject, template, state, due_at, expires_at, attempts)",
+                     $7::bigint[], $8::bigint[], $9::bigint[], $12::smallint[])
+              as w (log, message, idx, subject, template, state, due_at, expires_at, attempts, bulk)",
     )
     .bind(column(rows, |insert| insert.log))
     .bind(messages(rows, |insert| &insert.row.delivery))
@@ -70,6 +70,7 @@ pub(crate) async fn insert(
     .bind(column(rows, |insert| i64::from(insert.row.attempts)))
     .bind(now)
     .bind(lease)
+    .bind(column(rows, |insert| i16::from(insert.row.bulk)))
     .execute(connection)
     .await
     .map_err(while_doing("queueing deliveries"))?;
@@ -111,6 +112,36 @@ pub(crate) async fn change(
     Ok(())
 }
 
+/// The statement of [`claim`], with what is to be said of the rows that count.
+macro_rules! claim {
+    ($q:literal, $o:literal) => {
+        concat!(
+            "with chosen as materialized (
+                 select q.ctid as place from queue q
+                 where q.log = (select id from head where name = $1) and q.state = 0 and q.due_at <= $2 ",
+            $q,
+            "      and not exists (select 1 from queue o
+                       where o.subject = q.subject and o.log + 0 = q.log
+                         and (o.state in (1, 2)
+                           or (o.state = 3 and o.template = q.template)
+                           or (o.state = 0 and (o.due_at, o.message, o.idx) < (q.due_at, q.message, q.idx) ",
+            $o,
+            "                and not exists (select 1 from queue d
+                                 where d.subject = o.subject and d.log + 0 = o.log and d.template = o.template
+                                   and d.state = 3
+                                 offset 0)))
+                       offset 0)
+                 order by q.due_at, q.message, q.idx limit $3
+                 for update of q skip locked)
+             update queue q set state = 1, node = $4, since = $2, lease = $5,
+                 lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $5
+             where q.ctid = any (array(select place from chosen))
+             returning q.message, q.idx, q.subject, q.template, q.state::bigint, q.due_at, q.expires_at,
+                       q.attempts::bigint, q.bulk::bigint, q.since, q.lease_until"
+        )
+    };
+}
+
 /// Leases due rows; see `Store::claim` for the rules.
 ///
 /// Claims of one log are serialized by an advisory lock, taken in a statement of its own so that the next one sees what
@@ -120,8 +151,8 @@ pub(crate) async fn claim(
     log: &LogName,
     node: &str,
     now: i64,
-    limit: i64,
-    lease: i64,
+    (limit, lease): (i64, i64),
+    of: Claimable,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     let failed = while_doing("claiming deliveries");
     let mut transaction = pool.begin().await.map_err(failed)?;
@@ -135,28 +166,10 @@ pub(crate) async fn claim(
     .execute(&mut *transaction)
     .await
     .map_err(failed)?;
-    let claimed = sqlx::query_as(
-        "with chosen as materialized (
-             select q.ctid as place from queue q
-             where q.log = (select id from head where name = $1) and q.state = 0 and q.due_at <= $2
-               and not exists (select 1 from queue o
-                   where o.subject = q.subject and o.log + 0 = q.log
-                     and (o.state in (1, 2)
-                       or (o.state = 3 and o.template = q.template)
-                       or (o.state = 0 and (o.due_at, o.message, o.idx) < (q.due_at, q.message, q.idx)
-                         and not exists (select 1 from queue d
-                             where d.subject = o.subject and d.log + 0 = o.log and d.template = o.template
-                               and d.state = 3
-                             offset 0)))
-                   offset 0)
-             order by q.due_at, q.message, q.idx limit $3
-             for update of q skip locked)
-         update queue q set state = 1, node = $4, since = $2, lease = $5,
-             lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $5
-         where q.ctid = any (array(select place from chosen))
-         returning q.message, q.idx, q.subject, q.template, q.state::bigint, q.due_at, q.expires_at,
-                   q.attempts::bigint, q.since, q.lease_until",
-    )
+    let claimed = sqlx::query_as(match of {
+        Claimable::All => claim!("", ""),
+        Claimable::Singles => claim!("and q.bulk = 0 ", "and o.bulk = 0 "),
+    })
     .bind(log.as_str())
     .bind(now)
     .bind(limit)
@@ -221,8 +234,8 @@ pub(crate) async fn lost(
     limit: i64,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
-                lease_until
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, bulk::bigint,
+                since, lease_until
          from queue
          where log = (select id from head where name = $1) and state = 2
            and lease_until <= (extract(epoch from clock_timestamp()) * 1000000)::bigint
@@ -243,8 +256,8 @@ pub(crate) async fn expired(
     limit: i64,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
-                lease_until
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, bulk::bigint,
+                since, lease_until
          from queue
          where log = (select id from head where name = $1) and state = 0 and expires_at <= $2
          order by expires_at limit $3",
@@ -264,8 +277,8 @@ pub(crate) async fn of_message(
     message: &[u8; 16],
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
-                lease_until
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, bulk::bigint,
+                since, lease_until
          from queue where log = (select id from head where name = $1) and message = $2 order by idx",
     )
     .bind(log.as_str())
@@ -284,8 +297,8 @@ pub(crate) async fn doubts(
 ) -> Result<Vec<QueueColumns>, StoreError> {
     let message = after.map_or(Vec::new(), |after| after.message.as_bytes().to_vec());
     sqlx::query_as(
-        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
-                lease_until
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, bulk::bigint,
+                since, lease_until
          from queue
          where log = (select id from head where name = $1) and state = 3 and (message, idx) > ($2, $3)
          order by message, idx limit $4",
@@ -308,8 +321,8 @@ pub(crate) async fn overdue_doubts(
     limit: i64,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, since,
-                lease_until
+        "select message, idx, subject, template, state::bigint, due_at, expires_at, attempts::bigint, bulk::bigint,
+                since, lease_until
          from queue
          where log = (select id from head where name = $1) and state = 3 and since <= $2
            and ($4::text is null or template = $4)
@@ -324,13 +337,14 @@ pub(crate) async fn overdue_doubts(
     .map_err(while_doing("looking for old doubts"))
 }
 
-/// How many rows are in each state.
+/// How many rows are in each state, apart by whether they are bulk: (state, bulk, rows).
 pub(crate) async fn stats(
     connection: &mut PgConnection,
     log: &LogName,
-) -> Result<Vec<(i64, i64)>, StoreError> {
+) -> Result<Vec<(i64, i64, i64)>, StoreError> {
     sqlx::query_as(
-        "select state::bigint, count(*) from queue where log = (select id from head where name = $1) group by state",
+        "select state::bigint, bulk::bigint, count(*) from queue
+         where log = (select id from head where name = $1) group by state, bulk",
     )
     .bind(log.as_str())
     .fetch_all(connection)
@@ -338,20 +352,32 @@ pub(crate) async fn stats(
     .map_err(while_doing("counting the queue"))
 }
 
+/// The statement of [`next_due`].
+macro_rules! next_due {
+    ($of:literal) => {
+        concat!(
+            "select q.due_at from queue q
+             where q.log = (select id from head where name = $1) and q.state = 0 ",
+            $of,
+            "  and not exists (select 1 from queue o
+                   where o.subject = q.subject and o.log + 0 = q.log
+                     and (o.state in (1, 2) or (o.state = 3 and o.template = q.template))
+                   offset 0)
+             order by q.due_at, q.message, q.idx limit 1"
+        )
+    };
+}
+
 /// When the next row that nothing holds back is due.
 pub(crate) async fn next_due(
     connection: &mut PgConnection,
     log: &LogName,
+    of: Claimable,
 ) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select q.due_at from queue q
-         where q.log = (select id from head where name = $1) and q.state = 0
-           and not exists (select 1 from queue o
-               where o.subject = q.subject and o.log + 0 = q.log
-                 and (o.state in (1, 2) or (o.state = 3 and o.template = q.template))
-               offset 0)
-         order by q.due_at, q.message, q.idx limit 1",
-    )
+    sqlx::query_scalar(match of {
+        Claimable::All => next_due!(""),
+        Claimable::Singles => next_due!("and q.bulk = 0 "),
+    })
     .bind(log.as_str())
     .fetch_optional(connection)
     .await

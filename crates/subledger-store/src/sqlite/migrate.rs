@@ -43,3 +43,8 @@ pub(crate) async fn run(migrations: &Migrator, connection: &mut SqliteConnection
 pub(crate) fn newest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
+
+/// The versions of all migrations.
+pub(crate) fn known() -> Vec<i64> {
+    MIGRATIONS.iter().map(|migration| migration.version).collect()
+}

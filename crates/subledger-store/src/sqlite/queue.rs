@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use subledger_domain::{DeliveryId, LogName};
 
 use crate::{
-    StoreError,
+    Claimable, StoreError,
     error::while_doing,
     json_rows::JsonRows,
     rows::{QueueColumns, QueueInsert, QueueMove, state_number},
@@ -36,8 +36,8 @@ pub(crate) fn insert(
     let mut statement = connection
         .prepare_cached(
             "insert into queue (log, message, idx, subject, template, state, due_at, expires_at, attempts,
-                                since, lease_until)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, case ?6 when 2 then ?10 + ?11 end)",
+                                bulk, since, lease_until)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?12, ?10, case ?6 when 2 then ?10 + ?11 end)",
         )
         .map_err(failed)?;
     for QueueInsert { log, row, state } in rows {
@@ -53,7 +53,8 @@ pub(crate) fn insert(
                 row.expires_at.micros(),
                 row.attempts,
                 now,
-                lease
+                lease,
+                row.bulk
             ])
             .map_err(failed)?;
     }
@@ -98,33 +99,47 @@ pub(crate) fn change(
     Ok(())
 }
 
+/// The statement of [`claim`], with what is to be said of the index, and of the rows that count.
+macro_rules! claim {
+    ($index:literal, $q:literal, $f:literal) => {
+        concat!(
+            "update queue set state = 1, node = ?4, lease_until = ?2 + ?5, lease = ?5, since = ?2
+             where (log, message, idx) in (
+                 select q.log, q.message, q.idx from queue q ",
+            $index,
+            "where q.log = (select id from head where name = ?1) and q.state = 0 and q.due_at <= ?2 ",
+            $q,
+            "  and not exists (select 1 from queue a
+                       where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
+                   and not exists (select 1 from queue d
+                       where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
+                   and not exists (select 1 from queue f
+                       where f.log = q.log and f.subject = q.subject and f.state = 0 and f.due_at <= q.due_at ",
+            $f,
+            "      and (f.due_at, f.message, f.idx) < (q.due_at, q.message, q.idx)
+                         and not exists (select 1 from queue d
+                             where d.log = f.log and d.subject = f.subject and d.template = f.template
+                               and d.state = 3))
+                 order by q.due_at, q.message, q.idx limit ?3)
+             returning message, idx, subject, template, state, due_at, expires_at, attempts, bulk, since, lease_until"
+        )
+    };
+}
+
 /// Leases due rows; see `Store::claim` for the rules.
 pub(crate) async fn claim(
     connection: &mut SqliteConnection,
     log: &LogName,
     node: &str,
     now: i64,
-    limit: i64,
-    lease: i64,
+    (limit, lease): (i64, i64),
+    of: Claimable,
 ) -> Result<Vec<QueueColumns>, StoreError> {
-    sqlx::query_as(
-        "update queue set state = 1, node = ?4, lease_until = ?2 + ?5, lease = ?5, since = ?2
-         where (log, message, idx) in (
-             select q.log, q.message, q.idx from queue q
-             where q.log = (select id from head where name = ?1) and q.state = 0 and q.due_at <= ?2
-               and not exists (select 1 from queue a
-                   where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
-               and not exists (select 1 from queue d
-                   where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
-               and not exists (select 1 from queue f
-                   where f.log = q.log and f.subject = q.subject and f.state = 0 and f.due_at <= q.due_at
-                     and (f.due_at, f.message, f.idx) < (q.due_at, q.message, q.idx)
-                     and not exists (select 1 from queue d
-                         where d.log = f.log and d.subject = f.subject and d.template = f.template
-                           and d.state = 3))
-             order by q.due_at, q.message, q.idx limit ?3)
-         returning message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until",
-    )
+    sqlx::query_as(match of {
+        Claimable::All => claim!("", "", ""),
+        // Named, because the planner knows nothing of how many rows either index has.
+        Claimable::Singles => claim!("indexed by queue_single ", "and q.bulk = 0 ", "and f.bulk = 0 "),
+    })
     .bind(log.as_str())
     .bind(now)
     .bind(limit)
@@ -190,7 +205,7 @@ pub(crate) async fn lost(
     limit: i64,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, bulk, since, lease_until
          from queue
          where log = (select id from head where name = ?1) and state = 2 and lease_until <= ?2
          order by lease_until limit ?3",
@@ -211,7 +226,7 @@ pub(crate) async fn expired(
     limit: i64,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, bulk, since, lease_until
          from queue
          where log = (select id from head where name = ?1) and state = 0 and expires_at <= ?2
          order by expires_at limit ?3",
@@ -231,7 +246,7 @@ pub(crate) async fn of_message(
     message: &[u8; 16],
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, bulk, since, lease_until
          from queue where log = (select id from head where name = ?1) and message = ?2 order by idx",
     )
     .bind(log.as_str())
@@ -250,7 +265,7 @@ pub(crate) async fn doubts(
 ) -> Result<Vec<QueueColumns>, StoreError> {
     let message = after.map_or(Vec::new(), |after| after.message.as_bytes().to_vec());
     sqlx::query_as(
-        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, bulk, since, lease_until
          from queue
          where log = (select id from head where name = ?1) and state = 3 and (message, idx) > (?2, ?3)
          order by message, idx limit ?4",
@@ -273,7 +288,7 @@ pub(crate) async fn overdue_doubts(
     limit: i64,
 ) -> Result<Vec<QueueColumns>, StoreError> {
     sqlx::query_as(
-        "select message, idx, subject, template, state, due_at, expires_at, attempts, since, lease_until
+        "select message, idx, subject, template, state, due_at, expires_at, attempts, bulk, since, lease_until
          from queue
          where log = (select id from head where name = ?1) and state = 3 and since <= ?2
            and (?4 is null or template = ?4)
@@ -288,13 +303,14 @@ pub(crate) async fn overdue_doubts(
     .map_err(while_doing("looking for old doubts"))
 }
 
-/// How many rows are in each state.
+/// How many rows are in each state, apart by whether they are bulk: (state, bulk, rows).
 pub(crate) async fn stats(
     connection: &mut SqliteConnection,
     log: &LogName,
-) -> Result<Vec<(i64, i64)>, StoreError> {
+) -> Result<Vec<(i64, i64, i64)>, StoreError> {
     sqlx::query_as(
-        "select state, count(*) from queue where log = (select id from head where name = ?1) group by state",
+        "select state, bulk, count(*) from queue where log = (select id from head where name = ?1)
+         group by state, bulk",
     )
     .bind(log.as_str())
     .fetch_all(connection)
@@ -302,20 +318,33 @@ pub(crate) async fn stats(
     .map_err(while_doing("counting the queue"))
 }
 
+/// The statement of [`next_due`].
+macro_rules! next_due {
+    ($index:literal, $of:literal) => {
+        concat!(
+            "select q.due_at from queue q ",
+            $index,
+            "where q.log = (select id from head where name = ?1) and q.state = 0 ",
+            $of,
+            "  and not exists (select 1 from queue a
+                   where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
+               and not exists (select 1 from queue d
+                   where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
+             order by q.due_at, q.message, q.idx limit 1"
+        )
+    };
+}
+
 /// When the next row that nothing holds back is due.
 pub(crate) async fn next_due(
     connection: &mut SqliteConnection,
     log: &LogName,
+    of: Claimable,
 ) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "select q.due_at from queue q
-         where q.log = (select id from head where name = ?1) and q.state = 0
-           and not exists (select 1 from queue a
-               where a.log = q.log and a.subject = q.subject and a.state in (1, 2))
-           and not exists (select 1 from queue d
-               where d.log = q.log and d.subject = q.subject and d.template = q.template and d.state = 3)
-         order by q.due_at, q.message, q.idx limit 1",
-    )
+    sqlx::query_scalar(match of {
+        Claimable::All => next_due!("", ""),
+        Claimable::Singles => next_due!("indexed by queue_single ", "and q.bulk = 0 "),
+    })
     .bind(log.as_str())
     .fetch_optional(connection)
     .await

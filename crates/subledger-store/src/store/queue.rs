@@ -34,11 +34,22 @@ pub struct QueueEntry {
     pub since: Timestamp,
 }
 
+/// Which waiting deliveries may be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimable {
+    /// All.
+    All,
+    /// Those that are not bulk; bulk is held.
+    Singles,
+}
+
 /// How much undone work a log has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueStats {
     /// Rows waiting.
     pub queued: u64,
+    /// Those of them that are bulk.
+    pub bulk: u64,
     /// Rows leased, not started.
     pub claimed: u64,
     /// Rows started.
@@ -60,7 +71,8 @@ pub struct Swept {
 
 impl Store {
     /// Leases up to `limit` due rows of a log for `lease`: never two of one subject, none of a subject that has a row
-    /// claimed or started, none of a (subject, template) that is in doubt. Oldest due first.
+    /// claimed or started, none of a (subject, template) that is in doubt. Oldest due first. A row that may not be claimed
+    /// holds no other of its subject back.
     ///
     /// Whether a row is due is judged by the store's clock; the lease runs on database time.
     pub async fn claim(
@@ -69,15 +81,18 @@ impl Store {
         node: &str,
         limit: u32,
         lease: Duration,
+        of: Claimable,
     ) -> Result<Vec<Claimed>, StoreError> {
         let now = self.inner.clock.now().micros();
         let (limit, lease) = (i64::from(limit), micros(lease));
         let rows = match &self.inner.database {
             Database::Sqlite(database) => {
                 let mut writer = database.writer().await?;
-                sqlite::queue::claim(&mut writer, log, node, now, limit, lease).await?
+                sqlite::queue::claim(&mut writer, log, node, now, (limit, lease), of).await?
             }
-            Database::Postgres(pool) => postgres::queue::claim(pool, log, node, now, limit, lease).await?,
+            Database::Postgres(pool) => {
+                postgres::queue::claim(pool, log, node, now, (limit, lease), of).await?
+            }
         };
         let mut claimed = Vec::with_capacity(rows.len());
         for row in rows {
@@ -152,30 +167,33 @@ impl Store {
         entries(reader.session().overdue_doubts(log, until.micros(), template, i64::from(limit)).await?)
     }
 
-    /// How much undone work a log has.
-    pub async fn queue_stats(&self, log: &LogName) -> Result<QueueStats, StoreError> {
+    /// How much undone work a log has; the oldest due row is one of those that may be claimed.
+    pub async fn queue_stats(&self, log: &LogName, of: Claimable) -> Result<QueueStats, StoreError> {
         let now = self.inner.clock.now();
         let mut stats = QueueStats::default();
         let mut reader = self.inner.database.reader().await?;
-        for (state, rows) in reader.session().stats(log).await? {
+        for (state, bulk, rows) in reader.session().stats(log).await? {
             let rows = unsigned(rows)?;
             match state {
-                0 => stats.queued = rows,
-                1 => stats.claimed = rows,
-                2 => stats.started = rows,
-                _ => stats.in_doubt = rows,
+                0 => stats.queued += rows,
+                1 => stats.claimed += rows,
+                2 => stats.started += rows,
+                _ => stats.in_doubt += rows,
+            }
+            if state == 0 && bulk != 0 {
+                stats.bulk = rows;
             }
         }
         // A row behind a doubt or behind its neighbour's call waits for that, not for a node: it says nothing of how well
         // the nodes keep up.
-        let next = reader.session().next_due(log).await?.map(Timestamp::from_micros);
+        let next = reader.session().next_due(log, of).await?.map(Timestamp::from_micros);
         stats.oldest_due_at = next.filter(|due| *due <= now);
         Ok(stats)
     }
 
     /// When the next waiting row of a log is due that neither a call under way nor a doubt holds back.
-    pub async fn next_due(&self, log: &LogName) -> Result<Option<Timestamp>, StoreError> {
-        let due = self.inner.database.reader().await?.session().next_due(log).await?;
+    pub async fn next_due(&self, log: &LogName, of: Claimable) -> Result<Option<Timestamp>, StoreError> {
+        let due = self.inner.database.reader().await?.session().next_due(log, of).await?;
         Ok(due.map(Timestamp::from_micros))
     }
 }

@@ -114,6 +114,12 @@ on_both! {
         counts_and_the_next_due_time_are_right,
         doubts_are_overdue_by_the_time_in_doubt,
         what_is_held_back_is_not_overdue_but_expires,
+        single_deliveries_go_on_while_bulk_is_held,
+        a_claim_of_singles_looks_at_little_of_the_bulk,
+    };
+    quotas::{
+        samples_are_kept_for_a_few_days,
+        failures_are_counted_until_one_comes_through,
     };
     pushes::{
         a_push_its_events_and_its_receipt_are_one_commit,

@@ -218,6 +218,7 @@ pub fn row(id: DeliveryId, whose: u128, due_at: Timestamp) -> QueueRow {
         due_at,
         expires_at: due_at.plus_seconds(3600),
         attempts: 0,
+        bulk: false,
     }
 }
 

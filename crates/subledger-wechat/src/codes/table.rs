@@ -1,7 +1,7 @@
 //! The code table: data only.
 //!
 //! Every code of the reference's token table (§1.3), send table (§2.3) and platform table (§9.8), and the page errors of the
-//! calls we make (§4 `gettemplate`, §5 login, §9.3). Ascending by code, because lookup is a binary search. The texts are ours; WeChat's own message
+//! calls we make (§4 `gettemplate`, §5 login, §9.3, §10 quota). Ascending by code, because lookup is a binary search. The texts are ours; WeChat's own message
 //! is always kept beside them.
 
 use CodeClass::{Refused, StaleToken, Success, TryAgain};
@@ -168,6 +168,9 @@ pub(super) const TABLE: &[CodeEntry] = &[
     line(48004, "api_banned", Refused(ChannelStopped), General,
         "WeChat barred this API for the account; see the notices in the console.",
         "该接口已被封禁，请查看小程序后台通知。"),
+    line(48006, "clear_quota_spent", Refused(ChannelStopped), Documented,
+        "WeChat lets the counts be cleared ten times a month, and those are used up; wait for midnight in China, when the quota begins anew.",
+        "本月清零次数（10 次）已用完；请等待北京时间零点额度自动恢复。"),
     line(50002, "account_limited", Refused(ChannelStopped), General,
         "The account is limited; see the notices in the console.",
         "账号受限，请查看小程序后台通知。"),
@@ -267,6 +270,15 @@ pub(super) const TABLE: &[CodeEntry] = &[
     line(61029, "platform_to_be_republished", Refused(PlatformConfig), SdkSource,
         "The platform must be published again with the base permission sets; do so in the open platform's console.",
         "第三方平台需包含基础权限集重新全网发布，请在开放平台处理。"),
+    line(76003, "path_or_rid_foreign", Refused(Bug), Documented,
+        "The path asked about has a wrong prefix, or the request id is of another account; please report this as a defect.",
+        "查询的接口路径前缀有误，或 rid 属于其他账号，请反馈为缺陷。"),
+    line(76021, "path_unknown", Refused(Bug), Documented,
+        "WeChat does not know the path whose quota was asked for; please report this as a defect.",
+        "微信不认识所查询额度的接口路径，请反馈为缺陷。"),
+    line(76022, "path_without_quota", Refused(Bug), Documented,
+        "WeChat does not tell the quota of this path; please report this as a defect.",
+        "该接口不支持查询额度，请反馈为缺陷。"),
     line(89501, "ip_confirmation_sent", Refused(ChannelConfig), General,
         "WeChat has asked the administrator to confirm this IP; wait for the confirmation.",
         "IP 确认请求已发送给管理员，请等待确认。"),

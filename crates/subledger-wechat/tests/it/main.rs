@@ -9,6 +9,7 @@ mod capture;
 mod component;
 mod never_twice;
 mod push;
+mod quota;
 mod secrets;
 mod send_outcomes;
 mod server;

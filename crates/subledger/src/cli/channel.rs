@@ -129,6 +129,30 @@ pub(crate) enum Channel {
     /// Forward pushes from WeChat to a back end of yours
     #[command(subcommand)]
     Relay(Relay),
+    /// How much of WeChat's daily quota is used up, and how long it lasts
+    #[command(after_help = "Example:\n  subledger channel quota wechatmp123")]
+    Quota {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have WeChat set the day's counts of all calls back: ten times a month
+    #[command(
+        after_help = "Example:\n  subledger channel clear-quota wechatmp123 --reason \"a loop in our back end used the day up\"\n\nWhile the service runs on SQLite: POST /api/v1/channels/{code}/quota/clear"
+    )]
+    ClearQuota {
+        /// The channel
+        code: String,
+        /// Why; kept in the books
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Stop sending; what waits keeps waiting
     #[command(
         after_help = "Example:\n  subledger channel pause wechatmp123 --reason \"wrong prices in the template\""
@@ -181,4 +205,7 @@ pub(crate) struct PolicyFlags {
     /// What becomes of the grants of a user who switches messages off
     #[arg(long, value_parser = ["keep", "clear"])]
     pub(crate) settings_off: Option<String>,
+    /// How much of WeChat's daily quota is kept for single sends, in per cent: 0 to 50
+    #[arg(long)]
+    pub(crate) bulk_reserve: Option<u8>,
 }

@@ -136,7 +136,7 @@ fn userid(who: &Who) -> anyhow::Result<UserId> {
 }
 
 /// The language asked for, or that of the environment, as POSIX has it.
-fn language(asked: Option<Lang>) -> Language {
+pub(super) fn language(asked: Option<Lang>) -> Language {
     let variable = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
     match asked {
         Some(Lang::Zh) => Language::Zh,

@@ -10,7 +10,7 @@ use subledger_domain::{
 };
 use subledger_engine::{Engine, channels::NewChannel, secrets::KnownSecret};
 
-use super::{Reading, channel_code, engine, operator, pushes};
+use super::{Reading, channel_code, engine, operator, pushes, quota};
 use crate::{
     cli::{Channel, PolicyFlags},
     exit::SettingsError,
@@ -78,6 +78,14 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
             secrets(&engine(&common).await?, &channel_code(&code)?, json).await
         }
         Channel::Relay(relay) => super::relay::run(relay).await,
+        Channel::Quota { code, common, json } => quota::show(&channel_code(&code)?, &common, json).await,
+        Channel::ClearQuota { code, reason, common } => {
+            let engine = engine(&common).await?;
+            engine.clear_quota(&operator()?, &channel_code(&code)?, reason).await?;
+            engine.shutdown().await;
+            println!("WeChat has set the day's counts of {code} back.");
+            Ok(ExitCode::SUCCESS)
+        }
         Channel::Pause { code, reason, common } => {
             let engine = engine(&common).await?;
             engine.pause_channel(&operator()?, &channel_code(&code)?, reason).await?;
@@ -179,6 +187,7 @@ fn named(flags: &PolicyFlags) -> anyhow::Result<PolicyChange> {
         doubt_verdict,
         refused_send,
         settings_off,
+        bulk_reserve,
     } = flags;
     Ok(serde_json::from_value(json!({
         "unknown_balance": unknown_balance,
@@ -188,6 +197,7 @@ fn named(flags: &PolicyFlags) -> anyhow::Result<PolicyChange> {
         "doubt_verdict": doubt_verdict,
         "refused_send": refused_send,
         "settings_off": settings_off,
+        "bulk_reserve": bulk_reserve,
     }))?)
 }
 
@@ -209,6 +219,7 @@ async fn policy(
         doubt_verdict,
         refused_send,
         settings_off,
+        bulk_reserve,
     } = engine.registered(code).await?.policy;
     engine.shutdown().await;
     // With what is as by default, which is not stored.
@@ -220,6 +231,7 @@ async fn policy(
         "doubt_verdict": doubt_verdict,
         "refused_send": refused_send,
         "settings_off": settings_off,
+        "bulk_reserve": bulk_reserve,
     });
     if json {
         output::json(&policy)?;

@@ -40,6 +40,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     engine.start_push_retry().await;
     engine.start_relay().await;
     engine.start_platforms().await;
+    engine.start_quota().await;
     engine.start_retention(settings.retention(), Arc::new(Always)).await;
     println!("subledger listens on http://{address} (API reader: http://{address}/docs)");
     tracing::info!(http.address = %address, "serving");

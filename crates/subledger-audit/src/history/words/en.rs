@@ -6,7 +6,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{AuthorizationLoss, CallbackMode, ChannelEvent, RelayStop, TokenMode},
+    channel::{AuthorizationLoss, BulkRelease, CallbackMode, ChannelEvent, RelayStop, TokenMode},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -456,6 +456,17 @@ fn channel(event: &ChannelEvent) -> String {
         ChannelEvent::Paused(e) => format!("paused: {}", e.reason),
         ChannelEvent::Resumed(e) => format!("resumed: {}", e.reason),
         ChannelEvent::PolicyChanged(_) => "policies changed".to_owned(),
+        ChannelEvent::BulkHeld(e) => format!(
+            "bulk is held until midnight in China: {} of today's {} sends are left, and {} % are kept for single sends",
+            e.remaining, e.limit, e.reserve
+        ),
+        ChannelEvent::BulkReleased(e) => match e.cause {
+            BulkRelease::Policy => {
+                format!("bulk goes on: the reserve is smaller now, {} sends are left", e.remaining)
+            }
+            BulkRelease::Quota => format!("bulk goes on: WeChat says that {} sends are left", e.remaining),
+        },
+        ChannelEvent::QuotaCleared(e) => format!("WeChat set the day's counts back: {}", e.reason),
         ChannelEvent::RelayConfigured(e) => format!("pushes are relayed to {}", e.url),
         ChannelEvent::RelayStopped(e) => match e.cause {
             RelayStop::Asked => "pushes are relayed no more".to_owned(),

@@ -6,7 +6,7 @@ use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{AuthorizationLoss, CallbackMode, ChannelEvent, RelayStop, TokenMode},
+    channel::{AuthorizationLoss, BulkRelease, CallbackMode, ChannelEvent, RelayStop, TokenMode},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
@@ -424,6 +424,15 @@ fn channel(event: &ChannelEvent) -> String {
         ChannelEvent::Paused(e) => format!("暂停发送：{}", e.reason),
         ChannelEvent::Resumed(e) => format!("恢复发送：{}", e.reason),
         ChannelEvent::PolicyChanged(_) => "策略已变更".to_owned(),
+        ChannelEvent::BulkHeld(e) => format!(
+            "群发暂缓至北京时间零点：今日 {} 次额度仅剩 {} 次，{}% 留给单发",
+            e.limit, e.remaining, e.reserve
+        ),
+        ChannelEvent::BulkReleased(e) => match e.cause {
+            BulkRelease::Policy => format!("群发继续：预留比例已调低，剩余 {} 次", e.remaining),
+            BulkRelease::Quota => format!("群发继续：微信显示剩余 {} 次", e.remaining),
+        },
+        ChannelEvent::QuotaCleared(e) => format!("请微信清零了当日调用次数：{}", e.reason),
         ChannelEvent::RelayConfigured(e) => format!("推送转发至 {}", e.url),
         ChannelEvent::RelayStopped(e) => match e.cause {
             RelayStop::Asked => "停止转发推送".to_owned(),

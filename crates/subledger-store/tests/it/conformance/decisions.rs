@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::FutureExt;
 use subledger_domain::{StreamName, ledger::Ledger};
 use subledger_store::{
-    Effect, Executor, ExecutorConfig, Position, Stop, StoreError, StreamRef, SubmitError, verify_chain,
+    Claimable, Effect, Executor, ExecutorConfig, Position, Stop, StoreError, StreamRef, SubmitError,
+    verify_chain,
 };
 
 use crate::{
@@ -91,7 +92,7 @@ pub async fn a_refused_or_panicking_decision_leaves_nothing(db: Db) {
     assert!(matches!(&done[1], Err(SubmitError::Fault(what)) if what.contains("a defect in the work")));
     assert!(matches!(&done[2], Err(SubmitError::Fault(what)) if what == "broken"));
     assert!(all(&store, "mp").await.is_empty());
-    assert_eq!(store.queue_stats(&log("mp")).await.unwrap().queued, 0);
+    assert_eq!(store.queue_stats(&log("mp"), Claimable::All).await.unwrap().queued, 0);
     assert_eq!(submit(&executor, "mp", Grant(ledger(1))).await.unwrap().answer, 1);
     assert_eq!(all(&store, "mp").await[0].version, 1);
 }

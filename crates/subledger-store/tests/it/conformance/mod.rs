@@ -9,6 +9,7 @@ pub mod log;
 pub mod platforms;
 pub mod pushes;
 pub mod queue;
+pub mod quotas;
 pub mod readers;
 pub mod receipts;
 pub mod recovery;

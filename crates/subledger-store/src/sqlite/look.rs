@@ -1,0 +1,32 @@
+//! What a diagnosis asks; see [`crate::Look`]. Nothing here writes.
+
+use sqlx::SqliteConnection;
+
+use crate::{StoreError, error::while_doing, vault::SealedDeployment};
+
+/// The version of the library.
+pub(crate) async fn version(connection: &mut SqliteConnection) -> Result<String, StoreError> {
+    sqlx::query_scalar("select sqlite_version()")
+        .fetch_one(connection)
+        .await
+        .map_err(while_doing("asking for the version"))
+}
+
+/// The migrations that were begun, and whether they ended well.
+pub(crate) async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(i64, bool)>, StoreError> {
+    sqlx::query_as("select version, success from _sqlx_migrations order by version")
+        .fetch_all(connection)
+        .await
+        .map_err(while_doing("reading the schema's version"))
+}
+
+/// The deployment's secret, if there is one.
+pub(crate) async fn stored_deployment(
+    connection: &mut SqliteConnection,
+) -> Result<Option<SealedDeployment>, StoreError> {
+    let found = sqlx::query_as("select secret, canary from deployment where id = 1")
+        .fetch_optional(connection)
+        .await
+        .map_err(while_doing("reading the deployment's secret"))?;
+    Ok(found.map(|(secret, canary)| SealedDeployment { secret, canary }))
+}
