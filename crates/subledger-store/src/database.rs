@@ -348,7 +348,7 @@ forward! {
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
     look::version() -> String;
     look::applied() -> Vec<(i64, bool)>;
-    look::stored_deployment() -> Option<SealedDeployment>;
+    look::stored_deployment() -> Option<(Vec<u8>, Vec<u8>)>;
     token::keep(
         key: (&str, &str), turn: (i64, i64), next: i64, sealed: &[u8], life: (i64, i64)
     ) -> bool;
