@@ -65,7 +65,7 @@ pub(crate) struct PlatformView {
     /// To be entered in the open platform's console: the domain from whose pages authorizations begin.
     login_domain: String,
     /// Its AppSecret.
-    secret: SecretView,
+    app_secret: SecretView,
     /// The token of its pushes.
     token: SecretView,
     /// The key of its pushes.
@@ -86,7 +86,7 @@ impl From<platform::PlatformView> for PlatformView {
             component_appid: view.component_appid,
             name: view.name,
             public_url: view.public_url,
-            secret: view.secret.into(),
+            app_secret: view.secret.into(),
             token: view.token.into(),
             encoding_aes_key: view.key.into(),
             previous_encoding_aes_key: view.previous_key.map(Into::into),

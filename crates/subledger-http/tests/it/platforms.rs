@@ -536,7 +536,7 @@ async fn secrets_are_known_by_fingerprint_and_date_only() {
         }
     }
     let platform = world.platform().await;
-    for name in ["secret", "token", "encoding_aes_key"] {
+    for name in ["app_secret", "token", "encoding_aes_key"] {
         assert_eq!(platform[name]["fingerprint"].as_str().unwrap().len(), 8, "{name}");
         assert!(platform[name]["set_at"].is_string(), "{name}");
     }
@@ -609,6 +609,6 @@ async fn bad_input_is_refused_by_field_and_changes_nothing() {
     // Set up, but no ticket has come: the error says what is missing.
     app.send_method("PUT", &path, &good).await.ok(200);
     let early = app.post("/channels/mp1/authorization", &json!({})).await;
-    let problem = early.problem(502, "wechat_token_unavailable");
+    let problem = early.problem(422, "token_source_failed");
     assert!(problem["detail"].as_str().unwrap().contains("ticket"), "{problem}");
 }
