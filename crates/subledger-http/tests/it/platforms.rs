@@ -609,6 +609,6 @@ async fn bad_input_is_refused_by_field_and_changes_nothing() {
     // Set up, but no ticket has come: the error says what is missing.
     app.send_method("PUT", &path, &good).await.ok(200);
     let early = app.post("/channels/mp1/authorization", &json!({})).await;
-    let problem = early.problem(502, "wechat_token_unavailable");
+    let problem = early.problem(422, "token_source_failed");
     assert!(problem["detail"].as_str().unwrap().contains("ticket"), "{problem}");
 }
