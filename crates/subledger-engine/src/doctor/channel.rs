@@ -72,6 +72,11 @@ fn read_models(engine: &Engine, log: &LogName, lags: &Result<Vec<Lag>, EngineErr
         Err(error) => return Finding::unreadable(Check::ReadModels, error),
     };
     let of_log: Vec<&Lag> = lags.iter().filter(|lag| lag.log == *log).collect();
+    if of_log.is_empty() {
+        let why =
+            Text::new("none has begun: nothing follows this log yet", "尚未建立：还没有读模型跟随该日志");
+        return Finding::skipped(Check::ReadModels, why);
+    }
     let now = engine.now();
     let paused: Vec<String> = of_log
         .iter()
