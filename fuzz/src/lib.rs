@@ -43,6 +43,10 @@ pub fn push_decode(data: &[u8]) {
         Ok(Decoded::ContainerCheck) => {}
         Err(reason) => assert!(!reason.class().is_empty() && reason.to_string().len() < 100),
     }
+    match push::component::decode(data) {
+        Ok(push) => assert!(push.what.appid().is_none_or(|appid| !appid.is_empty())),
+        Err(reason) => assert!(!reason.class().is_empty() && reason.to_string().len() < 100),
+    }
 }
 
 /// Opens any text, any cipher text, and any clear text however wrong inside; seals and opens any message.

@@ -15,6 +15,7 @@ const COMMANDS: &[&[&str]] = &[
     &["app", "list"],
     &["channel", "list"],
     &["channel", "add"],
+    &["channel", "authorize"],
     &["channel", "refresh"],
     &["channel", "policy"],
     &["channel", "callback"],
@@ -31,6 +32,9 @@ const COMMANDS: &[&[&str]] = &[
     &["channel", "clear-quota"],
     &["channel", "pause"],
     &["channel", "resume"],
+    &["platform", "set"],
+    &["platform", "show"],
+    &["platform", "start-ticket"],
     &["audit", "ledger"],
     &["audit", "message"],
     &["audit", "user"],
@@ -90,6 +94,21 @@ fn the_demo_tells_the_whole_story_and_leaves_its_file() {
 }
 
 #[test]
+fn the_demo_tells_of_an_authorization_too() {
+    let database = Database::sqlite();
+    let data = database.folder.path().join("demo");
+    let arguments = ["demo", "--authorize", "--once", "--json", "--data", data.to_str().unwrap()];
+    let output = run_cli(&database, &arguments);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let story: Value = serde_json::from_str(&said).unwrap();
+    assert!(story["steps"].as_array().unwrap().len() >= 10, "{said}");
+    for secret in ["demo-platform-secret-0001", "demoPlatformToken01", "refreshtoken@@@"] {
+        assert!(!said.contains(secret), "{secret}");
+    }
+}
+
+#[test]
 fn an_empty_database_says_so_and_what_to_do() {
     let database = Database::sqlite();
     for (command, hint) in [
@@ -120,6 +139,9 @@ fn wrong_use_is_said_with_the_rule() {
         (&["audit", "templates", "--channel", "wechatmp123", "--lang", "fr"][..], "zh"),
         (&["serve", "--config", "/no/such/file.toml"][..], "file.toml"),
         (&["sandbox", "--profile", "kind"][..], "hostile"),
+        (&["platform", "show", "wx1"][..], "SUBLEDGER_API_KEY"),
+        (&["platform", "show", "wx1", "--key", "slk", "--url", "127.0.0.1:1"][..], "http"),
+        (&["channel", "authorize", "wechatmp123", "--key", "slk", "--wait", "0"][..], "86400"),
     ] {
         let output = run_cli(&database, arguments);
         let said = String::from_utf8_lossy(&output.stderr);

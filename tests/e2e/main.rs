@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, unreachable_pub, reason = "tests")]
 
+mod authorize;
 mod books;
 mod commands;
 mod degraded;
 mod direct;
 mod doctor;
+mod keys;
 mod kill;
 mod main_job;
 mod nodes;
@@ -17,5 +19,6 @@ mod past;
 mod proof;
 mod pushes;
 mod reports;
+mod secrets;
 mod support;
 mod tokens;

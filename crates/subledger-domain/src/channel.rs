@@ -3,6 +3,7 @@
 //! The aggregate holds what decides: whether sending is allowed, which templates exist, which policies apply. Secrets are
 //! not here; an event carries only the reference under which the secrets vault keeps them.
 
+mod authorization;
 mod callback;
 mod command;
 mod event;
@@ -12,6 +13,10 @@ mod relay;
 mod state;
 mod token;
 
+pub use authorization::{
+    Authorization, AuthorizationLoss, AuthorizationState, AuthorizationUpdated, Authorized, Hold,
+    NEEDED_PERMISSIONS, Unauthorized,
+};
 pub use callback::{CallbackChange, CallbackFormat, CallbackMode};
 pub use command::{ChannelCommand, ChannelError};
 pub use event::{

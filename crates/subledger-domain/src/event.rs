@@ -125,6 +125,7 @@ pub const ALL_KINDS: &[&[EventKind]] = &[
     crate::message::MessageEvent::KINDS,
     crate::app::AppEvent::KINDS,
     crate::person::PersonEvent::KINDS,
+    crate::platform::PlatformEvent::KINDS,
 ];
 
 /// The kind with this number, if this version knows it.

@@ -4,8 +4,8 @@
 //! no SQL and no HTTP type in this crate, and none may come in: the same decision must fall out of the same
 //! history on every node and in every replay.
 //!
-//! Four aggregates live in a channel's log ([`channel`], [`binding`], [`ledger`], [`message`]) and two in the log
-//! `main` ([`app`], [`person`]). Each is a [`Decide`]: a [`cqrs_es::Aggregate`] whose decision is synchronous and pure.
+//! Four aggregates live in a channel's log ([`channel`], [`binding`], [`ledger`], [`message`]) and three in the log
+//! `main` ([`app`], [`person`], [`platform`]). Each is a [`Decide`]: a [`cqrs_es::Aggregate`] whose decision is synchronous and pure.
 //! [`template_values`] holds WeChat's rules for the values of a template.
 
 pub mod app;
@@ -18,6 +18,7 @@ mod ids;
 pub mod ledger;
 pub mod message;
 pub mod person;
+pub mod platform;
 mod stream;
 mod template;
 pub mod template_values;

@@ -88,6 +88,11 @@ impl StreamName {
         Self(format!("app/{id}").into())
     }
 
+    /// One third-party platform, by its appid (log `main`).
+    pub fn platform(component_appid: &str) -> Self {
+        Self::new("platform", component_appid)
+    }
+
     /// What concerns a user as a person: erasures (log `main`).
     pub fn user(user: UserRef) -> Self {
         Self(format!("user/{user}").into())

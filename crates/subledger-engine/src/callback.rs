@@ -6,7 +6,7 @@ use subledger_domain::{
     ChannelCode, LogName, Timestamp,
     channel::{CallbackChange, CallbackConfigured, CallbackFormat, CallbackMode, ChannelCommand, SecretRef},
 };
-use subledger_store::Done;
+use subledger_store::{Done, SecretMark};
 use subledger_wechat::push::{EncodingAesKey, PushToken};
 
 use crate::{Caller, Engine, EngineError, channels::Change, submit::done_with};
@@ -51,12 +51,12 @@ pub struct Callback {
     pub mode: CallbackMode,
     /// The spelling for the console.
     pub format: CallbackFormat,
-    /// By which digits the token is known.
-    pub token: String,
-    /// By which digits the key is known.
-    pub key: Option<String>,
-    /// By which digits the key before it is known.
-    pub previous_key: Option<String>,
+    /// By what the token is known.
+    pub token: SecretMark,
+    /// By what the key is known.
+    pub key: Option<SecretMark>,
+    /// By what the key before it is known.
+    pub previous_key: Option<SecretMark>,
     /// The Mini Program's original id, once it is known.
     pub original_id: Option<String>,
     /// When it was last set, as far as the read model shows it.
@@ -149,12 +149,19 @@ impl Engine {
         let CallbackConfigured { mode, format, token, key, previous_key, original_id, .. } =
             configured.clone();
         let row = self.queries().channel(code).await?.value.and_then(|row| row.callback);
+        let wanted = [Some(&token), key.as_ref(), previous_key.as_ref()];
+        let wanted: Vec<&str> = wanted.into_iter().flatten().map(|reference| reference.0.as_str()).collect();
+        let marks = self.store().secret_marks(&wanted).await?;
+        let mark = |reference: &SecretRef| {
+            let missing = || EngineError::internal(format!("the secret {} is not kept", reference.0));
+            marks.get(&reference.0).cloned().ok_or_else(missing)
+        };
         Ok(Some(Callback {
             mode,
             format,
-            token: self.fingerprint(&token).await?,
-            key: self.fingerprint_of(key.as_ref()).await?,
-            previous_key: self.fingerprint_of(previous_key.as_ref()).await?,
+            token: mark(&token)?,
+            key: key.as_ref().map(mark).transpose()?,
+            previous_key: previous_key.as_ref().map(mark).transpose()?,
             original_id,
             configured_at: row.map(|row| row.configured_at),
         }))
@@ -188,17 +195,6 @@ impl Engine {
     pub(crate) async fn kept_secret(&self, reference: &SecretRef) -> Result<SecretString, EngineError> {
         let missing = || EngineError::internal(format!("the secret {} is not kept", reference.0));
         self.store().secret(&reference.0).await?.ok_or_else(missing)
-    }
-
-    async fn fingerprint(&self, reference: &SecretRef) -> Result<String, EngineError> {
-        Ok(self.store().fingerprint_of(&self.kept_secret(reference).await?))
-    }
-
-    async fn fingerprint_of(&self, reference: Option<&SecretRef>) -> Result<Option<String>, EngineError> {
-        match reference {
-            Some(reference) => Ok(Some(self.fingerprint(reference).await?)),
-            None => Ok(None),
-        }
     }
 }
 

@@ -98,6 +98,7 @@ pub(crate) fn refusal(error: &ChannelError) -> EngineError {
         ChannelError::TooManyTemplates { .. } => EngineError::invalid("too_many_templates", text),
         ChannelError::AlreadyPaused => EngineError::conflict("already_paused", text),
         ChannelError::NotPaused => EngineError::conflict("not_paused", text),
+        ChannelError::OtherMiniProgram { .. } => EngineError::conflict("other_mini_program", text),
         ChannelError::NothingToRelay => EngineError::field("bad_relay_kinds", "/kinds", "kinds", text),
         ChannelError::NotRelayed => EngineError::conflict("not_relayed", text),
         ChannelError::PolicyOutOfBounds { .. } => bad_policy(error, ""),

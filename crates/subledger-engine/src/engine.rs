@@ -17,6 +17,7 @@ use crate::{
     gateway::Gateway,
     grants::Grants,
     intake::{self, Doors, Tally},
+    platform::{self, PlatformSettings, Platforms},
     quota::{self, QuotaSettings, QuotaTimes},
     relay::{self, RelaySettings, Relays},
     retention::{self, RetentionSettings, Turn},
@@ -31,6 +32,8 @@ pub struct EngineSettings {
     pub dispatch: DispatchSettings,
     /// How pushes are relayed.
     pub relay: RelaySettings,
+    /// How third-party platforms are looked after.
+    pub platform: PlatformSettings,
     /// How often WeChat is asked about quotas.
     pub quota: QuotaSettings,
     /// How often pushes that could not be acted on are tried again.
@@ -47,6 +50,7 @@ impl Default for EngineSettings {
             node: format!("node-{}", uuid::Uuid::new_v4().simple()),
             dispatch: DispatchSettings::default(),
             relay: RelaySettings::default(),
+            platform: PlatformSettings::default(),
             quota: QuotaSettings::default(),
             redo_every: intake::REDO_EVERY,
             max_undone_age: Duration::from_secs(300),
@@ -132,6 +136,7 @@ struct Shared {
     push_doors: Doors,
     push_tally: Tally,
     relays: Relays,
+    platforms: Platforms,
     quota_times: QuotaTimes,
     probes: Probes,
     stop: CancellationToken,
@@ -145,6 +150,8 @@ struct Shared {
     sweeper: Mutex<Option<JoinHandle<()>>>,
     /// What tries pushes again, until it is waited for.
     push_retry: Mutex<Option<JoinHandle<()>>>,
+    /// What looks after third-party platforms, until it is waited for.
+    platform_watch: Mutex<Option<JoinHandle<()>>>,
     /// What asks WeChat about quotas, until it is waited for.
     quotas: Mutex<Option<JoinHandle<()>>>,
 }
@@ -179,6 +186,7 @@ impl Engine {
             push_doors: Doors::default(),
             push_tally: Tally::default(),
             relays: Relays::default(),
+            platforms: Platforms::default(),
             quota_times: QuotaTimes::default(),
             probes: Probes::default(),
             stop: CancellationToken::new(),
@@ -187,6 +195,7 @@ impl Engine {
             relay: Mutex::new(None),
             sweeper: Mutex::new(None),
             push_retry: Mutex::new(None),
+            platform_watch: Mutex::new(None),
             quotas: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
@@ -222,6 +231,14 @@ impl Engine {
         let mut retry = self.shared.push_retry.lock().await;
         if retry.is_none() {
             *retry = Some(tokio::spawn(intake::run(self.clone(), self.shared.stop.clone())));
+        }
+    }
+
+    /// Starts looking after third-party platforms: tickets, authorizations that are to be carried out or looked into.
+    pub async fn start_platforms(&self) {
+        let mut watch = self.shared.platform_watch.lock().await;
+        if watch.is_none() {
+            *watch = Some(tokio::spawn(platform::run(self.clone(), self.shared.stop.clone())));
         }
     }
 
@@ -261,6 +278,12 @@ impl Engine {
             && let Err(error) = retry.await
         {
             tracing::error!(error = %error, "what tries pushes again ended badly");
+        }
+        let watch = self.shared.platform_watch.lock().await.take();
+        if let Some(watch) = watch
+            && let Err(error) = watch.await
+        {
+            tracing::error!(error = %error, "what looks after platforms ended badly");
         }
         let quotas = self.shared.quotas.lock().await.take();
         if let Some(quotas) = quotas
@@ -341,6 +364,10 @@ impl Engine {
         &self.shared.refresh_times
     }
 
+    pub(crate) fn platforms(&self) -> &Platforms {
+        &self.shared.platforms
+    }
+
     pub(crate) fn probes(&self) -> &Probes {
         &self.shared.probes
     }
@@ -401,7 +428,7 @@ impl Engine {
                 continue;
             }
             let (channel, _) = store.load::<Channel>(&head.log, &StreamName::channel()).await?;
-            if channel.is_paused() {
+            if channel.hold().is_some() {
                 continue;
             }
             if channel.bulk_held(now).is_some() {

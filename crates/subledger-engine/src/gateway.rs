@@ -1,5 +1,7 @@
 //! The door to WeChat: one [`ChannelClient`] per Mini Program, credentials from the secrets vault.
 
+mod platform;
+
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -13,6 +15,7 @@ use subledger_wechat::{
 
 use subledger_webhook::{Deliverer, DelivererConfig};
 
+pub(crate) use self::platform::Suspicions;
 use crate::{
     EngineError, ErrorKind,
     error::WechatSaid,
@@ -46,6 +49,7 @@ pub struct Gateway {
     keeper: TokenKeeper,
     servers: Deliverer,
     store: Store,
+    suspicions: Arc<Suspicions>,
 }
 
 /// What a channel's tokens are fetched with.
@@ -118,7 +122,7 @@ impl Gateway {
         let shelf = Arc::new(StoreShelf::new(store.clone()));
         let keeper = TokenKeeper::with_shelf(tokens.keeper, Arc::new(SystemClock), shelf);
         let servers = Deliverer::new(tokens.servers)?;
-        Ok(Self { client, keeper, servers, store })
+        Ok(Self { client, keeper, servers, store, suspicions: Arc::default() })
     }
 
     /// The client of a registered channel.
@@ -134,6 +138,10 @@ impl Gateway {
             (Some(secret), Some(url)) if registered.token_mode == TokenMode::External => {
                 let fetcher = self.token_server(url.clone(), vaulted(secret));
                 ChannelClient::new(client, keeper, key, Arc::new(fetcher))
+            }
+            _ if registered.token_mode == TokenMode::Platform => {
+                let fetcher = self.authorizer_fetcher(&registered.appid);
+                ChannelClient::new(client, keeper, key, fetcher)
             }
             _ => ChannelClient::new(client, keeper, key, Arc::new(NoSource(registered.token_mode))),
         }
@@ -254,7 +262,7 @@ pub(crate) fn channel_error(error: &ChannelError) -> EngineError {
     }
 }
 
-fn call_error(error: &CallError, advice: Option<Advice>) -> EngineError {
+pub(crate) fn call_error(error: &CallError, advice: Option<Advice>) -> EngineError {
     match error {
         CallError::Refused { code, message, rid, .. } => {
             refused(ErrorKind::Invalid, "wechat_refused", Some(*code), message, rid.clone(), advice)

@@ -22,10 +22,13 @@ use subledger_wechat::push::{
 
 use self::{
     act::{Act, Keep, items},
-    doors::Setup,
     tally::Counted,
 };
-pub(crate) use self::{doors::Doors, redo::run, tally::Tally};
+pub(crate) use self::{
+    doors::{Doors, Setup},
+    redo::run,
+    tally::Tally,
+};
 use crate::{Engine, EngineError, ErrorKind, metric_definitions};
 
 pub use self::{
@@ -35,7 +38,7 @@ pub use self::{
 };
 
 /// How old the configuration must be before a refusal has it read anew: strangers must not make this node read all the time.
-const RELOAD_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const RELOAD_AFTER: Duration = Duration::from_millis(500);
 
 /// What to answer WeChat, or whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,17 +116,7 @@ impl Engine {
         let Ok(code) = channel.parse::<ChannelCode>() else { return Ok(None) };
         let Some(setup) = self.push_setup(&code, None).await? else { return Ok(None) };
         let tried = attempt(&setup);
-        let stale = |error: &PushError| {
-            matches!(
-                error,
-                PushError::WrongSignature(_)
-                    | PushError::Unopened(_)
-                    | PushError::ClearBody
-                    | PushError::SealedBody
-                    | PushError::NoSignature("signature" | "msg_signature")
-            )
-        };
-        if !tried.as_ref().err().is_some_and(stale) {
+        if !tried.as_ref().err().is_some_and(is_stale) {
             return Ok(Some((code, setup, tried)));
         }
         // Signed with the token, so no stranger asks: the key was replaced a moment ago, maybe, and what is not opened now is
@@ -147,16 +140,11 @@ impl Engine {
                 "a request to the push URL was refused"
             );
         }
-        match error {
-            PushError::TooLarge => PushAnswer::TooLarge,
-            PushError::Query(QueryFault::Missing("echostr")) => PushAnswer::Rejected,
-            error if error.handling() == Handling::Forbid => PushAnswer::Forbidden,
-            _ => PushAnswer::Rejected,
-        }
+        answer_to(error)
     }
 
     /// A push that passed all checks.
-    async fn take_in(&self, at: &At<'_>, received: &Received) -> Result<(), EngineError> {
+    pub(crate) async fn take_in(&self, at: &At<'_>, received: &Received) -> Result<(), EngineError> {
         if received.opened_with == OpenedWith::PreviousKey {
             self.push_tally().opened_with_previous_key(at.code, self.now());
         }
@@ -291,7 +279,12 @@ impl Engine {
     }
 
     /// A body that is signed and that no key opens.
-    async fn keep_unopened(&self, at: &At<'_>, body: &[u8], error: &PushError) -> Result<(), EngineError> {
+    pub(crate) async fn keep_unopened(
+        &self,
+        at: &At<'_>,
+        body: &[u8],
+        error: &PushError,
+    ) -> Result<(), EngineError> {
         let times = self.push_tally().refused(at.code, error.class(), self.now());
         if times.is_power_of_two() {
             tracing::warn!(channel.code = %at.code, error = %error, push.refusals = times, "a push cannot be opened");
@@ -340,6 +333,28 @@ impl Engine {
             [("channel", at.code.to_string()), ("kind", kind.to_owned()), ("result", result.to_owned())];
         metrics::counter!(metric_definitions::PUSHES, &labels).increment(1);
         self.push_tally().taken(at.code, Counted { kind, result });
+    }
+}
+
+/// Whether another configuration may have been meant.
+pub(crate) fn is_stale(error: &PushError) -> bool {
+    matches!(
+        error,
+        PushError::WrongSignature(_)
+            | PushError::Unopened(_)
+            | PushError::ClearBody
+            | PushError::SealedBody
+            | PushError::NoSignature("signature" | "msg_signature")
+    )
+}
+
+/// What a request is answered that is not taken.
+pub(crate) fn answer_to(error: &PushError) -> PushAnswer {
+    match error {
+        PushError::TooLarge => PushAnswer::TooLarge,
+        PushError::Query(QueryFault::Missing("echostr")) => PushAnswer::Rejected,
+        error if error.handling() == Handling::Forbid => PushAnswer::Forbidden,
+        _ => PushAnswer::Rejected,
     }
 }
 

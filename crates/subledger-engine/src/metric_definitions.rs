@@ -43,6 +43,14 @@ pub(crate) const PUSH_REFUSALS: &str = "subledger_push_refusals_total";
 pub(crate) const RELAY_ATTEMPTS: &str = "subledger_relay_attempts_total";
 /// Age in seconds of the oldest push that the integrator's back end is still to get; 0 if none waits. Label: `channel`.
 pub(crate) const RELAY_OLDEST_SECONDS: &str = "subledger_relay_oldest_waiting_seconds";
+/// Pushes to third-party platforms. Labels: `platform`, `kind`, `result`.
+pub(crate) const PLATFORM_PUSHES: &str = "subledger_platform_pushes_total";
+/// Requests to a platform's push URLs that were refused. Labels: `platform`, `class`.
+pub(crate) const PLATFORM_PUSH_REFUSALS: &str = "subledger_platform_push_refusals_total";
+/// Age in seconds of a platform's newest ticket; that of a dead one while none has come. Label: `platform`.
+pub(crate) const TICKET_AGE_SECONDS: &str = "subledger_platform_ticket_age_seconds";
+/// Authorizations that ended. Labels: `platform`, `result` (authorized, or why not).
+pub(crate) const AUTHORIZATIONS: &str = "subledger_platform_authorizations_total";
 /// Persons erased. No label: nothing about whom.
 pub(crate) const ERASURES: &str = "subledger_erasures_total";
 /// Rows deleted because they were kept long enough. Label: `class`.
@@ -74,6 +82,14 @@ pub fn describe_metrics() {
         Unit::Seconds,
         "Age of the oldest push that a back end is still to get"
     );
+    describe_counter!(PLATFORM_PUSHES, Unit::Count, "Pushes to third-party platforms, by kind and result");
+    describe_counter!(
+        PLATFORM_PUSH_REFUSALS,
+        Unit::Count,
+        "Requests to platforms' push URLs that were refused"
+    );
+    describe_gauge!(TICKET_AGE_SECONDS, Unit::Seconds, "Age of a platform's newest ticket");
+    describe_counter!(AUTHORIZATIONS, Unit::Count, "Authorizations that ended, by result");
     describe_counter!(ERASURES, Unit::Count, "Persons erased");
     describe_counter!(
         RETENTION_ROWS,

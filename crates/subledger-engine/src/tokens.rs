@@ -117,10 +117,16 @@ impl Engine {
     ) -> Result<Done<LeasedToken>, EngineError> {
         let registered = self.registered(code).await?;
         let client = self.client(&LogName::channel(code), &registered);
+        let state = self.token_state(&registered).await?;
+        let newest = state.as_ref().map_or(0, |state| state.version);
         if let Some(version) = refused {
-            self.check_version(&registered, version).await?;
-            client.refuse_token(version);
+            check_version(version, newest)?;
         }
+        // This node may hold a token that others have replaced or seen refused. It finds out when it calls WeChat; a borrower
+        // must not have to.
+        let useless =
+            if state.is_some_and(|state| state.refused) { newest } else { newest.saturating_sub(1) };
+        client.refuse_token(refused.map_or(useless, |version| version.max(useless)));
         let token = client.token().await.map_err(|error| gateway::probe_error(&error, None))?;
         let (expires_in, expires_at) = self.end_of(&client, &token);
         let lease = TokenLeased { app: caller.app.clone(), version: token.version, expires_at };
@@ -129,16 +135,6 @@ impl Engine {
         let mode = registered.token_mode;
         let IssuedToken { token, version, .. } = token;
         Ok(done_with(done, LeasedToken { token, mode, version, expires_in, expires_at }))
-    }
-
-    /// A number that no token has had yet must not be taken for one that was refused: the next would be beyond it.
-    async fn check_version(&self, registered: &Registered, version: u64) -> Result<(), EngineError> {
-        let newest = self.token_state(registered).await?.map_or(0, |state| state.version);
-        if version <= newest {
-            return Ok(());
-        }
-        let rule = format!("must be the version of a token that was lent; the newest is {newest}");
-        Err(EngineError::field("bad_version", "/refused_version", "refused_version", rule))
     }
 
     /// Has WeChat make a new token although the present one lives. It kills the token of every other system that shares it.
@@ -264,6 +260,15 @@ impl Engine {
             (_, None) => Ok(None),
         }
     }
+}
+
+/// A number that no token has had yet must not be taken for one that was refused: the next would be beyond it.
+fn check_version(version: u64, newest: u64) -> Result<(), EngineError> {
+    if version <= newest {
+        return Ok(());
+    }
+    let rule = format!("must be the version of a token that was lent; the newest is {newest}");
+    Err(EngineError::field("bad_version", "/refused_version", "refused_version", rule))
 }
 
 /// What is tried before a source is recorded.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, LogName, Openid, StreamName, SubjectId, UserId, UserRef,
     binding::{Binding, BindingCommand, BindingError, BindingEvent},
-    channel::Channel,
+    channel::{Channel, Registered, TokenMode},
 };
 use subledger_store::{Done, Effect, Known, Stage, Stop, StreamRef, Work};
+use subledger_wechat::LoginIdentity;
 
 use crate::{
     Caller, Engine, EngineError, gateway,
@@ -141,8 +142,7 @@ impl Engine {
         let (openid, source) = match by {
             BindBy::Openid(openid) => (openid, EvidenceSource::Integrator),
             BindBy::LoginCode(code) => {
-                let client = self.client(&log, &registered);
-                let identity = client.login(&code).await.map_err(|error| gateway::channel_error(&error))?;
+                let identity = self.login(&log, &registered, &code).await?;
                 let openid = identity.openid.parse().map_err(|_| {
                     EngineError::new(
                         crate::ErrorKind::Upstream,
@@ -167,5 +167,21 @@ impl Engine {
     ) -> Result<Done<()>, EngineError> {
         let work = Unbind { user: self.store().user_ref_of(userid), by: caller.who() };
         Ok(done_with(self.submit(LogName::channel(channel), caller, "unbind_user", None, work).await?, ()))
+    }
+
+    /// Turns the code of `wx.login` into an openid, by the channel's own secret or through its platform.
+    async fn login(
+        &self,
+        log: &LogName,
+        registered: &Registered,
+        code: &SecretString,
+    ) -> Result<LoginIdentity, EngineError> {
+        let identity = match registered.token_mode {
+            TokenMode::Platform => self.platform_login(&registered.appid, code).await?,
+            TokenMode::Stable | TokenMode::Normal | TokenMode::External => {
+                self.client(log, registered).login(code).await
+            }
+        };
+        identity.map_err(|error| gateway::channel_error(&error))
     }
 }

@@ -29,7 +29,9 @@ use crate::{metric_definitions::STREAMS, problem::ApiError, views::EventView};
 /// Events read at a time: what a slow caller costs at most.
 const PAGE: u32 = 100;
 /// Tells proxies that know it not to hold events back.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(crate) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// The word for it.
+pub(crate) const UNBUFFERED: HeaderValue = HeaderValue::from_static("no");
 
 /// The streams that are open, by the public part of their key.
 #[derive(Clone)]
@@ -108,7 +110,7 @@ pub(crate) fn stream(
         Some((Ok::<_, Infallible>(event), feed))
     });
     let mut response = Sse::new(events).into_response();
-    response.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response.headers_mut().insert(ACCEL_BUFFERING, UNBUFFERED);
     response
 }
 

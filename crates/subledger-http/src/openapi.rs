@@ -35,6 +35,7 @@ pub(crate) const PREFIX: &str = "/api/v1";
     ),
     tags(
         (name = "channels", description = "Channels: Mini Programs set up for sending. 通道：已配置的小程序。"),
+        (name = "platforms", description = "Third-party platforms and authorizations. 第三方平台与授权。"),
         (name = "tokens", description = "Access tokens: where they come from, lend one, replace one. 访问令牌：来源、借用与强制刷新。"),
         (name = "templates", description = "Templates as WeChat lists them. 模板：微信侧的订阅消息模板。"),
         (name = "users", description = "Bindings of userids to openids. 绑定：userid 与 openid 的对应关系。"),
@@ -104,13 +105,25 @@ const ASK_WECHAT: &[&str] = &[
     "replace_credentials",
     "refresh_templates",
     "bind_user",
+    "begin_authorization",
+    "start_ticket_push",
     "lease_token",
     "refresh_token",
     "set_token_source",
 ];
 
 /// Operations whose answer rests on no position of a channel's log.
-const WITHOUT_POSITION: &[&str] = &["whoami", "list_channels", "issue_user_token", OWN_REPORT];
+const WITHOUT_POSITION: &[&str] = &[
+    "whoami",
+    "list_channels",
+    "issue_user_token",
+    "list_platforms",
+    "show_platform",
+    "begin_authorization",
+    "show_authorization",
+    "follow_authorization",
+    OWN_REPORT,
+];
 /// Operations with a body that change nothing that a repetition could change again.
 const NEVER_REPLAYED: &[&str] = &["lint_values", "issue_user_token"];
 /// The one operation for user tokens: it says itself what it answers without a good one.
@@ -144,7 +157,8 @@ fn refusals(operation: &mut Operation, has_channel: bool, write: bool) {
         list.push(WITH_RIGHT);
     }
     // A person to be erased may be unknown, or looked for in a channel that does not exist.
-    if has_channel || matches!(id.as_str(), "read_events" | "erase_user") {
+    let has_platform = matches!(id.as_str(), "show_platform" | "start_ticket_push");
+    if has_channel || has_platform || matches!(id.as_str(), "read_events" | "erase_user") {
         list.push(WITH_CHANNEL);
     }
     if write {

@@ -232,7 +232,9 @@ pub(crate) fn render(mut response: Response, request_id: &str) -> Response {
 /// The refusal behind an error answer that was not made here (a file of the reader that does not exist, for one).
 fn foreign(response: &Response) -> Option<ApiError> {
     let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if content_type.is_some_and(|value| value.starts_with("application/json")) {
+    // JSON, and the page that a browser comes back to from WeChat, are our own.
+    let own = |value: &str| value.starts_with("application/json") || value.starts_with("text/html");
+    if content_type.is_some_and(own) {
         return None;
     }
     let status = response.status();

@@ -22,9 +22,9 @@ use crate::{
     openapi::{self, Document, PREFIX},
     problem::ApiError,
     routes::{
-        callbacks, channels, client_reports, corrections, deliveries, doctor, erasures, events, health,
-        ledgers, messages, push_setup, pushes, quota, relay, reports, templates, tokens, user_tokens, users,
-        whoami,
+        authorizations, callbacks, channels, client_reports, corrections, deliveries, doctor, erasures,
+        events, health, ledgers, messages, platform_callbacks, platform_start, platforms, push_setup, pushes,
+        quota, relay, reports, secrets, templates, tokens, user_tokens, users, whoami,
     },
 };
 
@@ -36,11 +36,18 @@ fn api() -> OpenApiRouter<Context> {
         routes!(channels::list_channels, channels::create_channel),
         routes!(channels::show_channel),
         routes!(channels::replace_credentials),
+        routes!(secrets::list_secrets),
         routes!(channels::pause_channel),
         routes!(channels::resume_channel),
         routes!(channels::amend_policy),
         routes!(channels::change_policy),
         routes!(channels::show_queue),
+        routes!(authorizations::begin_authorization),
+        routes!(authorizations::show_authorization),
+        routes!(authorizations::follow_authorization),
+        routes!(platforms::list_platforms),
+        routes!(platforms::show_platform, platforms::configure_platform),
+        routes!(platforms::start_ticket_push),
         routes!(doctor::examine),
         routes!(doctor::examine_channel),
         routes!(quota::show_quota),
@@ -116,6 +123,10 @@ fn service() -> OpenApiRouter<Context> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(callbacks::check_push_url, callbacks::take_push))
+        .routes(routes!(platform_callbacks::take_platform_push))
+        .routes(routes!(platform_callbacks::authorized))
+        .routes(routes!(platform_start::start))
+        .routes(routes!(platform_callbacks::take_platform_user_push))
 }
 
 /// The OpenAPI document of everything [`router`] serves, generated from its routes.

@@ -58,7 +58,7 @@ pub use replay::{Replay, ReplayError};
 pub use rows::{
     AgeClasses, AppKeyRow, AppRow, BUCKET_MICROS, BindingRow, CallbackRow, ChannelRow, DOUBT_AGES,
     DOUBT_CAUSES, DeliveryCounts, DeliveryRow, DeliveryState, DoubtEnd, DoubtOutcome, DoubtRow, DriftCause,
-    DriftRow, GRANT_AGES, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, RelayRow,
+    DriftRow, GRANT_AGES, Holdings, LedgerRow, LotRow, LotState, Measure, MessageRow, PlatformRow, RelayRow,
     ReportTemplateRow, TemplateRow, TokenConflictRow, TokenRow, doubt_cause_word,
 };
 pub use runner::{Lag, Projections, ProjectionsConfig};

@@ -18,7 +18,7 @@ pub(crate) use ages::OLD_GRANT_MICROS;
 pub use ages::{AgeClasses, DOUBT_AGES, GRANT_AGES};
 pub use apps::{AppKeyRow, AppRow};
 pub use bindings::BindingRow;
-pub use channels::{CallbackRow, ChannelRow, RelayRow, TemplateRow, TokenConflictRow, TokenRow};
+pub use channels::{CallbackRow, ChannelRow, PlatformRow, RelayRow, TemplateRow, TokenConflictRow, TokenRow};
 pub(crate) use findings::StrangerRow;
 pub use findings::{DOUBT_CAUSES, DoubtEnd, DoubtOutcome, DoubtRow, DriftCause, DriftRow, doubt_cause_word};
 pub(crate) use flag::deserialize as flag;

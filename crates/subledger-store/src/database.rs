@@ -15,12 +15,19 @@ use crate::{
     rows::{
         ContentKey, EventColumns, HeldRow, LeaseColumns, LogHead, PollColumns, QueueColumns, QuotaColumns,
         ReceiptRow, StreamEvent, StreamFound, StreamTail, Writes,
+        keys::{
+            DataKeyRow, KeyValue, NodeRow, Replacement, ResealRow, SealedColumn, SealedValue, WrappedRow,
+        },
+        platform::{
+            AuthorizationColumns, AuthorizationWrite, AuthorizerColumns, AuthorizerWrite, CodeColumns,
+            CodeWrite, PlatformColumns,
+        },
         push::{PushColumns, PushCount, RelayCount, RelayEdge, RelayWrite},
         token::TokenStateColumns,
     },
     sqlite::{self, receipt::Unfiled},
     store::inspect::{RawColumns, RawHead, RawQueue},
-    vault::SealedDeployment,
+    vault::{DataKeyId, Fresh, WrappedKey},
     work::Digest,
 };
 
@@ -251,6 +258,26 @@ forward! {
     vault::users(users: &[[u8; 16]]) -> Vec<([u8; 16], Vec<u8>)>;
     vault::contents(log: &LogName, keys: &[([u8; 16], i64)]) -> Vec<([u8; 16], i64, Vec<u8>)>;
     vault::secret(reference: &str) -> Option<Vec<u8>>;
+    vault::secrets(references: &[&str]) -> Vec<(String, Vec<u8>, i64)>;
+    keys::deployment(fresh: &Fresh, now: i64) -> (Vec<u8>, Vec<u8>);
+    keys::adopt(root: &WrappedKey, now: i64) -> ();
+    keys::add_data_key(key: &WrappedKey, now: i64) -> ();
+    keys::wrap(keys: &[WrappedKey], now: i64) -> ();
+    keys::unwrap_others(keep: &str) -> u64;
+    keys::wrapped_keys() -> Vec<WrappedRow>;
+    keys::newest() -> Option<i64>;
+    keys::data_keys() -> Vec<DataKeyRow>;
+    keys::masters() -> Vec<(String, i64)>;
+    keys::retire(before: DataKeyId, now: i64) -> ();
+    keys::note_node(node: (&str, &str, DataKeyId), now: i64) -> ();
+    keys::forget_node(node: &str) -> ();
+    keys::nodes(within: i64, now: i64) -> Vec<NodeRow>;
+    reseal::count(of: &SealedColumn) -> i64;
+    reseal::count_others(of: &SealedColumn, key: DataKeyId) -> i64;
+    reseal::page(of: &SealedColumn, after: Option<&[KeyValue]>, but: Option<DataKeyId>, limit: i64) -> Vec<SealedValue>;
+    reseal::replace_sealed(of: &SealedColumn, rows: &[Replacement], progress: &ResealRow) -> u64;
+    reseal::log_names() -> Vec<(i64, String)>;
+    reseal::progress() -> Vec<ResealRow>;
     erasure::kept_contents(log: &LogName, messages: &[[u8; 16]]) -> Vec<([u8; 16], i64)>;
     erasure::scrub(full: bool) -> bool;
     retention::open_contents(after: &ContentKey, limit: i64) -> Vec<(ContentKey, bool)>;
@@ -282,6 +309,28 @@ forward! {
     push::counts(log: &LogName) -> Vec<PushCount>;
     push::relay_counts(log: &LogName) -> Vec<RelayCount>;
     push::relay_edges(log: &LogName) -> Vec<RelayEdge>;
+    platform::watch(component: &str) -> ();
+    platform::watched() -> Vec<PlatformColumns>;
+    platform::ticket(component: &str) -> Option<PlatformColumns>;
+    platform::keep_ticket(component: &str, sealed: &[u8], dated: i64, now: i64) -> bool;
+    platform::ask_tickets(component: &str, before: i64, now: i64) -> bool;
+    platform::begin(begun: &AuthorizationWrite<'_>, now: i64) -> bool;
+    platform::begun(hash: &[u8; 16]) -> Option<AuthorizationColumns>;
+    platform::end(id: &[u8; 16], status: i64, outcome: &str, now: i64) -> bool;
+    platform::keep_code(code: &CodeWrite<'_>, now: i64) -> ();
+    platform::code(component: &str, code: &[u8; 16]) -> Option<CodeColumns>;
+    platform::due_codes(now: i64, limit: i64) -> Vec<CodeColumns>;
+    platform::postpone_code(component: &str, code: &[u8; 16], due_at: i64) -> ();
+    platform::settle_code(component: &str, code: &[u8; 16], status: i64, outcome: &str) -> ();
+    platform::forget_old(before: i64) -> u64;
+    platform::authorizer(component: &str, appid: &str) -> Option<AuthorizerColumns>;
+    platform::authorizer_in_use(appid: &str) -> Option<AuthorizerColumns>;
+    platform::link(component: &str, appid: &str, channel: &str) -> ();
+    platform::authorizers(component: &str, after: &str, limit: i64) -> Vec<AuthorizerColumns>;
+    platform::supersede(write: &AuthorizerWrite<'_>, dated: i64, now: i64) -> i64;
+    platform::replace(write: &AuthorizerWrite<'_>, version: i64, now: i64) -> bool;
+    platform::lose(component: &str, appid: &str, dated: i64) -> bool;
+    vault::secret_kept_at(reference: &str) -> Option<i64>;
     relay::settle(push: (i64, i64), node: &str, end: &RelayWrite, now: i64) -> bool;
     relay::redrive(log: &LogName, filter: &PushFilter, after: i64, limit: i64, now: i64) -> Vec<i64>;
     relay::hold(log: &LogName, until: i64) -> u64;
@@ -299,7 +348,7 @@ forward! {
     inspect::raw_streams(log: i64, after: i64, limit: i64) -> Vec<(i64, String)>;
     look::version() -> String;
     look::applied() -> Vec<(i64, bool)>;
-    look::stored_deployment() -> Option<SealedDeployment>;
+    look::stored_deployment() -> Option<(Vec<u8>, Vec<u8>)>;
     token::keep(
         key: (&str, &str), turn: (i64, i64), next: i64, sealed: &[u8], life: (i64, i64)
     ) -> bool;

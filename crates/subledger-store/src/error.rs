@@ -195,14 +195,27 @@ pub enum OpenError {
     #[error("{0}")]
     Unsupported(String),
     /// The master key does not unlock this database.
-    #[error("SUBLEDGER_MASTER_KEY is not the key this database was set up with")]
-    WrongMasterKey,
+    #[error("{}", wrong_key(given, fitting))]
+    WrongMasterKey {
+        /// The id of the key that was given.
+        given: String,
+        /// The ids of the keys that would do; none are known of a database that no version with ids has opened.
+        fitting: Vec<String>,
+    },
     /// The schema could not be brought up to date.
     #[error("the schema could not be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     /// The database does not answer or is broken.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn wrong_key(given: &str, fitting: &[String]) -> String {
+    let not_this = format!("SUBLEDGER_MASTER_KEY is key {given}, which does not unlock this database");
+    match fitting {
+        [] => not_this,
+        keys => format!("{not_this}; key {} does", keys.join(" or ")),
+    }
 }
 
 /// A submission failed.

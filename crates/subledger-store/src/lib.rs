@@ -41,11 +41,13 @@ pub use push::{
 };
 pub use recorded::{Cause, Head, Link, Position, Recorded};
 pub use store::{
-    Amount, ByStream, Chunk, Claimable, Claimed, ClaimedRelay, Clock, DatabaseFacts, Held, Inspector,
-    KeptContent, KeptToken, KindHealth, Lease, LogSnapshot, Look, PushHealth, QueueEntry, QueueStats,
-    QuotaFailure, QuotaPoll, QuotaRate, QuotaSample, RawEvent, RawQueueRow, RawReceipt, RelayEnd,
-    RelayHealth, RelayRoom, RetentionClass, Scan, Scanned, SchemaFound, Snapshot, Store, StoredReceipt,
+    Amount, AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, ByStream, Chunk, Claimable,
+    Claimed, ClaimedRelay, Clock, CodeStatus, DataKeyState, DatabaseFacts, Held, Inspector, KeptContent,
+    KeptToken, KeyError, KeyNode, KeyState, KindHealth, Lease, LogSnapshot, Look, MasterKeyState, NewCode,
+    Pace, PlatformTicket, PushHealth, QueueEntry, QueueStats, QuotaFailure, QuotaPoll, QuotaRate,
+    QuotaSample, RawEvent, RawQueueRow, RawReceipt, RelayEnd, RelayHealth, RelayRoom, ResealReport, Resealed,
+    RetentionClass, Scan, Scanned, SchemaFound, SecretMark, Snapshot, Store, StoredCode, StoredReceipt,
     StrayReceipt, Swept, SystemClock, Timestamped, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn,
-    TokenWish,
+    TokenWish, WatchedPlatform,
 };
 pub use work::{AnyState, Done, Known, ReceiptKey, Stage, StageError, Stop, StreamRef, Submission, Work};

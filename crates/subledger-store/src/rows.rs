@@ -3,6 +3,8 @@
 //! Numbers are the databases' own (`i64`); the conversions to and from the public types happen at the edge of this
 //! module, so no backend casts anything.
 
+pub(crate) mod keys;
+pub(crate) mod platform;
 pub(crate) mod push;
 pub(crate) mod token;
 

@@ -4,22 +4,28 @@ mod attest;
 pub(crate) mod by_stream;
 mod erasure;
 pub(crate) mod inspect;
+pub(crate) mod keys;
 mod lease;
 pub(crate) mod look;
 mod open;
 mod past;
+mod platform;
 mod push;
 mod queue;
 mod quota;
 mod reads;
 mod relay;
+pub(crate) mod reseal;
 mod retention;
 pub(crate) mod scan;
 mod token;
 mod user_tokens;
 mod vaults;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use subledger_domain::Timestamp;
 use tokio::task::JoinHandle;
@@ -27,16 +33,23 @@ use tokio::task::JoinHandle;
 pub use self::by_stream::ByStream;
 pub use self::erasure::KeptContent;
 pub use self::inspect::{Inspector, LogSnapshot, RawEvent, RawQueueRow, RawReceipt, Snapshot, StrayReceipt};
+pub use self::keys::{DataKeyState, KeyError, KeyNode, KeyState, MasterKeyState};
 pub use self::lease::Lease;
 pub use self::look::{DatabaseFacts, Look, SchemaFound};
+pub use self::platform::{
+    AuthorizationEnd, Authorizer, Begun, BegunAuthorization, BegunStatus, CodeStatus, NewCode,
+    PlatformTicket, StoredCode, WatchedPlatform,
+};
 pub use self::push::{KindHealth, PushHealth, RelayHealth};
 pub use self::queue::{Claimable, Claimed, QueueEntry, QueueStats, Swept};
 pub use self::quota::{QuotaFailure, QuotaPoll, QuotaRate, QuotaSample};
 pub use self::reads::{StoredReceipt, Timestamped};
 pub use self::relay::{ClaimedRelay, RelayEnd, RelayRoom};
+pub use self::reseal::{Pace, ResealReport, Resealed};
 pub use self::retention::{Amount, Held, RetentionClass};
 pub use self::scan::{Chunk, Scan, Scanned};
 pub use self::token::{KeptToken, TokenAsk, TokenClaim, TokenClaimed, TokenState, TokenTurn, TokenWish};
+pub use self::vaults::SecretMark;
 pub(crate) use self::vaults::{SHARED, place};
 use crate::{
     Database,
@@ -71,9 +84,11 @@ pub struct Store {
 
 struct Inner {
     database: Database,
-    vault: Vault,
+    vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     tails: Arc<Tails>,
+    /// The name under which this node has announced itself. Std lock: never held across an await.
+    node: Arc<Mutex<Option<String>>>,
     /// Background tasks; they end with the last handle.
     tasks: Vec<JoinHandle<()>>,
 }
@@ -141,6 +156,7 @@ impl Store {
     /// Waits for what is under way and closes all connections. Shut the executor down first. (The writer of a SQLite file is
     /// closed with the last handle; its write-ahead log is emptied here.)
     pub async fn close(&self) {
+        self.take_leave().await;
         self.inner.tasks.iter().for_each(JoinHandle::abort);
         match &self.inner.database {
             Database::Sqlite(database) => crate::sqlite::connect::close(database).await,

@@ -26,11 +26,18 @@ pub(crate) struct Tails {
     names: watch::Sender<Vec<LogName>>,
     /// Something was committed here that other nodes should hear of.
     pub(crate) committed: Notify,
+    /// Another node has made a data key.
+    pub(crate) keys: Notify,
 }
 
 impl Tails {
     pub(crate) fn new() -> Self {
-        Self { logs: Mutex::default(), names: watch::Sender::new(Vec::new()), committed: Notify::new() }
+        Self {
+            logs: Mutex::default(),
+            names: watch::Sender::new(Vec::new()),
+            committed: Notify::new(),
+            keys: Notify::new(),
+        }
     }
 
     /// The end of a log, to watch.

@@ -1,88 +1,102 @@
-//! Sealing, and the keyed hashes that stand for people in the log.
+//! Sealing, and the keyed hashes that stand for people in the log. Every byte of it is in `docs/secrets.md`.
 //!
-//! One secret of 32 random bytes is made when a database is first opened and kept in it, sealed under the master key.
-//! Everything else is derived from that secret, so a master key can be replaced by sealing 32 bytes anew. A sealed
-//! value is `nonce (24 bytes) ‖ XChaCha20-Poly1305 ciphertext`; what it belongs to (table and row key) is bound in as
-//! associated data. Nothing in this module may be logged.
+//! What is sealed is sealed under a data key. Data keys are random, have numbers, and stand in the database wrapped under
+//! the master key; key 0 is the exception: it is derived from the deployment's root, and so are the keys for hashing and
+//! signing, which can never change. A sealed value is `nonce (24 bytes) ‖ XChaCha20-Poly1305 ciphertext`, and the first two
+//! bytes of the nonce are the number of its key. What it belongs to (table and row key) is bound in as associated data.
+//! Nothing in this module may be logged.
 
+mod keyring;
+mod wrap;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ::ring::{hmac, signature::Ed25519KeyPair};
 use chacha20poly1305::{
-    Key, XChaCha20Poly1305, XNonce,
-    aead::{Aead, KeyInit, Payload},
+    XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
 };
-use ring::{hmac, signature::Ed25519KeyPair};
 use subledger_domain::{ChannelCode, Openid, SubjectId, UserId, UserRef};
 
+pub(crate) use self::{
+    keyring::{DataKeyId, Ring},
+    wrap::{Fresh, KeyRows, Legacy, WrappedKey, key_id, new_data_key, unwrap_legacy, wrap_all},
+};
 use crate::{MasterKey, PushKey, StoreError};
 
 const NONCE_BYTES: usize = 24;
-const DEPLOYMENT: &[&[u8]] = &[b"deployment", b"secret"];
 const CANARY: &[&[u8]] = &[b"deployment", b"canary"];
 const CANARY_TEXT: &[u8] = b"the vault of a subledger";
 
 /// The keys of a deployment.
 pub(crate) struct Vault {
-    seal: XChaCha20Poly1305,
+    /// Replaced whole when a data key was added. Std lock: held for a clone of the pointer, never across an await.
+    ring: RwLock<Arc<Ring>>,
+    /// What new data keys are unwrapped with.
+    master: MasterKey,
     hash: [u8; 32],
     sign: [u8; 32],
     user_tokens: hmac::Key,
 }
 
-/// A deployment's secret as it is stored.
-pub(crate) struct SealedDeployment {
-    pub(crate) secret: Vec<u8>,
-    pub(crate) canary: Vec<u8>,
+/// Why a sealed value was not opened.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    /// It names a data key that this process does not know. Another node may have made it a moment ago.
+    UnknownKey(DataKeyId),
+    /// It does not open under any key it can be of.
+    Damaged,
 }
 
-/// The master key is not the one the deployment was set up with.
-pub(crate) struct WrongKey;
-
 impl Vault {
-    /// A new deployment's secret, sealed.
-    pub(crate) fn create(master: &MasterKey) -> Result<SealedDeployment, StoreError> {
-        let secret: [u8; 32] = rand::random();
-        let master = XChaCha20Poly1305::new(&Key::from(*master.as_bytes()));
-        let vault = Self::derive(&secret);
-        Ok(SealedDeployment {
-            secret: seal(&master, DEPLOYMENT, &secret)?,
-            canary: vault.seal(CANARY, CANARY_TEXT)?,
-        })
-    }
-
-    /// Unlocks a deployment's secret.
-    pub(crate) fn unlock(
-        master: &MasterKey,
-        stored: &SealedDeployment,
-    ) -> Result<Result<Self, WrongKey>, StoreError> {
-        let master = XChaCha20Poly1305::new(&Key::from(*master.as_bytes()));
-        let Some(secret) = open(&master, DEPLOYMENT, &stored.secret) else { return Ok(Err(WrongKey)) };
-        let secret: [u8; 32] = crate::rows::bytes(secret)?;
-        let vault = Self::derive(&secret);
-        if vault.open(CANARY, &stored.canary)? != CANARY_TEXT {
+    /// The keys that these rows hold, if the master key opens them.
+    pub(crate) fn unlock(master: &MasterKey, rows: &KeyRows) -> Result<Option<Self>, StoreError> {
+        let Some(ring) = Ring::unwrap(master, &rows.wrapped)? else { return Ok(None) };
+        if open(ring.root_cipher(), CANARY, &rows.canary).as_deref() != Some(CANARY_TEXT) {
             return Err(StoreError::Corrupt("the deployment's canary".to_owned()));
         }
-        Ok(Ok(vault))
+        let root = ring.root();
+        let hash = blake3::derive_key("subledger 2026 identity hash key", root);
+        let sign = blake3::derive_key("subledger 2026 head signing seed", root);
+        let tokens = blake3::derive_key("subledger 2026 user token key", root);
+        let user_tokens = hmac::Key::new(hmac::HMAC_SHA256, &tokens);
+        Ok(Some(Self { ring: RwLock::new(Arc::new(ring)), master: master.clone(), hash, sign, user_tokens }))
     }
 
-    fn derive(secret: &[u8; 32]) -> Self {
-        let seal = blake3::derive_key("subledger 2026 vault sealing key", secret);
-        let hash = blake3::derive_key("subledger 2026 identity hash key", secret);
-        let sign = blake3::derive_key("subledger 2026 head signing seed", secret);
-        let tokens = blake3::derive_key("subledger 2026 user token key", secret);
-        let user_tokens = hmac::Key::new(hmac::HMAC_SHA256, &tokens);
-        Self { seal: XChaCha20Poly1305::new(&Key::from(seal)), hash, sign, user_tokens }
+    /// Takes up the data keys that were added since.
+    ///
+    /// Answers whether any was. Rows that this process's master key does not open change nothing: it was replaced, and what
+    /// this process has goes on opening what it could open.
+    pub(crate) fn refresh(&self, wrapped: &[WrappedKey]) -> Result<bool, StoreError> {
+        let Some(ring) = Ring::unwrap(&self.master, wrapped)? else { return Ok(false) };
+        let mut held = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let newer = held.current() < ring.current();
+        if newer {
+            *held = Arc::new(ring);
+        }
+        Ok(newer)
+    }
+
+    /// The data keys as they are now.
+    pub(crate) fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The master key this process was started with.
+    pub(crate) const fn master(&self) -> &MasterKey {
+        &self.master
     }
 
     /// Seals a value for the row that `place` names: the table, then the parts of the key.
     pub(crate) fn seal(&self, place: &[&[u8]], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-        seal(&self.seal, place, value)
+        self.ring().seal(place, value)
     }
 
-    /// Opens a sealed value of the row that `place` names.
+    /// Opens a sealed value of the row that `place` names, as [`crate::Store::unseal`] does that knows besides what to do about
+    /// keys made a moment ago.
+    #[cfg(test)]
     pub(crate) fn open(&self, place: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        open(&self.seal, place, sealed).ok_or_else(|| {
-            let table = place.first().map_or("?", |table| std::str::from_utf8(table).unwrap_or("?"));
-            StoreError::Corrupt(format!("a sealed value of {table} does not open"))
-        })
+        self.ring().open(place, sealed).map(|(_, value)| value).map_err(|_| does_not_open(place))
     }
 
     /// The hash that stands for an openid of a channel.
@@ -102,6 +116,11 @@ impl Vault {
     /// What a push of a channel is known by.
     pub(crate) fn push_key_of(&self, channel: &ChannelCode, content_key: &[u8; 32]) -> PushKey {
         PushKey::from_bytes(self.hash(&[b"push", channel.as_str().as_bytes(), content_key]))
+    }
+
+    /// What a short-lived secret of a kind is found by: a state, a code, a request.
+    pub(crate) fn handle_of(&self, kind: &str, secret: &[u8]) -> [u8; 16] {
+        self.hash(&[b"handle", kind.as_bytes(), secret])
     }
 
     /// A few digits that stand for a secret.
@@ -129,8 +148,18 @@ impl Vault {
     }
 }
 
-fn seal(cipher: &XChaCha20Poly1305, place: &[&[u8]], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let nonce: [u8; NONCE_BYTES] = rand::random();
+/// The error for a value that does not open, or whose key is not there.
+pub(crate) fn does_not_open(place: &[&[u8]]) -> StoreError {
+    let table = place.first().map_or("?", |table| std::str::from_utf8(table).unwrap_or("?"));
+    StoreError::Corrupt(format!("a sealed value of {table} does not open"))
+}
+
+fn seal(
+    cipher: &XChaCha20Poly1305,
+    nonce: [u8; NONCE_BYTES],
+    place: &[&[u8]],
+    value: &[u8],
+) -> Result<Vec<u8>, StoreError> {
     let sealed = cipher
         .encrypt(&XNonce::from(nonce), Payload { msg: value, aad: &joined(place) })
         .map_err(|_| StoreError::Corrupt("a value too long to seal".to_owned()))?;
@@ -153,60 +182,4 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn vault(master: &MasterKey, stored: &SealedDeployment) -> Option<Vault> {
-        Vault::unlock(master, stored).unwrap().ok()
-    }
-
-    #[test]
-    fn a_sealed_value_opens_only_in_its_place() {
-        let master = MasterKey::from_bytes([7; 32]);
-        let stored = Vault::create(&master).unwrap();
-        let vault = vault(&master, &stored).unwrap();
-        let sealed = vault.seal(&[b"identity", b"mp", b"1"], b"openid").unwrap();
-        assert_eq!(vault.open(&[b"identity", b"mp", b"1"], &sealed).unwrap(), b"openid");
-        for place in
-            [&[&b"identity"[..], b"mp1", b""], &[b"identity", b"mp", b"2"], &[b"content", b"mp", b"1"]]
-        {
-            assert!(matches!(vault.open(place, &sealed), Err(StoreError::Corrupt(_))));
-        }
-    }
-
-    #[test]
-    fn another_master_key_does_not_unlock() {
-        let stored = Vault::create(&MasterKey::from_bytes([7; 32])).unwrap();
-        assert!(vault(&MasterKey::from_bytes([8; 32]), &stored).is_none());
-    }
-
-    #[test]
-    fn user_tokens_hold_over_restarts_and_in_no_other_deployment() {
-        let master = MasterKey::from_bytes([7; 32]);
-        let stored = Vault::create(&master).unwrap();
-        let (one, again) = (vault(&master, &stored).unwrap(), vault(&master, &stored).unwrap());
-        let other = vault(&master, &Vault::create(&master).unwrap()).unwrap();
-        let signature = hmac::sign(one.user_tokens(), b"a token");
-        let holds = |vault: &Vault, token: &[u8], signature: &[u8]| {
-            hmac::verify(vault.user_tokens(), token, signature).is_ok()
-        };
-        assert!(holds(&again, b"a token", signature.as_ref()));
-        assert!(!holds(&other, b"a token", signature.as_ref()));
-        assert!(!holds(&one, b"another token", signature.as_ref()));
-        assert!(!holds(&one, b"a token", &signature.as_ref()[..31]));
-    }
-
-    #[test]
-    fn hashes_hold_over_restarts_and_differ_between_deployments_and_channels() {
-        let master = MasterKey::from_bytes([7; 32]);
-        let stored = Vault::create(&master).unwrap();
-        let (one, again) = (vault(&master, &stored).unwrap(), vault(&master, &stored).unwrap());
-        let other = vault(&master, &Vault::create(&master).unwrap()).unwrap();
-        let (mp, mp2): (ChannelCode, ChannelCode) = ("mp".parse().unwrap(), "mp2".parse().unwrap());
-        let openid: Openid = "oABCDEFGHIJKLMNOPQ".parse().unwrap();
-        assert_eq!(one.subject_of(&mp, &openid), again.subject_of(&mp, &openid));
-        assert_ne!(one.subject_of(&mp, &openid), one.subject_of(&mp2, &openid));
-        assert_ne!(one.subject_of(&mp, &openid), other.subject_of(&mp, &openid));
-    }
-}
+mod tests;

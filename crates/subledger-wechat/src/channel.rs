@@ -68,7 +68,7 @@ pub struct Probe {
     pub result: Result<i64, TokenError>,
     /// What to do about WeChat's code, if it is a known one.
     pub advice: Option<Advice>,
-    /// The address WeChat saw us call from, if it named one (40164).
+    /// The address WeChat saw us call from, if it named one (40164, 61004).
     pub caller_ip: Option<String>,
 }
 
@@ -290,7 +290,7 @@ fn advice(code: i64) -> Option<Advice> {
 
 fn seen_ip(error: &CallError) -> Option<String> {
     match error {
-        CallError::Refused { code: 40164, message, .. } => caller_ip(message).map(str::to_owned),
+        CallError::Refused { code: 40164 | 61004, message, .. } => caller_ip(message).map(str::to_owned),
         _ => None,
     }
 }

@@ -18,10 +18,11 @@ use crate::metric_definitions::{CALL_SECONDS, CALLS, ERRCODES};
 use crate::outcome::{CallError, UnknownReason};
 use crate::transport::{self, RawReply};
 
-/// Cap of an answer's body, in bytes, for all calls but the template list.
+/// Cap of an answer's body, in bytes, for all calls but lists.
 pub(crate) const BODY_CAP: usize = 64 * 1024;
-/// Cap of the template list's body, in bytes: 50 templates of a few kilobytes at most.
-pub(crate) const TEMPLATES_BODY_CAP: usize = 1024 * 1024;
+/// Cap of a list's body, in bytes: 50 templates of a few kilobytes at most, 500 accounts of a few hundred bytes, the domains of
+/// a Mini Program.
+pub(crate) const LIST_BODY_CAP: usize = 1024 * 1024;
 
 /// A call this crate can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +37,22 @@ pub enum Api {
     GetTemplates,
     /// `GET /sns/jscode2session`
     Login,
+    /// `POST /cgi-bin/component/api_start_push_ticket`
+    StartPushTicket,
+    /// `POST /cgi-bin/component/api_component_token`
+    ComponentToken,
+    /// `POST /cgi-bin/component/api_create_preauthcode`
+    CreatePreAuthCode,
+    /// `POST /cgi-bin/component/api_query_auth`
+    QueryAuth,
+    /// `POST /cgi-bin/component/api_authorizer_token`
+    AuthorizerToken,
+    /// `POST /cgi-bin/component/api_get_authorizer_info`
+    AuthorizerInfo,
+    /// `POST /cgi-bin/component/api_get_authorizer_list`
+    AuthorizerList,
+    /// `GET /sns/component/jscode2session`
+    ComponentLogin,
     /// `POST /cgi-bin/openapi/quota/get`
     QuotaGet,
     /// `POST /cgi-bin/clear_quota`
@@ -56,6 +73,14 @@ impl Api {
             Self::Send => "send",
             Self::GetTemplates => "get_templates",
             Self::Login => "jscode2session",
+            Self::StartPushTicket => "start_push_ticket",
+            Self::ComponentToken => "component_token",
+            Self::CreatePreAuthCode => "create_preauthcode",
+            Self::QueryAuth => "query_auth",
+            Self::AuthorizerToken => "authorizer_token",
+            Self::AuthorizerInfo => "get_authorizer_info",
+            Self::AuthorizerList => "get_authorizer_list",
+            Self::ComponentLogin => "component_jscode2session",
             Self::QuotaGet => "quota_get",
             Self::ClearQuota => "clear_quota",
             Self::RidGet => "rid_get",
@@ -72,6 +97,14 @@ impl Api {
             Self::Send => "/cgi-bin/message/subscribe/send",
             Self::GetTemplates => "/wxaapi/newtmpl/gettemplate",
             Self::Login => "/sns/jscode2session",
+            Self::StartPushTicket => "/cgi-bin/component/api_start_push_ticket",
+            Self::ComponentToken => "/cgi-bin/component/api_component_token",
+            Self::CreatePreAuthCode => "/cgi-bin/component/api_create_preauthcode",
+            Self::QueryAuth => "/cgi-bin/component/api_query_auth",
+            Self::AuthorizerToken => "/cgi-bin/component/api_authorizer_token",
+            Self::AuthorizerInfo => "/cgi-bin/component/api_get_authorizer_info",
+            Self::AuthorizerList => "/cgi-bin/component/api_get_authorizer_list",
+            Self::ComponentLogin => "/sns/component/jscode2session",
             Self::QuotaGet => "/cgi-bin/openapi/quota/get",
             Self::ClearQuota => "/cgi-bin/clear_quota",
             Self::RidGet => "/cgi-bin/openapi/rid/get",
@@ -79,23 +112,37 @@ impl Api {
         }
     }
 
-    /// Whether the call presents an access token, rather than the app's secret.
+    /// Whether the call presents an access token (of a Mini Program or of a platform), rather than a secret.
     #[must_use]
     pub fn presents_token(self) -> bool {
-        matches!(self, Self::Send | Self::GetTemplates | Self::QuotaGet | Self::ClearQuota | Self::RidGet)
+        !matches!(
+            self,
+            Self::Token
+                | Self::StableToken
+                | Self::Login
+                | Self::StartPushTicket
+                | Self::ComponentToken
+                | Self::CallbackAddresses
+        )
+    }
+
+    /// Whether the call presents the secret of a third-party platform.
+    pub(crate) fn presents_platform_secret(self) -> bool {
+        matches!(self, Self::StartPushTicket | Self::ComponentToken)
     }
 
     fn body_cap(self) -> usize {
         match self {
-            Self::GetTemplates => TEMPLATES_BODY_CAP,
+            Self::GetTemplates | Self::AuthorizerInfo | Self::AuthorizerList => LIST_BODY_CAP,
             _ => BODY_CAP,
         }
     }
 
     /// Whether an answer without `errcode` is a success. The reference says so of calls that return data; a send and the
-    /// clearing of a quota return none, so a bare object there is somebody else's answer and proves nothing.
+    /// clearing of a quota return none, so a bare object there is somebody else's answer and proves nothing; the same goes for
+    /// asking for tickets.
     fn may_omit_errcode(self) -> bool {
-        !matches!(self, Self::Send | Self::ClearQuota)
+        !matches!(self, Self::Send | Self::StartPushTicket | Self::ClearQuota)
     }
 }
 

@@ -39,8 +39,15 @@ pub enum RefusalClass {
     Template,
     /// The page to open does not exist.
     Page,
-    /// Appid, secret, allow-list or authorization need an operator.
+    /// Appid, secret or allow-list of the Mini Program need an operator.
     ChannelConfig,
+    /// Secret, ticket, allow-list or publication of the third-party platform need an operator. All its channels are affected.
+    PlatformConfig,
+    /// The account does not let the platform do this, or not any more. Its administrator can mend it by authorizing again, so
+    /// what was refused for this alone may wait.
+    NotAuthorized,
+    /// The authorization code is wrong, used or too old; a new authorization must begin.
+    AuthorizationCode,
     /// WeChat stopped the account or the capability; an operator must talk to WeChat.
     ChannelStopped,
     /// The login code is wrong, used or too old; the Mini Program must call `wx.login` again.
@@ -64,6 +71,9 @@ impl RefusalClass {
             Self::Template => "template",
             Self::Page => "page",
             Self::ChannelConfig => "channel_config",
+            Self::PlatformConfig => "platform_config",
+            Self::NotAuthorized => "not_authorized",
+            Self::AuthorizationCode => "authorization_code",
             Self::ChannelStopped => "channel_stopped",
             Self::LoginCode => "login_code",
             Self::LoginBlocked => "login_blocked",
@@ -128,11 +138,15 @@ pub fn classify(api: Api, code: i64) -> CodeClass {
         CodeClass::StaleToken if !api.presents_token() => {
             // Token and login calls present the secret. 40001 is documented there as "secret wrong"; 40014 and 42001 make
             // no sense there, and refreshing because a refresh was refused would never end.
-            if code == 40001 {
-                CodeClass::Refused(RefusalClass::ChannelConfig)
-            } else {
-                CodeClass::Refused(RefusalClass::Bug)
+            match code {
+                40001 if api.presents_platform_secret() => CodeClass::Refused(RefusalClass::PlatformConfig),
+                40001 => CodeClass::Refused(RefusalClass::ChannelConfig),
+                _ => CodeClass::Refused(RefusalClass::Bug),
             }
+        }
+        // The AppID and the secret that are wrong here are the platform's.
+        CodeClass::Refused(RefusalClass::ChannelConfig) if api.presents_platform_secret() => {
+            CodeClass::Refused(RefusalClass::PlatformConfig)
         }
         class => class,
     }
@@ -151,7 +165,10 @@ mod tests {
         0, 40003, 40033, 40037, 40165, 41028, 41029, 41030, 43100, 43101, 43102, 43103, 43104, 43105, 43106,
         43107, 43108, 44002, 45168, 47001, 47002, 47003, 61007,
         // the calls of §4 and §5 that are made
-        404, 200_100, 40029, 40163, 40226, 41008, // §10
+        404, 200_100, 40029, 40163, 40226, 41008, // §9.3 and §9.8
+        40097, 40170, 61000, 61001, 61002, 61003, 61004, 61005, 61006, 61008, 61009, 61010, 61011, 61012,
+        61013, 61014, 61015, 61016, 61017, 61018, 61019, 61020, 61021, 61022, 61023, 61024, 61025, 61026,
+        61027, 61028, 61029, // §10
         48006, 76003, 76021, 76022,
     ];
 
@@ -214,6 +231,28 @@ mod tests {
         for api in [Api::Token, Api::StableToken, Api::Login] {
             assert_eq!(classify(api, 40001), CodeClass::Refused(RefusalClass::ChannelConfig));
             assert_ne!(classify(api, 42001), CodeClass::StaleToken);
+        }
+    }
+
+    #[test]
+    fn a_platform_s_calls_blame_the_platform() {
+        use RefusalClass::{AuthorizationCode, NotAuthorized, PlatformConfig};
+        for api in [Api::ComponentToken, Api::StartPushTicket] {
+            for code in [40001, 40013, 40125, 40164, 61004, 61005, 61006, 61011] {
+                assert_eq!(classify(api, code), CodeClass::Refused(PlatformConfig), "{code}");
+            }
+        }
+        for api in [Api::QueryAuth, Api::AuthorizerToken, Api::AuthorizerInfo, Api::ComponentLogin] {
+            for code in [40001, 40014, 42001] {
+                assert_eq!(classify(api, code), CodeClass::StaleToken, "{code}");
+            }
+            for (code, class) in [(61003, NotAuthorized), (61023, NotAuthorized), (61010, AuthorizationCode)]
+            {
+                assert_eq!(classify(api, code), CodeClass::Refused(class), "{code}");
+            }
+        }
+        for code in [42007, 61003, 61007] {
+            assert_eq!(classify(Api::Send, code), CodeClass::Refused(NotAuthorized), "{code}");
         }
     }
 

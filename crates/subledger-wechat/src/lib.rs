@@ -1,14 +1,14 @@
 //! The WeChat adapter.
 //!
-//! Calls out to WeChat for one Mini Program at a time (access tokens, subscription message sending, the template list, login),
-//! and pushes in. It speaks WeChat's wire format and hands back typed outcomes; it knows no other crate of this workspace, keeps
+//! Calls out to WeChat for one Mini Program at a time (access tokens, subscription message sending, the template list, login)
+//! or as a third-party platform, and pushes in. It speaks WeChat's wire format and hands back typed outcomes; it knows no other crate of this workspace, keeps
 //! nothing on disk and decides no business question. Its one promise above all others: it never guesses whether WeChat
 //! got a message. What is provably unsent is [`SendOutcome::NotSent`], what WeChat answered is `Accepted`, `Refused` or
 //! `TryAgain`, and everything else is [`SendOutcome::Unknown`].
 //!
 //! Start with [`WeChatClient`] (one per process, it owns the connection pool), a [`TokenKeeper`] (one per process) and a
-//! [`ChannelClient`] per Mini Program, which joins the two and handles tokens WeChat no longer accepts. What WeChat sends by
-//! itself is read by [`push`], which does no I/O.
+//! [`ChannelClient`] per Mini Program, which joins the two and handles tokens WeChat no longer accepts. The calls of a
+//! third-party platform are in [`component`]. What WeChat sends by itself is read by [`push`], which does no I/O.
 
 mod answer;
 mod calls;
@@ -16,6 +16,7 @@ mod channel;
 mod client;
 mod clock;
 mod codes;
+pub mod component;
 mod config;
 mod keeper;
 mod metric_definitions;

@@ -16,8 +16,9 @@ static RID: LazyLock<Option<Regex>> =
 static KEY: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\{\{\s*([A-Za-z_]+\d+)\.DATA\s*\}\}").ok());
 
-/// The address WeChat saw, in the text of code 40164.
-static IP: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"invalid ip\s+([0-9A-Fa-f.:]+)").ok());
+/// The address WeChat saw, in the texts of codes 40164 and 61004.
+static IP: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?:invalid ip\s+|requestIP:\s*)([0-9A-Fa-f.:]+)").ok());
 
 fn first<'t>(pattern: &LazyLock<Option<Regex>>, text: &'t str) -> Option<&'t str> {
     let found = pattern.as_ref()?.captures(text)?.get(1)?;
@@ -29,7 +30,7 @@ pub(crate) fn rid(errmsg: &str) -> Option<&str> {
     first(&RID, errmsg)
 }
 
-/// The caller address inside the message of code 40164, for the operator to put on the allow-list.
+/// The caller address inside the message of code 40164, or 61004 of a platform, for the operator to put on the allow-list.
 /// Source: developer reports; the shape is undocumented, so `None` is normal.
 #[must_use]
 pub fn caller_ip(errmsg: &str) -> Option<&str> {
@@ -75,6 +76,8 @@ mod tests {
     fn the_caller_address_is_found_for_the_allow_list() {
         let text = "invalid ip 203.0.113.9 ipv6 ::ffff:203.0.113.9, not in whitelist rid: 1-2-3";
         assert_eq!(caller_ip(text), Some("203.0.113.9"));
+        let platform = "access clientip is not registered requestIP: 203.0.113.9 rid: 1-2-3";
+        assert_eq!(caller_ip(platform), Some("203.0.113.9"));
         assert_eq!(caller_ip("invalid appid"), None);
     }
 

@@ -4,12 +4,14 @@
 //! sealed part, decoding. Everything before the signature is read from strangers, so each step is bounded and none of them
 //! trusts a length. Nothing here answers, stores or counts; the caller does, by what [`PushError::handling`] tells.
 //!
-//! Begin with [`PushSettings`]; [`answer_url_check`] is for GET, [`receive`] for POST.
+//! Begin with [`PushSettings`]; [`answer_url_check`] is for GET, [`receive`] for POST. What WeChat tells a third-party platform
+//! about itself has a vocabulary of its own: [`component`].
 //!
 //! Two rules that are easy to get wrong. In compatible and secure mode only `msg_signature` counts: the `signature` beside it
 //! says nothing about the body, and neither do the clear fields of a compatible body. In plaintext mode nothing vouches for
 //! the body at all: whoever saw one query string can send any body with it until the clock window closes.
 
+pub mod component;
 mod content_key;
 mod crypt;
 mod decode;
@@ -156,8 +158,8 @@ pub fn reopen(settings: &PushSettings, body: &[u8]) -> Result<Opened, PushError>
     Ok(Opened { content, with })
 }
 
-/// Checks and opens a POST without looking at what its content says. The first half of [`receive`], and all that pushes of
-/// another vocabulary (those of a third-party platform about itself) need.
+/// Checks and opens a POST without looking at what its content says. The first half of [`receive`] and of
+/// [`component::receive`].
 ///
 /// # Errors
 /// Any [`PushError`]

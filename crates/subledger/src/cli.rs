@@ -5,6 +5,7 @@ mod channel;
 mod doctor;
 mod push;
 mod relay;
+mod remote;
 mod report;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use channel::{Channel, PolicyFlags};
 pub(crate) use doctor::Doctor;
 pub(crate) use push::{Callback, Pushes};
 pub(crate) use relay::Relay;
+pub(crate) use remote::{Authorize, Platform, PlatformSet, Remote};
 pub(crate) use report::{DoubtCauseWord, DoubtStateWord, DriftCauseWord, Output, Period, Report};
 
 /// Sends WeChat Mini Program subscription messages and keeps the books for them.
@@ -28,10 +30,11 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "Examples:
   subledger demo --once                the whole job by itself, told as a story
+  subledger demo --authorize --once    a Mini Program connected by a QR code, told as well
   subledger demo                       a service to play with, WeChat simulated
   subledger serve --database sqlite://subledger.db
 
-Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify` and `doctor` have their own.";
+Exit codes: 0 done, 1 failed, 2 wrong use or settings, 3 the database. `audit verify`, `channel authorize` and `doctor` have more.";
 
 /// Settings every command shares that opens a database.
 #[derive(Debug, Clone, Args)]
@@ -48,7 +51,7 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Everything in one process: embedded database, simulated WeChat, a channel, templates and users
     #[command(
-        after_help = "Examples:\n  subledger demo --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play"
+        after_help = "Examples:\n  subledger demo --once\n  subledger demo --authorize --once\n  subledger demo --listen 127.0.0.1:8080 --data ./play"
     )]
     Demo(Demo),
     /// The service
@@ -75,9 +78,12 @@ pub(crate) enum Command {
     /// Sender apps and their API keys
     #[command(subcommand)]
     App(App),
-    /// Channels: list, refresh templates, policies, WeChat's pushes, pause, resume
+    /// Channels: list, authorize, refresh templates, policies, WeChat's pushes, pause, resume
     #[command(subcommand)]
     Channel(Channel),
+    /// Third-party platforms that Mini Programs can be authorized to, of a running service
+    #[command(subcommand)]
+    Platform(Platform),
     /// Why did a user (not) get a message: timelines from the events
     #[command(subcommand)]
     Audit(Audit),
@@ -106,6 +112,9 @@ pub(crate) struct Demo {
     /// Run the whole main job, print what happened, and exit
     #[arg(long)]
     pub(crate) once: bool,
+    /// With --once: connect the Mini Program by scanning a QR code, with a third-party platform, and what comes after
+    #[arg(long, requires = "once")]
+    pub(crate) authorize: bool,
     /// Where the HTTP API listens; the simulated WeChat takes a free port beside it [default: 127.0.0.1:8080, with --once a free port]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<String>,
@@ -505,6 +514,49 @@ pub(crate) enum Admin {
     /// Print a new master key for SUBLEDGER_MASTER_KEY
     #[command(after_help = "Example:\n  export SUBLEDGER_MASTER_KEY=$(subledger admin master-key)")]
     MasterKey,
+    /// The keys: which master keys unlock the database, which data keys seal, which nodes run with them
+    #[command(after_help = "Example:\n  subledger admin keys")]
+    Keys {
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace the master key while the service runs, in two steps; see docs/secrets.md
+    #[command(
+        after_help = "Example:\n  export SUBLEDGER_NEW_MASTER_KEY=$(subledger admin master-key)\n  subledger admin rotate-master-key\n  (restart every node with the new key as SUBLEDGER_MASTER_KEY)\n  subledger admin rotate-master-key --finish\n  subledger admin rotate-data-key\n\nWorks beside the running service, on SQLite too. Each step may be repeated."
+    )]
+    RotateMasterKey {
+        /// Drop every master key but the new one: SUBLEDGER_NEW_MASTER_KEY if it is set, else SUBLEDGER_MASTER_KEY
+        #[arg(long)]
+        finish: bool,
+        /// Do so although nodes run that were started with another: they could not start again
+        #[arg(long, requires = "finish")]
+        anyway: bool,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Seal everything under a new data key while the service runs; goes on where it was stopped
+    #[command(
+        after_help = "Example:\n  subledger admin rotate-data-key\n\nWorks beside the running service, on SQLite too. Stopped or killed, run it again. Exit code 1 if anything is left under older keys."
+    )]
+    RotateDataKey {
+        /// Values at once
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        batch: u32,
+        /// The least rest between two batches, in milliseconds
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+        pause_ms: u64,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the public key that exports of this deployment are signed with
     #[command(after_help = "Example:\n  subledger admin signing-key > subledger.pub")]
     SigningKey {

@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod audit;
+mod authorize;
 mod channel;
 mod demo;
 mod doctor;
@@ -10,7 +11,9 @@ mod erase;
 mod events;
 mod export;
 mod import;
+mod keys;
 mod migrate;
+mod platform;
 mod projections;
 mod pushes;
 mod quota;
@@ -47,6 +50,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(migrate) => migrate::run(migrate).await,
         Command::App(app) => app::run(app).await,
         Command::Channel(channel) => channel::run(channel).await,
+        Command::Platform(platform) => platform::run(platform).await,
         Command::Audit(audit) => audit::run(audit).await,
         Command::Import(import) => import::run(import).await,
         Command::Events(events) => events::run(events).await,

@@ -2,7 +2,9 @@
 //! And how an error is told: in one line, each cause once.
 
 use subledger_engine::EngineError;
-use subledger_store::{OpenError, StoreError};
+use subledger_store::{KeyError, OpenError, StoreError};
+
+use crate::remote::RemoteError;
 
 /// The command failed.
 pub(crate) const FAILED: u8 = 1;
@@ -10,6 +12,11 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The database cannot be reached, is broken, or holds what only a newer version can read.
 pub(crate) const DATABASE: u8 = 3;
+
+/// Nobody scanned the link of an authorization in time.
+pub(crate) const NOT_SCANNED: u8 = 4;
+/// The authorization lacks a permission set that sending needs.
+pub(crate) const SET_MISSING: u8 = 5;
 
 /// Settings that cannot work; says which and what would.
 #[derive(Debug, thiserror::Error)]
@@ -19,15 +26,15 @@ pub(crate) struct SettingsError(pub(crate) String);
 /// The exit code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
-        if cause.is::<SettingsError>() {
+        if cause.is::<SettingsError>() || cause.downcast_ref().is_some_and(RemoteError::is_usage) {
             return USAGE;
         }
         match cause.downcast_ref::<OpenError>() {
-            Some(OpenError::WrongMasterKey | OpenError::Url(_)) => return USAGE,
+            Some(OpenError::WrongMasterKey { .. } | OpenError::Url(_)) => return USAGE,
             Some(_) => return DATABASE,
             None => {}
         }
-        if cause.is::<StoreError>() {
+        if cause.is::<StoreError>() || matches!(cause.downcast_ref(), Some(KeyError::Store(_))) {
             return DATABASE;
         }
     }

@@ -11,6 +11,7 @@ mod commands;
 mod exit;
 mod node;
 mod output;
+mod remote;
 mod settings;
 mod telemetry;
 

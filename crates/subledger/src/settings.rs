@@ -12,12 +12,13 @@ use subledger_engine::{
     EngineSettings,
     dispatch::DispatchSettings,
     gateway::TokenSettings,
+    platform::PlatformSettings,
     relay::RelaySettings,
     retention::{MIN_RECEIPTS_DAYS, RetentionSettings},
 };
 use subledger_store::{MasterKey, StoreConfig};
 use subledger_webhook::{Allowed, DelivererConfig, EgressPolicy, Ports, PrivateAddresses};
-use subledger_wechat::{KeeperSettings, WeChatConfig};
+use subledger_wechat::{KeeperSettings, WeChatConfig, component::AuthorizationPages};
 
 use crate::exit::SettingsError;
 
@@ -30,6 +31,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("SUBLEDGER_DATABASE", "database.url"),
     ("SUBLEDGER_DATABASE_MAX_CONNECTIONS", "database.max_connections"),
     ("SUBLEDGER_WECHAT_BASE_URL", "wechat.base_url"),
+    ("SUBLEDGER_WECHAT_AUTHORIZATION_BASE_URL", "wechat.authorization_base_url"),
     ("SUBLEDGER_WECHAT_CONNECT_TIMEOUT_MS", "wechat.connect_timeout_ms"),
     ("SUBLEDGER_WECHAT_READ_TIMEOUT_MS", "wechat.read_timeout_ms"),
     ("SUBLEDGER_TOKENS_REFRESHES_PER_HOUR", "tokens.refreshes_per_hour"),
@@ -55,6 +57,9 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 
 /// The environment variable that holds the master key. Never read from a file or a flag: both are easily shared by mistake.
 pub(crate) const MASTER_KEY: &str = "SUBLEDGER_MASTER_KEY";
+
+/// The one that holds the master key which is to replace it.
+pub(crate) const NEW_MASTER_KEY: &str = "SUBLEDGER_NEW_MASTER_KEY";
 
 /// The longest that retention can be told to keep: a hundred years, which is for ever.
 const MAX_KEPT_DAYS: u32 = 36_500;
@@ -86,6 +91,7 @@ pub(crate) struct DatabaseSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WechatSettings {
     pub(crate) base_url: String,
+    pub(crate) authorization_base_url: String,
     pub(crate) connect_timeout_ms: u64,
     pub(crate) read_timeout_ms: u64,
 }
@@ -137,6 +143,12 @@ impl Egress {
         };
         Ok(EgressPolicy { private, allow_http: self.allow_http, ports })
     }
+}
+
+/// The master key in an environment variable, if that is set.
+pub(crate) fn master_key(variable: &str) -> Result<Option<MasterKey>, SettingsError> {
+    let Ok(text) = std::env::var(variable) else { return Ok(None) };
+    MasterKey::parse(&text).map(Some).map_err(|error| SettingsError(format!("{variable}: {error}")))
 }
 
 /// One port, or a range such as `8000-8999`.
@@ -228,6 +240,9 @@ impl Settings {
         let refreshes = self.tokens.refreshes_per_hour;
         rule("tokens.refreshes_per_hour", (2..=1_000).contains(&refreshes), "must be 2 to 1000")?;
         rule("relay.concurrency", (1..=1_000).contains(&self.relay.concurrency), "must be 1 to 1000")?;
+        let pages = self.platform();
+        AuthorizationPages::new(&pages.pc_base_url, &pages.h5_base_url)
+            .map_err(|fault| SettingsError(format!("wechat.authorization_base_url: {fault}")))?;
         rule("relay.per_channel", (1..=1_000).contains(&self.relay.per_channel), "must be 1 to 1000")?;
         self.egress.policy()?;
         let kept = &self.retention;
@@ -258,13 +273,12 @@ impl Settings {
 
     /// The master key of the environment.
     pub(crate) fn master_key() -> Result<MasterKey, SettingsError> {
-        let text = std::env::var(MASTER_KEY).map_err(|_| {
+        master_key(MASTER_KEY)?.ok_or_else(|| {
             SettingsError(format!(
                 "{MASTER_KEY} is not set. It encrypts secrets, openids and contents in the database; make one with \
                  `subledger admin master-key`, keep it safe, and set it in the environment"
             ))
-        })?;
-        MasterKey::parse(&text).map_err(|error| SettingsError(format!("{MASTER_KEY}: {error}")))
+        })
     }
 
     /// How to reach the database, with this master key.
@@ -284,6 +298,19 @@ impl Settings {
             read_timeout: Duration::from_millis(self.wechat.read_timeout_ms),
             pool_max_idle: self.dispatch.in_flight,
             ..WeChatConfig::default()
+        }
+    }
+
+    /// Where WeChat's authorization pages are.
+    fn platform(&self) -> PlatformSettings {
+        let own = PlatformSettings::default();
+        match self.wechat.authorization_base_url.as_str() {
+            "" => own,
+            elsewhere => PlatformSettings {
+                pc_base_url: elsewhere.to_owned(),
+                h5_base_url: elsewhere.to_owned(),
+                ..own
+            },
         }
     }
 
@@ -317,6 +344,7 @@ impl Settings {
         };
         Ok(EngineSettings {
             relay,
+            platform: self.platform(),
             dispatch: DispatchSettings {
                 in_flight: self.dispatch.in_flight,
                 sends_per_second: self.dispatch.sends_per_second,

@@ -1,5 +1,7 @@
 //! A client of the native API.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::Value;
 
 /// A status and a body.
@@ -22,12 +24,17 @@ impl Answer {
     }
 }
 
+/// Answers as they came, each with what was asked.
+pub type Record = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     pub url: String,
     /// Its API key.
     pub key: String,
+    /// Where every answer is noted, if anywhere.
+    pub record: Option<Record>,
 }
 
 impl Client {
@@ -38,7 +45,12 @@ impl Client {
             .timeout(std::time::Duration::from_secs(20))
             .build()
             .unwrap();
-        Self { http, url: url.to_owned(), key: key.to_owned() }
+        Self { http, url: url.to_owned(), key: key.to_owned(), record: None }
+    }
+
+    /// The same with another credential.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
     }
 
     pub fn moved(&mut self, url: &str) {
@@ -89,14 +101,26 @@ impl Client {
         self.http.get(format!("{}{path}", self.url)).send().await.ok().map(|answer| answer.status().as_u16())
     }
 
+    /// The text of a plain GET outside the API, without a key.
+    pub async fn text_of(&self, path: &str) -> String {
+        self.http.get(format!("{}{path}", self.url)).send().await.unwrap().text().await.unwrap()
+    }
+
     fn at(&self, path: &str) -> String {
         format!("{}/api/v1{path}", self.url)
     }
 
     async fn try_send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
-        let answer = request.bearer_auth(&self.key).send().await?;
+        let request = request.bearer_auth(&self.key).build()?;
+        let asked = format!("{} {}", request.method(), request.url().path());
+        let answer = self.http.execute(request).await?;
         let status = answer.status().as_u16();
+        let headers = format!("{:?}", answer.headers());
         let bytes = answer.bytes().await?;
+        if let Some(record) = &self.record {
+            let whole = [headers.as_bytes(), b"\n", &bytes[..]].concat();
+            record.lock().unwrap().push((asked, whole));
+        }
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Ok(Answer { status, body })
     }

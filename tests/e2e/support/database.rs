@@ -55,6 +55,29 @@ impl Database {
         psql(&self.url, statement);
     }
 
+    /// Everything in it, byte for byte: the files of SQLite, the rows of all tables of PostgreSQL. By file or table.
+    pub fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        if self.is_postgres() {
+            let tables = asked(
+                &self.url,
+                "select format('%I.%I', table_schema, table_name) from information_schema.tables
+                 where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')",
+            );
+            let tables = String::from_utf8(tables).unwrap();
+            let rows = |table: &str| {
+                // What the server knows of its contents besides, too: statistics hold samples.
+                (table.to_owned(), asked(&self.url, &format!("copy (select * from {table}) to stdout")))
+            };
+            let statistics = "copy (select * from pg_stats) to stdout";
+            let mut contents: Vec<_> = tables.lines().map(rows).collect();
+            contents.push(("pg_stats".to_owned(), asked(&self.url, statistics)));
+            return contents;
+        }
+        let files = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("e2e"));
+        files.map(|path| (path.display().to_string(), std::fs::read(&path).unwrap())).collect()
+    }
+
     /// Cuts every connection to this database, as a restart of the server would. PostgreSQL only.
     pub fn cut_connections(&self) {
         if let Some((admin, name)) = &self.admin {
@@ -79,6 +102,13 @@ impl Drop for Database {
             psql(admin, &format!("drop database if exists {name} with (force)"));
         }
     }
+}
+
+fn asked(url: &str, question: &str) -> Vec<u8> {
+    let output = Command::new("psql").args([url, "-v", "ON_ERROR_STOP=1", "-qAt", "-c", question]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{question}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 fn psql(admin: &str, statement: &str) {

@@ -3,15 +3,17 @@
 mod client;
 mod cluster;
 mod database;
+mod platform;
 mod process;
 pub mod push;
 mod server;
 mod wechat;
 
-pub use client::{Answer as Answered, Client};
+pub use client::{Answer as Answered, Client, Record};
 pub use cluster::{Cluster, Roster};
-pub use database::Database;
-pub use process::{Process, binary, run_cli, run_cli_with};
+pub use database::{Database, MASTER_KEY};
+pub use platform::{COMPONENT, Told};
+pub use process::{Process, Talking, binary, run_cli, run_cli_with, spawn_cli_with};
 pub use push::Pusher;
 pub use server::Server;
 pub use wechat::{APPID, CHANNEL, SECRET, TEMPLATE, Wechat};
@@ -41,13 +43,18 @@ pub struct Stage {
 impl Stage {
     /// Starts everything on this database.
     pub async fn start(database: Database) -> Self {
+        let stage = Self::bare(database).await;
+        stage.set_up().await;
+        stage
+    }
+
+    /// The same without the channel.
+    pub async fn bare(database: Database) -> Self {
         let wechat = Wechat::start().await;
         let key = create_app(&database, &["app", "create", "shop", "--json"]);
         let (service, url) = Process::serve(&database, &wechat).await;
         let client = Client::new(&url, &key);
-        let stage = Self { database, wechat, service: Some(service), client };
-        stage.set_up().await;
-        stage
+        Self { database, wechat, service: Some(service), client }
     }
 
     async fn set_up(&self) {

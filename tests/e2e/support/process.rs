@@ -1,8 +1,9 @@
 //! The binary as a process.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
@@ -46,6 +47,46 @@ pub fn run_cli_with(database: &Database, environment: &[(&str, &str)], arguments
     command(database).envs(environment.iter().copied()).args(arguments).output().unwrap()
 }
 
+/// Starts a command of the binary and lets it run.
+pub fn spawn_cli_with(database: &Database, environment: &[(&str, &str)], arguments: &[&str]) -> Child {
+    let mut command = command(database);
+    command.envs(environment.iter().copied()).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap()
+}
+
+/// A command that runs while its test goes on, talking line by line.
+pub struct Talking {
+    child: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+impl Talking {
+    /// Starts it.
+    pub fn start(database: &Database, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut command = command(database);
+        command.envs(environment.iter().copied()).args(arguments);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Self { child, said }
+    }
+
+    /// The next line it says; none once it has ended.
+    pub fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.said.read_line(&mut line).unwrap() > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Its last words, and how it ended.
+    pub fn end(mut self) -> (String, Option<i32>) {
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).unwrap();
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (rest + &errors, self.child.wait().unwrap().code())
+    }
+}
+
 /// A process that is killed when it is dropped.
 pub struct Process {
     child: Child,
@@ -66,6 +107,22 @@ impl Process {
         let mut command = command(database);
         command.envs(environment.iter().copied());
         command.args(["serve", "--listen", "127.0.0.1:0"]).env("SUBLEDGER_WECHAT_BASE_URL", &wechat.url);
+        command.env("SUBLEDGER_WECHAT_AUTHORIZATION_BASE_URL", &wechat.url);
+        Self::start(command, "subledger listens on ").await
+    }
+
+    /// The same with settings of a file and all it says written to another.
+    pub async fn serve_logging(
+        database: &Database,
+        wechat: &Wechat,
+        environment: &[(&str, &str)],
+        settings: &Path,
+        log: &Path,
+    ) -> (Self, String) {
+        let mut command = command(database);
+        command.envs(environment.iter().copied());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(settings);
+        command.env("SUBLEDGER_WECHAT_BASE_URL", &wechat.url).stderr(File::create(log).unwrap());
         Self::start(command, "subledger listens on ").await
     }
 

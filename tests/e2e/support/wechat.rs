@@ -66,10 +66,11 @@ impl Wechat {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    pub async fn patch(&self, path: &str, body: &Value) {
+    pub async fn patch(&self, path: &str, body: &Value) -> Value {
         let answer = self.http.patch(format!("{}{path}", self.url)).json(body).send().await.unwrap();
-        let status = answer.status();
-        assert!(status.is_success(), "{path}: {status} {}", answer.text().await.unwrap());
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
     pub async fn get(&self, path: &str) -> Value {

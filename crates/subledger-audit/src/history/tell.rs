@@ -13,6 +13,7 @@ use subledger_domain::{
     ledger::{Answer, LedgerEvent},
     message::MessageEvent,
     person::PersonEvent,
+    platform::PlatformEvent,
 };
 use subledger_projection::{BindingRow, DeliveryRow, LedgerRow};
 use subledger_store::Recorded;
@@ -385,6 +386,7 @@ fn told(recorded: &Recorded) -> Option<Result<Told, DecodeError>> {
         "channel" => recorded.decode::<ChannelEvent>().map(Told::Channel),
         "app" => recorded.decode::<AppEvent>().map(Told::App),
         "user" | "subject" => recorded.decode::<PersonEvent>().map(Told::Person),
+        "platform" => recorded.decode::<PlatformEvent>().map(Told::Platform),
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ mod zh;
 
 use subledger_domain::{
     Evidence, EvidenceSource, app::AppEvent, binding::BindingEvent, channel::ChannelEvent,
-    ledger::LedgerEvent, message::MessageEvent, person::PersonEvent,
+    ledger::LedgerEvent, message::MessageEvent, person::PersonEvent, platform::PlatformEvent,
 };
 use subledger_projection::{DeliveryState, LedgerRow, LotState, MessageRow, TemplateRow};
 
@@ -46,6 +46,7 @@ pub(super) enum Told {
     Message(MessageEvent),
     App(AppEvent),
     Person(PersonEvent),
+    Platform(PlatformEvent),
 }
 
 /// Something to say. Times are texts already: the speaker knows the zone.

@@ -13,6 +13,7 @@ use subledger_domain::{
     ledger::{Choice, Funding, LateOutcome, Ledger, LedgerEvent, Phase, ReleaseReason},
     message::{Message, MessageEvent},
     person::{Person, PersonEvent},
+    platform::{Platform, PlatformEvent},
 };
 
 /// What a rule expected of the state before an event.
@@ -40,7 +41,12 @@ pub(super) fn channel(state: &Channel, event: &ChannelEvent) -> Verdict {
         ChannelEvent::RelayStopped(_) => {
             ensure(state.relay().is_some(), || "a channel whose pushes are relayed".to_owned())
         }
+        ChannelEvent::AuthorizationUpdated(_) | ChannelEvent::Unauthorized(_) => {
+            let stands = state.authorization().is_some_and(|state| state.lost.is_none());
+            ensure(stands, || "an authorization that stands".to_owned())
+        }
         ChannelEvent::Registered(_)
+        | ChannelEvent::Authorized(_)
         | ChannelEvent::RelayConfigured(_)
         | ChannelEvent::CredentialsReplaced(_)
         | ChannelEvent::CallbackConfigured(_)
@@ -92,6 +98,16 @@ pub(super) fn person(_state: &Person, event: &PersonEvent) -> Verdict {
         PersonEvent::Erased(e) => {
             ensure(!e.channels.is_empty(), || "an erasure from at least one channel".to_owned())?;
             ensure(e.evidence.reason.is_some(), || "an erasure with a reason".to_owned())
+        }
+    }
+}
+
+/// Whether the event may happen to this platform.
+pub(super) fn platform(state: &Platform, event: &PlatformEvent) -> Verdict {
+    match event {
+        PlatformEvent::Configured(_) => Ok(()),
+        PlatformEvent::SecretsReplaced(_) | PlatformEvent::TicketPushStarted(_) => {
+            ensure(state.configured().is_some(), || "a platform that was configured".to_owned())
         }
     }
 }

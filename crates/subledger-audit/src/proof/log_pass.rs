@@ -4,7 +4,7 @@ use std::mem;
 
 use subledger_domain::{
     app::AppEvent, binding::BindingEvent, channel::ChannelEvent, kind_by_number, ledger::LedgerEvent,
-    message::MessageEvent, person::PersonEvent,
+    message::MessageEvent, person::PersonEvent, platform::PlatformEvent,
 };
 use subledger_store::{ChainCheck, ChainError, Inspector, Link, LogSnapshot, Position, RawEvent, Recorded};
 
@@ -19,7 +19,8 @@ use super::{
 };
 
 /// The aggregates this version knows; streams of others belong to a newer one.
-pub(super) const KNOWN: [&str; 7] = ["channel", "binding", "ledger", "message", "app", "user", "subject"];
+pub(super) const KNOWN: [&str; 8] =
+    ["channel", "binding", "ledger", "message", "app", "user", "subject", "platform"];
 
 /// What else takes note of the events.
 pub(super) struct Reading<'a, 'r> {
@@ -189,6 +190,7 @@ impl Pass<'_, '_> {
             "binding" => event.decode::<BindingEvent>().map(drop),
             "app" => event.decode::<AppEvent>().map(drop),
             "user" | "subject" => event.decode::<PersonEvent>().map(drop),
+            "platform" => event.decode::<PlatformEvent>().map(drop),
             _ => Ok(()),
         };
         let Err(error) = decoded else { return true };

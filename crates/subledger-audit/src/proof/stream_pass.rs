@@ -13,6 +13,7 @@ use subledger_domain::{
     ledger::{LateOutcome, Ledger, LedgerEvent, Phase, ReleaseReason},
     message::Message,
     person::Person,
+    platform::Platform,
 };
 use subledger_store::{Inspector, LogSnapshot, RawEvent, Recorded};
 
@@ -40,6 +41,7 @@ enum State {
     Message(Box<Message>),
     App(App),
     Person(Person),
+    Platform(Box<Platform>),
     /// A stream without a name or with one that names no aggregate; or one that cannot be folded any further.
     None,
 }
@@ -228,6 +230,7 @@ impl Pass<'_> {
             State::Message(state) => fold(&mut **state, &event, legal::message),
             State::App(state) => fold(state, &event, legal::app),
             State::Person(state) => fold(state, &event, legal::person),
+            State::Platform(state) => fold(&mut **state, &event, legal::platform),
             State::Ledger(book) => book.fold(&event, position, &mut self.report.deliveries),
             State::None => return,
         };
@@ -290,6 +293,7 @@ fn state_of(name: &StreamName) -> Option<State> {
         }
         "app" => State::App(App::default()),
         "user" | "subject" => State::Person(Person::default()),
+        "platform" => State::Platform(Box::default()),
         _ => return None,
     })
 }

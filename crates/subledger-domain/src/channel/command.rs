@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::{
+    authorization::{Authorization, AuthorizationLoss},
     callback::CallbackChange,
     event::{Registered, SecretRef},
     policy::{Policy, PolicyChange},
@@ -84,6 +85,16 @@ pub enum ChannelCommand {
     LearnOriginalId {
         /// `gh_…`, as the push has it.
         original_id: String,
+    },
+    /// WeChat says what the Mini Program's administrator has granted to a third-party platform. Sets the channel up if that
+    /// was not done yet.
+    Authorize(Authorization),
+    /// The Mini Program is not authorized to this platform any more.
+    LoseAuthorization {
+        /// The platform's appid.
+        platform: String,
+        /// How it was noticed.
+        loss: AuthorizationLoss,
     },
     /// Forward pushes to the integrator's back end, from now on like this.
     ConfigureRelay {
@@ -169,6 +180,14 @@ pub enum ChannelError {
     /// Nothing was configured that could learn.
     #[error("no callback is configured")]
     NoCallback,
+    /// Another Mini Program was authorized than the channel's.
+    #[error("the channel is of the Mini Program {own}; {authorized} was authorized")]
+    OtherMiniProgram {
+        /// The channel's appid.
+        own: String,
+        /// The appid that WeChat named.
+        authorized: String,
+    },
     /// A relay of no kind of push.
     #[error("a relay needs at least one kind of push")]
     NothingToRelay,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    authorization::{AuthorizationUpdated, Authorized, Unauthorized},
     callback::{CallbackFormat, CallbackMode},
     policy::Policy,
     quota::{BulkHeld, BulkReleased, QuotaCleared},
@@ -41,6 +42,12 @@ stored_events! {
         TokenLeased = 101, "channel.token_leased", 1;
         /// An operator had the token replaced although it lived.
         TokenForced = 102, "channel.token_forced", 1;
+        /// The Mini Program's administrator has authorized a third-party platform, for the first time or again.
+        Authorized = 113, "channel.authorized", 1;
+        /// Other permission sets are granted than before.
+        AuthorizationUpdated = 114, "channel.authorization_updated", 1;
+        /// The authorization is lost; deliveries wait until it is given again.
+        Unauthorized = 115, "channel.unauthorized", 1;
         /// Little is left of WeChat's daily quota: bulk deliveries are held, single ones go on.
         BulkHeld = 135, "channel.bulk_held", 1;
         /// Held deliveries go on before their time.

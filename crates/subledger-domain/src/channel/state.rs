@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     MAX_TEMPLATES,
+    authorization::{AuthorizationState, Unauthorized, authorize},
     callback::check_original_id,
     command::{ChannelCommand, ChannelError},
     event::{
@@ -41,6 +42,8 @@ pub struct Channel {
     /// When a conflict was last told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token_conflict_at: Option<Timestamp>,
+    #[serde(default)]
+    authorization: Option<AuthorizationState>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bulk_held: Option<BulkHeld>,
 }
@@ -74,6 +77,18 @@ impl Channel {
     /// Where pushes are forwarded to, if they are.
     pub fn relay(&self) -> Option<&RelayConfigured> {
         self.relay.as_ref()
+    }
+
+    /// Where it stands with a third-party platform, if it was ever authorized to one.
+    pub fn authorization(&self) -> Option<&AuthorizationState> {
+        self.authorization.as_ref()
+    }
+
+    /// The Mini Program's original id (`gh_…`), as far as it is known.
+    pub fn original_id(&self) -> Option<&str> {
+        // WeChat's own word comes before what somebody typed.
+        let told = self.authorization.as_ref().map(|state| state.granted.original_id.as_str());
+        told.or_else(|| self.callback.as_ref()?.original_id.as_deref())
     }
 
     /// The hold of bulk deliveries, if there is one at this moment.
@@ -120,6 +135,20 @@ impl Channel {
             }
             ChannelEvent::RelayConfigured(e) => self.relay = Some(e.clone()),
             ChannelEvent::RelayStopped(_) => self.relay = None,
+            ChannelEvent::Authorized(e) => {
+                self.authorization = Some(AuthorizationState { granted: e.clone(), lost: None });
+            }
+            ChannelEvent::AuthorizationUpdated(e) => {
+                if let Some(authorization) = &mut self.authorization {
+                    authorization.granted.permissions = e.permissions.clone();
+                    authorization.granted.missing = e.missing.clone();
+                }
+            }
+            ChannelEvent::Unauthorized(e) => {
+                if let Some(authorization) = &mut self.authorization {
+                    authorization.lost = Some(e.loss);
+                }
+            }
             ChannelEvent::TokenConflictSuspected(e) => self.token_conflict_at = Some(e.at),
             ChannelEvent::TokenLeased(_) | ChannelEvent::TokenForced(_) => {}
             ChannelEvent::TokenSourceChanged(e) => {
@@ -164,7 +193,7 @@ impl Channel {
 }
 
 impl Decide for Channel {
-    const STATE: u16 = 3;
+    const STATE: u16 = 5;
 
     type Ask = ChannelCommand;
 
@@ -177,6 +206,7 @@ impl Decide for Channel {
                 token_source(&registration).check()?;
                 ChannelEvent::Registered(registration)
             }
+            (ChannelCommand::Authorize(wish), _) => return authorize(self, wish),
             (_, None) => return Err(ChannelError::NotRegistered),
             (ChannelCommand::ReplaceCredentials { .. }, Some(current))
                 if current.token_mode == TokenMode::Platform =>
@@ -239,6 +269,14 @@ impl Decide for Channel {
                 let learned =
                     CallbackConfigured { original_id: Some(original_id), learned: true, ..callback.clone() };
                 ChannelEvent::CallbackConfigured(learned)
+            }
+            (ChannelCommand::LoseAuthorization { platform, loss }, Some(_)) => {
+                let stands =
+                    |state: &AuthorizationState| state.lost.is_none() && state.granted.platform == platform;
+                if !self.authorization.as_ref().is_some_and(stands) {
+                    return Ok(Vec::new());
+                }
+                ChannelEvent::Unauthorized(Unauthorized { loss })
             }
             (ChannelCommand::ConfigureRelay { url, form, kinds, fresh, rotate }, Some(_)) => {
                 return configure(self.relay.as_ref(), Wish { url, form, kinds, fresh, rotate }, now);

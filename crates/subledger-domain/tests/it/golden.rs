@@ -9,7 +9,7 @@ use serde_json::Value;
 use subledger_domain::{
     ALL_KINDS, DecodeError, EventKind, StoredEvent, app::AppEvent, binding::BindingEvent,
     channel::ChannelEvent, kind_by_name, kind_by_number, ledger::LedgerEvent, message::MessageEvent,
-    person::PersonEvent,
+    person::PersonEvent, platform::PlatformEvent,
 };
 
 fn directory() -> PathBuf {
@@ -46,6 +46,7 @@ fn reencode(number: u16, schema: u16, payload: &[u8]) -> Result<(EventKind, Valu
         () if of(LedgerEvent::KINDS) => through::<LedgerEvent>(number, schema, payload),
         () if of(MessageEvent::KINDS) => through::<MessageEvent>(number, schema, payload),
         () if of(AppEvent::KINDS) => through::<AppEvent>(number, schema, payload),
+        () if of(PlatformEvent::KINDS) => through::<PlatformEvent>(number, schema, payload),
         () => through::<PersonEvent>(number, schema, payload),
     }
 }

@@ -12,6 +12,7 @@ mod ledger_spec;
 mod ledger_tap_spec;
 mod message_spec;
 mod person_spec;
+mod platform_spec;
 mod properties;
 #[rustfmt::skip] // Short enough to be read at one sitting, and it should stay so.
 mod reference_model;

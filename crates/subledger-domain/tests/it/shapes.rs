@@ -23,6 +23,7 @@ use subledger_domain::{
     ledger::{Ledger, LedgerEvent},
     message::{Message, MessageEvent},
     person::{Person, PersonEvent},
+    platform::{Platform, PlatformEvent},
 };
 
 use crate::golden::examples;
@@ -396,6 +397,7 @@ fn no_payload_changes_its_shape_under_the_same_schema() {
         payload_lines::<MessageEvent>(),
         payload_lines::<AppEvent>(),
         payload_lines::<PersonEvent>(),
+        payload_lines::<PlatformEvent>(),
     ];
     let mut wrong = Vec::new();
     for (about, shape) in found.into_iter().flatten() {
@@ -434,6 +436,7 @@ fn no_state_changes_its_shape_under_the_same_mark() {
         state_line::<Message>(),
         state_line::<App>(),
         state_line::<Person>(),
+        state_line::<Platform>(),
     ];
     let lines: Vec<_> = found
         .into_iter()

@@ -9,7 +9,7 @@ use subledger_domain::{
     ledger::{Answer, AttemptOutcome, Ledger, LedgerCommand, LedgerError, LedgerEvent, RefusedSend},
 };
 use subledger_store::{Known, QueueRow, Stage, Stop, StreamRef, SubmitError, Work};
-use subledger_wechat::{ChannelClient, SendRequest};
+use subledger_wechat::{ChannelClient, RefusalClass, SendOutcome, SendRequest};
 
 use super::{
     lane::Lane,
@@ -132,6 +132,9 @@ pub(super) async fn run(lane: &Lane, client: &ChannelClient, parcel: Parcel) {
     // A refused token may have to be waited for. What was not called by then is not called any more, and says so in time.
     let by = asked + lane.engine.settings().dispatch.lease.mul_f32(CALLED_BY);
     let sent = client.send_by(&request, by).await;
+    if let SendOutcome::Refused { class: RefusalClass::NotAuthorized, .. } = &sent {
+        lane.engine.suspect_authorization(&client.key().appid).await;
+    }
     let channel = lane.log.to_string();
     metrics::histogram!(metric_definitions::CALL_SECONDS, "channel" => channel.clone())
         .record(begun.elapsed());

@@ -105,7 +105,7 @@ async fn round(
     }
     let store = lane.engine.store();
     let (channel, _) = store.load::<Channel>(&lane.log, &StreamName::channel()).await?;
-    let Some(registered) = channel.registered().filter(|_| !channel.is_paused()) else {
+    let Some(registered) = channel.registered().filter(|_| channel.hold().is_none()) else {
         return Ok(Round::Idle(Duration::MAX));
     };
     let in_flight = lane.engine.settings().dispatch.in_flight.saturating_sub(room.available_permits());

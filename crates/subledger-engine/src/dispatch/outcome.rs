@@ -41,6 +41,13 @@ pub(super) fn meaning(sent: SendOutcome, attempt: u16, now: Timestamp, max_attem
             word: "accepted",
             hold: None,
         },
+        // What lacks an authorization waits for it: the administrator can give it again, and then the channel goes on.
+        SendOutcome::Refused { code, rid, class: class @ RefusalClass::NotAuthorized, .. } => {
+            let answer = Answer { code: Some(code), rid, class: class.as_str().to_owned() };
+            let wait = now.plus_seconds(CONFIGURATION_HOLD_SECONDS);
+            let at = until(RetryHint::Backoff).max(wait);
+            Meaning { outcome: postponed(answer, at), word: class.as_str(), hold: Some(wait) }
+        }
         SendOutcome::Refused { code, rid, class, .. } => {
             let answer = Answer { code: Some(code), rid, class: class.as_str().to_owned() };
             let (outcome, word) = match class {
@@ -152,6 +159,15 @@ mod tests {
         assert!(matches!(denied, AttemptOutcome::NoPermission { .. }));
         let other = read(refused(40037, RefusalClass::Template)).outcome;
         assert!(matches!(other, AttemptOutcome::Refused { .. }));
+    }
+
+    #[test]
+    fn a_missing_authorization_is_waited_for_by_the_whole_lane() {
+        for code in [61003, 61007] {
+            let meaning = read(refused(code, RefusalClass::NotAuthorized));
+            assert!(matches!(meaning.outcome, AttemptOutcome::Postponed { .. }), "{code}");
+            assert_eq!(meaning.hold, Some(NOW.plus_seconds(CONFIGURATION_HOLD_SECONDS)));
+        }
     }
 
     #[test]

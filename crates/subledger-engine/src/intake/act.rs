@@ -155,7 +155,7 @@ impl Work for Act {
         if channel.registered().is_none() {
             return Err(Stop::Refuse(EngineError::unknown_channel()));
         }
-        let (policy, known_id) = (channel.policy(), channel.callback().and_then(|it| it.original_id.clone()));
+        let (policy, known_id) = (channel.policy(), channel.original_id().map(str::to_owned));
         if known_id.is_some_and(|known| known != self.to_user) {
             let detail =
                 "the push names another Mini Program than the one configured; compare the original ids";

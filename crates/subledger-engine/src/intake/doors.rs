@@ -85,8 +85,12 @@ impl Engine {
     async fn read_push_setup(&self, code: &ChannelCode) -> Result<Option<Setup>, EngineError> {
         let (channel, _) =
             self.store().load::<Channel>(&LogName::channel(code), &StreamName::channel()).await?;
-        let (Some(registered), Some(callback)) = (channel.registered(), channel.callback()) else {
-            return Ok(None);
+        let Some(registered) = channel.registered() else { return Ok(None) };
+        let Some(callback) = channel.callback() else {
+            // What came through a platform is read anew with the platform's keys.
+            let Some(state) = channel.authorization() else { return Ok(None) };
+            let door = self.platform_door(&state.granted.platform, None).await?;
+            return Ok(door.map(|door| Setup { settings: door.of_users(&registered.appid) }));
         };
         let broken = |fault: SettingsFault| EngineError::internal(fault.to_string());
         let token = self.kept_secret(&callback.token).await?;

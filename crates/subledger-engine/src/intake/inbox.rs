@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use subledger_domain::{ChannelCode, LogName, Timestamp, channel::CallbackMode};
+use subledger_domain::{
+    ChannelCode, LogName, Timestamp,
+    channel::{CallbackMode, TokenMode},
+};
 use subledger_projection::{
     ActivityCounts, BUCKET_MICROS, Grain, MAX_REPORT_TEMPLATES, PageRequest, ReportDay, ReportDays,
 };
@@ -129,13 +132,22 @@ impl Engine {
     /// How a channel's pushes fare.
     pub async fn push_health(&self, code: &ChannelCode) -> Result<PushHealthReport, EngineError> {
         let callback = self.callback(code).await?;
+        let (channel, registered) = self.channel(code).await?;
+        let platform = channel.authorization().is_some() && registered.token_mode == TokenMode::Platform;
         let kept = self.store().push_health(&LogName::channel(code)).await?;
         let node = self.push_tally().of(code);
         let now = self.now();
         let since = now.plus_seconds(-LOOK_BACK_HOURS * 3_600);
         let (sent, taps) = self.activity_since(code, since, now).await?;
-        let hints =
-            hints(&Facts { callback: callback.as_ref(), kept: &kept, node: &node, since, sent, taps });
+        let hints = hints(&Facts {
+            callback: callback.as_ref(),
+            platform,
+            kept: &kept,
+            node: &node,
+            since,
+            sent,
+            taps,
+        });
         Ok(PushHealthReport { callback, kept, node, sent_last_day: sent, taps_last_day: taps, hints })
     }
 
@@ -169,6 +181,8 @@ impl Engine {
 
 struct Facts<'a> {
     callback: Option<&'a Callback>,
+    /// Pushes come through a third-party platform.
+    platform: bool,
     kept: &'a PushHealth,
     node: &'a NodeTally,
     since: Timestamp,
@@ -177,13 +191,15 @@ struct Facts<'a> {
 }
 
 fn hints(facts: &Facts<'_>) -> Vec<Hint> {
-    let Facts { callback, kept, node, since, sent, taps } = facts;
-    let Some(callback) = callback else { return vec![Hint::NotConfigured] };
+    let Facts { callback, platform, kept, node, since, sent, taps } = facts;
+    if callback.is_none() && !platform {
+        return vec![Hint::NotConfigured];
+    }
     let state = |state| kept.states.get(&state).copied().unwrap_or(0) > 0;
     let newest = kept.kinds.values().map(|kind| kind.last_at).max();
     let refused = |class: &str| node.refused.get(class).copied().unwrap_or(0) > 0;
     let found = [
-        (callback.mode == CallbackMode::Plaintext, Hint::Plaintext),
+        (callback.is_some_and(|it| it.mode == CallbackMode::Plaintext), Hint::Plaintext),
         (*sent > 0 && !kept.kinds.contains_key(&PushKind::Sent), Hint::NoSentEvents),
         (*taps > 0 && newest.is_none_or(|newest| newest < *since), Hint::NothingPushed),
         (refused("wrong_signature"), Hint::WrongSignatures),

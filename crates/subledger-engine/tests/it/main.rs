@@ -13,6 +13,7 @@ mod doctoring;
 mod forgetting;
 mod granting;
 mod place;
+mod platforms;
 mod quotas;
 mod receiver;
 mod relaying;

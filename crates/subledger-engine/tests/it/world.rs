@@ -114,6 +114,9 @@ async fn node(place: &Place, url: &str, clock: &Ahead, change: impl FnOnce(&mut 
         ..DispatchSettings::default()
     };
     let mut settings = EngineSettings { dispatch, read_wait: PATIENCE, ..EngineSettings::default() };
+    settings.platform.pc_base_url = url.to_owned();
+    settings.platform.h5_base_url = url.to_owned();
+    settings.platform.poll = Duration::from_millis(20);
     change(&mut settings);
     Engine::new(store, executor, projections, gateway, settings)
 }

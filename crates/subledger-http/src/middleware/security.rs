@@ -22,7 +22,8 @@ pub(super) fn protect(route: &str, headers: &mut HeaderMap) {
     headers.reserve(HEADERS.saturating_sub(headers.len()));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // The page that leads to WeChat's must tell where it stands; it says so itself.
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     let (name, value) = SAME_ORIGIN;
     headers.insert(name, value);

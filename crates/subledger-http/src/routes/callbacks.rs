@@ -77,7 +77,10 @@ pub(crate) async fn take_push(
 }
 
 /// Bounds requests by number and time.
-async fn in_time(context: &Context, taking: impl Future<Output = Result<PushAnswer, ApiError>>) -> Response {
+pub(super) async fn in_time(
+    context: &Context,
+    taking: impl Future<Output = Result<PushAnswer, ApiError>>,
+) -> Response {
     let bounded = async {
         // Waiting for a place counts, too. The semaphore is never closed.
         let _slot = context.push_slots().acquire().await;
@@ -93,7 +96,7 @@ async fn in_time(context: &Context, taking: impl Future<Output = Result<PushAnsw
     }
 }
 
-fn answer(answer: PushAnswer) -> Response {
+pub(super) fn answer(answer: PushAnswer) -> Response {
     let refusal = |status, code, detail: &str| ApiError::new(status, code, detail).into_response();
     match answer {
         PushAnswer::Taken => text(SUCCESS.to_owned()),
@@ -101,7 +104,7 @@ fn answer(answer: PushAnswer) -> Response {
         PushAnswer::Forbidden => refusal(
             StatusCode::FORBIDDEN,
             "bad_signature",
-            "the request is not signed as this channel's pushes are",
+            "the request is not signed as the pushes to this URL are",
         ),
         PushAnswer::Rejected => refusal(StatusCode::BAD_REQUEST, "bad_push", "this is no push of WeChat's"),
         PushAnswer::TooLarge => {

@@ -26,7 +26,7 @@ use crate::{
     },
     problem::ApiError,
     reply::{Acknowledged, At, Written, acknowledged},
-    views::{ChannelView, PolicyChangeBody, PolicyView, QueueView, TokenModeWord},
+    views::{ChannelView, PolicyChangeBody, PolicyView, QueueView, SecretsView, TokenModeWord},
 };
 
 /// A Mini Program to set up.
@@ -80,6 +80,8 @@ pub(crate) struct ChannelCreated {
     /// Its code.
     #[schema(example = "wechatmp123")]
     code: String,
+    #[serde(flatten)]
+    secrets: SecretsView,
 }
 
 /// The channels of a page. Each stands in a log of its own and says its own position.
@@ -148,7 +150,8 @@ pub(crate) async fn create_channel(
         idempotency_key: idempotency_key.0,
     };
     let done = engine.register_channel(&key.caller, new).await?;
-    let written = Written::of(done, |()| ChannelCreated { code: code.to_string() });
+    let secrets = engine.channel_secrets(&code).await?.into();
+    let written = Written::of(done, |()| ChannelCreated { code: code.to_string(), secrets });
     let mut response = (StatusCode::CREATED, written).into_response();
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/channels/{code}")) {
         response.headers_mut().insert(header::LOCATION, location);
@@ -179,13 +182,15 @@ pub(crate) async fn show_channel(
 /// A token is fetched with it first; the old one stays in use if that fails.
 #[utoipa::path(post, path = "/channels/{code}/credentials", tag = "channels", params(ChannelPath),
     request_body = CredentialsBody, security(("api_key" = ["manage"])),
-    responses((status = 200, body = Written<Acknowledged>)))]
+    responses((status = 200, body = Written<SecretsView>)))]
 pub(crate) async fn replace_credentials(
     scope: Scope<Manage>,
     State(engine): State<Engine>,
     Json(body): Json<CredentialsBody>,
-) -> Result<Written<Acknowledged>, ApiError> {
-    Ok(acknowledged(engine.replace_credentials(&scope.caller, &scope.code, body.secret).await?))
+) -> Result<Written<SecretsView>, ApiError> {
+    let done = engine.replace_credentials(&scope.caller, &scope.code, body.secret).await?;
+    let secrets = engine.channel_secrets(&scope.code).await?.into();
+    Ok(Written::of(done, |()| secrets))
 }
 
 /// Stop sending.

@@ -59,10 +59,16 @@ pub(crate) struct CallbackView {
     format: CallbackFormatWord,
     /// The token's fingerprint.
     token_fingerprint: String,
+    /// When the token was handed in or made up.
+    token_set_at: Moment,
     /// The EncodingAESKey's fingerprint.
     key_fingerprint: Option<String>,
+    /// When the EncodingAESKey was handed in or made up.
+    key_set_at: Option<Moment>,
     /// The fingerprint of the key before it, which still opens what comes late.
     previous_key_fingerprint: Option<String>,
+    /// When the key before it was handed in or made up.
+    previous_key_set_at: Option<Moment>,
     /// The Mini Program's original id, once it is known.
     original_id: Option<String>,
     /// When it was last set.
@@ -89,9 +95,12 @@ impl CallbackView {
             warning: callback.warning().map(str::to_owned),
             mode: callback.mode.into(),
             format: callback.format.into(),
-            token_fingerprint: callback.token,
-            key_fingerprint: callback.key,
-            previous_key_fingerprint: callback.previous_key,
+            token_set_at: Moment(callback.token.set_at),
+            token_fingerprint: callback.token.fingerprint,
+            key_set_at: callback.key.as_ref().map(|key| Moment(key.set_at)),
+            key_fingerprint: callback.key.map(|key| key.fingerprint),
+            previous_key_set_at: callback.previous_key.as_ref().map(|key| Moment(key.set_at)),
+            previous_key_fingerprint: callback.previous_key.map(|key| key.fingerprint),
             original_id: callback.original_id,
             configured_at: callback.configured_at.map(Moment),
         }

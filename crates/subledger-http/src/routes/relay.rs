@@ -24,7 +24,8 @@ pub(crate) async fn configure_relay(
     Json(body): Json<RelayBody>,
 ) -> Result<Written<RelaySetView>, ApiError> {
     let done = engine.configure_relay(&scope.caller, &scope.code, body.into()).await?;
-    Ok(Written::of(done, Into::into))
+    let secrets = engine.channel_secrets(&scope.code).await?.into();
+    Ok(Written::of(done, |set| RelaySetView::of(set, secrets)))
 }
 
 /// Show the relay of a channel and how it goes.

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     Timestamp,
-    channel::{Policy, PolicyChange},
+    channel::{AuthorizationLoss, Hold, Policy, PolicyChange},
 };
 use subledger_engine::quota::Quota;
-use subledger_projection::{CallbackRow, ChannelRow};
+use subledger_projection::{CallbackRow, ChannelRow, PlatformRow};
 use subledger_store::{QueueStats, TokenState};
 use utoipa::ToSchema;
 
@@ -145,6 +145,8 @@ pub(crate) struct ChannelView {
     paused_at: Option<Moment>,
     /// Why sending is stopped.
     pause_reason: Option<String>,
+    /// Why deliveries wait, if they do.
+    hold: Option<HoldView>,
     /// When the AppSecret in use was handed in, or the credential for the token server.
     secret_replaced_at: Moment,
     /// When the channel was set up.
@@ -159,10 +161,82 @@ pub(crate) struct ChannelView {
     callback: Option<ChannelCallbackView>,
     /// Where its pushes are relayed to, or were; null if never.
     relay: Option<RelayView>,
+    /// Its authorization to a third-party platform; null if there never was one.
+    authorization: Option<ChannelAuthorizationView>,
     /// What is known of its access token.
     token: TokenStateView,
     /// WeChat's daily quota of sending; null in lists.
     quota: Option<QuotaView>,
+}
+
+/// Why deliveries wait. They do not fail for it; what is over `expires_at` meanwhile expires.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HoldView {
+    /// `paused`, `unauthorized` or `permission_missing`.
+    #[schema(example = "unauthorized")]
+    reason: &'static str,
+    /// What to do.
+    advice: &'static str,
+}
+
+impl From<Hold> for HoldView {
+    fn from(hold: Hold) -> Self {
+        let advice = match hold {
+            Hold::Paused => "an operator has paused the channel; resume it",
+            Hold::Unauthorized => {
+                "the Mini Program is not authorized to the third-party platform any more; begin with POST \
+                 /channels/{code}/authorization and have its administrator scan"
+            }
+            Hold::PermissionMissing => {
+                "the authorization lacks permission set 18; begin with POST /channels/{code}/authorization and have the \
+                 administrator tick it"
+            }
+        };
+        Self { reason: hold.as_str(), advice }
+    }
+}
+
+/// The authorization of a channel to a third-party platform.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChannelAuthorizationView {
+    /// The platform's appid.
+    component_appid: String,
+    /// Whether it stands.
+    authorized: bool,
+    /// The permission sets, by WeChat's numbers.
+    permissions: Vec<u32>,
+    /// Those that sending needs and that are not granted.
+    missing: Vec<u32>,
+    /// The Mini Program's original id (`gh_…`).
+    original_id: String,
+    /// When it was last given.
+    authorized_at: Moment,
+    /// When the permission sets were last changed since.
+    updated_at: Option<Moment>,
+    /// Since when it is lost.
+    lost_at: Option<Moment>,
+    /// How that was noticed: `pushed` (WeChat told) or `refused` (WeChat answered a call so).
+    loss: Option<&'static str>,
+}
+
+impl From<PlatformRow> for ChannelAuthorizationView {
+    fn from(row: PlatformRow) -> Self {
+        let (lost_at, loss) = row.lost.unzip();
+        Self {
+            component_appid: row.appid,
+            authorized: lost_at.is_none(),
+            permissions: row.permissions.into_iter().collect(),
+            missing: row.missing.into_iter().collect(),
+            original_id: row.original_id,
+            authorized_at: Moment(row.authorized_at),
+            updated_at: row.updated_at.map(Moment),
+            lost_at: lost_at.map(Moment),
+            loss: loss.map(|loss| match loss {
+                AuthorizationLoss::Pushed => "pushed",
+                AuthorizationLoss::Refused => "refused",
+            }),
+        }
+    }
 }
 
 /// How WeChat pushes to a channel. More of it at `/callback`.
@@ -195,6 +269,7 @@ impl ChannelView {
         Self {
             code: row.code.to_string(),
             paused: row.is_paused(),
+            hold: row.hold().map(Into::into),
             name: row.name,
             appid: row.appid,
             token_mode: row.token_mode.into(),
@@ -208,6 +283,7 @@ impl ChannelView {
             templates_vanished: row.templates_vanished,
             callback: row.callback.map(Into::into),
             relay: row.relay.map(Into::into),
+            authorization: row.platform.map(Into::into),
             token: TokenStateView::of(token, row.token, now),
             quota: None,
         }

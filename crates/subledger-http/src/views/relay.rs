@@ -9,6 +9,7 @@ use subledger_engine::relay::{RelayReport, RelaySet, RelayTested, RelayWish};
 use subledger_projection::RelayRow;
 use utoipa::ToSchema;
 
+use super::secrets::SecretsView;
 use super::words::{RelayFormWord, RelayKindWord, RelayStopWord};
 use crate::moment::Moment;
 
@@ -48,13 +49,16 @@ pub(crate) struct RelaySetView {
     generated_secret: Option<String>,
     /// Until when the secret before it signs, too.
     previous_secret_until: Option<Moment>,
+    #[serde(flatten)]
+    secrets: SecretsView,
 }
 
-impl From<RelaySet> for RelaySetView {
-    fn from(set: RelaySet) -> Self {
+impl RelaySetView {
+    pub(crate) fn of(set: RelaySet, secrets: SecretsView) -> Self {
         Self {
             generated_secret: set.secret.map(|secret| secret.expose_secret().to_owned()),
             previous_secret_until: set.previous_until.map(Moment),
+            secrets,
         }
     }
 }

@@ -13,6 +13,7 @@ mod past;
 mod paused;
 mod people;
 mod place;
+mod platforms;
 mod pushes;
 mod quotas;
 mod reader;

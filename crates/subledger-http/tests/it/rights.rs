@@ -20,7 +20,9 @@ async fn operations(app: &TestApp) -> Vec<(String, String, Option<Right>)> {
             .replace("{subject}", &"0".repeat(32))
             .replace("{msgid}", &"0".repeat(32))
             .replace("{push}", &"0".repeat(32))
-            .replace("{index}", "0");
+            .replace("{index}", "0")
+            .replace("{component_appid}", "wx00000000comp0001")
+            .replace("{id}", "00000000-0000-0000-0000-000000000000");
         assert!(!concrete.contains('{'), "{concrete}");
         for (method, operation) in item.as_object().unwrap() {
             if operation["security"][0].get("UserToken").is_some() {

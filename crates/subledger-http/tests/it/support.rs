@@ -145,7 +145,7 @@ impl TestApp {
     }
 
     /// The same on this database.
-    async fn empty_on(place: &Place, settings: HttpSettings) -> Self {
+    pub(crate) async fn empty_on(place: &Place, settings: HttpSettings) -> Self {
         let http = http_client();
         let wechat = Sandbox::new(SandboxConfig::default());
         wechat.create_app(AppSpec::new(APPID, SECRET)).unwrap();
@@ -170,6 +170,10 @@ impl TestApp {
         let wechat_config = WeChatConfig { base_url: base_url.clone(), ..WeChatConfig::default() };
         let mut engine_settings =
             EngineSettings { redo_every: Duration::from_millis(200), ..EngineSettings::default() };
+        engine_settings.platform.pc_base_url = base_url.clone();
+        engine_settings.platform.h5_base_url = base_url.clone();
+        engine_settings.platform.poll = Duration::from_millis(50);
+        engine_settings.dispatch.poll = Duration::from_millis(100);
         let loopback = PrivateAddresses::Only(vec!["127.0.0.1".parse().unwrap()]);
         engine_settings.relay.deliverer.policy =
             EgressPolicy { private: loopback, allow_http: true, ..EgressPolicy::default() };
@@ -179,6 +183,7 @@ impl TestApp {
         let engine = Engine::new(store, executor, projections, gateway, engine_settings);
         engine.start_dispatch().await;
         engine.start_relay().await;
+        engine.start_platforms().await;
 
         let router = subledger_http::router(engine.clone(), settings, metrics());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,14 +3,14 @@
 use subledger_domain::{
     ChannelCode, Template,
     channel::{
-        CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed,
+        Authorized, CallbackConfigured, ChannelEvent, Registered, RelayConfigured, TemplatesRefreshed,
         TokenConflictSuspected,
     },
 };
 
 use super::{FoldError, Incoming, Model, Poison, Stamp};
 use crate::{
-    CallbackRow, ChannelRow, RelayRow, TemplateRow, TokenConflictRow, TokenRow,
+    CallbackRow, ChannelRow, PlatformRow, RelayRow, TemplateRow, TokenConflictRow, TokenRow,
     cache::{Held, Rows},
     table::{Need, Table},
     tuples::{Naming, Tuples, Unreadable},
@@ -115,6 +115,30 @@ impl Channels {
                     relay.stopped = Some((stamp.at, stopped.cause));
                 }
             }
+            ChannelEvent::Authorized(granted) => {
+                let Authorized { platform: appid, permissions, missing, original_id, .. } = granted;
+                row.platform = Some(PlatformRow {
+                    appid,
+                    permissions,
+                    missing,
+                    original_id,
+                    authorized_at: stamp.at,
+                    updated_at: None,
+                    lost: None,
+                });
+            }
+            ChannelEvent::AuthorizationUpdated(updated) => {
+                if let Some(platform) = &mut row.platform {
+                    platform.permissions = updated.permissions;
+                    platform.missing = updated.missing;
+                    platform.updated_at = Some(stamp.at);
+                }
+            }
+            ChannelEvent::Unauthorized(unauthorized) => {
+                if let Some(platform) = &mut row.platform {
+                    platform.lost = Some((stamp.at, unauthorized.loss));
+                }
+            }
             ChannelEvent::TemplatesRefreshed(refreshed) => {
                 row.templates_refreshed_at = Some(stamp.at);
                 row.templates_listed = refreshed.listed;
@@ -142,6 +166,7 @@ fn registered_row(stamp: Stamp, code: &ChannelCode, registered: Registered) -> C
         callback: None,
         relay: None,
         token: registered.token_url.map(|url| TokenRow { url: Some(url), conflict: None }),
+        platform: None,
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use subledger_domain::{
     ChannelCode, TemplateId, TemplateKey, TemplateKind, Timestamp,
-    channel::{CallbackFormat, CallbackMode, Policy, RelayForm, RelayKind, RelayStop, TokenMode},
+    channel::{
+        AuthorizationLoss, CallbackFormat, CallbackMode, Hold, Policy, RelayForm, RelayKind, RelayStop,
+        TokenMode,
+    },
 };
 
 /// One Mini Program set up for sending.
@@ -43,6 +46,8 @@ pub struct ChannelRow {
     /// What is to be said of its tokens, if anything.
     #[serde(default)]
     pub token: Option<TokenRow>,
+    /// The third-party platform it was authorized to, if ever.
+    pub platform: Option<PlatformRow>,
 }
 
 /// What is to be said of a channel's tokens. Tokens themselves are in no read model.
@@ -82,6 +87,25 @@ pub struct CallbackRow {
     pub original_id: Option<String>,
 }
 
+/// Where a channel stands with the third-party platform it was authorized to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformRow {
+    /// The platform's appid.
+    pub appid: String,
+    /// The permission sets that are granted, by WeChat's numbers.
+    pub permissions: BTreeSet<u32>,
+    /// Those that sending needs and that are not granted.
+    pub missing: BTreeSet<u32>,
+    /// The Mini Program's original id (`gh_…`).
+    pub original_id: String,
+    /// When it was last authorized.
+    pub authorized_at: Timestamp,
+    /// When the permission sets were last changed, if ever since.
+    pub updated_at: Option<Timestamp>,
+    /// Since when the authorization is lost, if it is, and how that was noticed.
+    pub lost: Option<(Timestamp, AuthorizationLoss)>,
+}
+
 /// Where the pushes of a channel are relayed to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayRow {
@@ -101,6 +125,21 @@ impl ChannelRow {
     /// Whether sending is stopped.
     pub const fn is_paused(&self) -> bool {
         self.paused_at.is_some()
+    }
+
+    /// Why its deliveries wait, if they do. What an operator wanted comes first.
+    pub fn hold(&self) -> Option<Hold> {
+        if self.is_paused() {
+            return Some(Hold::Paused);
+        }
+        if self.token_mode != TokenMode::Platform {
+            return None;
+        }
+        match &self.platform {
+            Some(platform) if platform.lost.is_none() && platform.missing.is_empty() => None,
+            Some(platform) if platform.lost.is_none() => Some(Hold::PermissionMissing),
+            _ => Some(Hold::Unauthorized),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ macro_rules! columns {
 columns! {
     Channels: Text ["code", "appid", "name", "token_mode", "policy"] Big ["paused_at"] Text ["pause_reason"]
         Big ["secret_replaced_at", "registered_at", "templates_refreshed_at"]
-        Int ["templates_listed", "templates_vanished"] Text ["callback", "relay", "token"];
+        Int ["templates_listed", "templates_vanished"] Text ["callback", "relay", "token", "platform"];
     Templates: Text ["id", "title", "content", "example"] Small ["kind"] Text ["keys"] Small ["listed"]
         Big ["first_seen_at", "changed_at", "vanished_at"];
     Bindings: Bytes ["user_ref", "subject"] Big ["bound_at", "moved_at", "unbound_at"];

@@ -53,6 +53,7 @@ layout!(ChannelRow, Channels, ChannelCode, |k| (code: Text = k), |r| r.code.clon
     appid: Text, name: Text, token_mode: Json, policy: Json, paused_at: Opt<Time>, pause_reason: Opt<Text>,
     secret_replaced_at: Time, registered_at: Time, templates_refreshed_at: Opt<Time>, templates_listed: Int,
     templates_vanished: Int, callback: Opt<Json>, relay: Opt<Json>, token: Opt<Json>,
+    platform: Opt<Json>,
 ));
 
 layout!(TemplateRow, Templates, TemplateId, |k| (id: Text = k), |r| r.id.clone(), (

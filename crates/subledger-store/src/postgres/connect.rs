@@ -17,6 +17,8 @@ use crate::{Database, OpenError, StoreError, error::while_doing, tail::Tails};
 const OLDEST_VERSION: i32 = 150_000;
 /// The channel on which nodes announce commits. Carries no payload: who hears it reads the heads.
 const CHANNEL: &str = "subledger_head";
+/// The channel on which it is announced that a data key was made.
+pub(crate) const KEYS: &str = "subledger_keys";
 /// How long a server may take to answer the first connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for a free connection.
@@ -134,11 +136,21 @@ pub(crate) async fn listen(tails: Arc<Tails>, pool: PgPool) {
 async fn hear(tails: &Tails, pool: &PgPool, database: &Database) -> Result<(), StoreError> {
     let failed = while_doing("listening for commits");
     let mut listener = PgListener::connect_with(pool).await.map_err(failed)?;
-    listener.listen(CHANNEL).await.map_err(failed)?;
+    listener.listen_all([CHANNEL, KEYS]).await.map_err(failed)?;
     loop {
-        listener.recv().await.map_err(failed)?;
         // Announcements that piled up are all answered by one look.
-        while listener.next_buffered().is_some() {}
-        tails.refresh(database).await?;
+        let mut heard = Some(listener.recv().await.map_err(failed)?);
+        let mut commits = false;
+        while let Some(notification) = heard {
+            if notification.channel() == KEYS {
+                tails.keys.notify_one()
+            } else {
+                commits = true
+            }
+            heard = listener.next_buffered();
+        }
+        if commits {
+            tails.refresh(database).await?;
+        }
     }
 }

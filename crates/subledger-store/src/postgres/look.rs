@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
 
-use crate::{
-    StoreError, SystemClock, error::while_doing, rows::unsigned, store::look::ahead, vault::SealedDeployment,
-};
+use crate::{StoreError, SystemClock, error::while_doing, rows::unsigned, store::look::ahead};
 
 /// The version of the server.
 pub(crate) async fn version(connection: &mut PgConnection) -> Result<String, StoreError> {
@@ -24,15 +22,15 @@ pub(crate) async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, b
         .map_err(while_doing("reading the schema's version"))
 }
 
-/// The deployment's secret, if there is one.
+/// The canary of the deployment, and its root if that is wrapped as it was before master keys had ids; none without a
+/// deployment.
 pub(crate) async fn stored_deployment(
     connection: &mut PgConnection,
-) -> Result<Option<SealedDeployment>, StoreError> {
-    let found = sqlx::query_as("select secret, canary from deployment where id = 1")
+) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    sqlx::query_as("select canary, secret from deployment where id = 1")
         .fetch_optional(connection)
         .await
-        .map_err(while_doing("reading the deployment's secret"))?;
-    Ok(found.map(|(secret, canary)| SealedDeployment { secret, canary }))
+        .map_err(while_doing("reading the deployment's secret"))
 }
 
 /// Bytes of the database, and its clock less this machine's in microseconds.

@@ -8,32 +8,7 @@ use crate::{
     StoreError,
     error::while_doing,
     rows::{SealedRow, bytes},
-    vault::SealedDeployment,
 };
-
-/// Keeps a new deployment's secret unless there is one, and answers with the one that is kept.
-pub(crate) async fn deployment(
-    connection: &mut PgConnection,
-    fresh: &SealedDeployment,
-    now: i64,
-) -> Result<SealedDeployment, StoreError> {
-    let failed = while_doing("reading the deployment's secret");
-    sqlx::query(
-        "insert into deployment (id, secret, canary, created_at) values (1, $1, $2, $3)
-         on conflict (id) do nothing",
-    )
-    .bind(&fresh.secret)
-    .bind(&fresh.canary)
-    .bind(now)
-    .execute(&mut *connection)
-    .await
-    .map_err(failed)?;
-    let (secret, canary) = sqlx::query_as("select secret, canary from deployment where id = 1")
-        .fetch_one(connection)
-        .await
-        .map_err(failed)?;
-    Ok(SealedDeployment { secret, canary })
-}
 
 /// Keeps identities; one that is kept already stays.
 pub(crate) async fn keep_identities(
@@ -183,4 +158,28 @@ pub(crate) async fn secret(
         .fetch_optional(connection)
         .await
         .map_err(while_doing("reading a secret"))
+}
+
+/// The sealed secrets under these references, each with when it was kept.
+pub(crate) async fn secrets(
+    connection: &mut PgConnection,
+    references: &[&str],
+) -> Result<Vec<(String, Vec<u8>, i64)>, StoreError> {
+    sqlx::query_as("select reference, sealed, kept_at from secret where reference = any ($1::text[])")
+        .bind(references)
+        .fetch_all(connection)
+        .await
+        .map_err(while_doing("reading secrets"))
+}
+
+/// When a secret was kept.
+pub(crate) async fn secret_kept_at(
+    connection: &mut PgConnection,
+    reference: &str,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar("select kept_at from secret where reference = $1")
+        .bind(reference)
+        .fetch_optional(connection)
+        .await
+        .map_err(while_doing("reading when a secret was kept"))
 }

@@ -6,8 +6,7 @@ use subledger_domain::{LogName, SubjectId, Timestamp};
 
 use super::{bytes, unsigned};
 use crate::{
-    KeptPush, OpenPush, PushFilter, PushFormat, PushKey, PushKind, PushMode, PushState, RelayState,
-    StoreError,
+    KeptPush, PushFilter, PushFormat, PushKey, PushKind, PushMode, PushState, RelayState, StoreError,
 };
 
 /// A push to add. One whose key is there already stays as it is, unless this one comes settled.
@@ -214,14 +213,4 @@ pub(crate) fn conditions(filter: &PushFilter) -> String {
 /// Whether pushes in this state stand in the index of what is out of the ordinary.
 pub(crate) const fn is_odd(state: PushState) -> bool {
     matches!(state, PushState::Pending | PushState::Undecodable | PushState::Failed)
-}
-
-/// A push and its body, opened.
-pub(crate) fn opened(
-    row: PushColumns,
-    open: impl FnOnce(&KeptPush, &[u8]) -> Result<Vec<u8>, StoreError>,
-) -> Result<OpenPush, StoreError> {
-    let (push, sealed) = kept_push(row)?;
-    let body = open(&push, &sealed)?;
-    Ok(OpenPush { push, body })
 }

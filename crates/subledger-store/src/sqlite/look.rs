@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use crate::{StoreError, error::while_doing, vault::SealedDeployment};
+use crate::{StoreError, error::while_doing};
 
 /// The version of the library.
 pub(crate) async fn version(connection: &mut SqliteConnection) -> Result<String, StoreError> {
@@ -20,13 +20,13 @@ pub(crate) async fn applied(connection: &mut SqliteConnection) -> Result<Vec<(i6
         .map_err(while_doing("reading the schema's version"))
 }
 
-/// The deployment's secret, if there is one.
+/// The canary of the deployment, and its root if that is wrapped as it was before master keys had ids; none without a
+/// deployment.
 pub(crate) async fn stored_deployment(
     connection: &mut SqliteConnection,
-) -> Result<Option<SealedDeployment>, StoreError> {
-    let found = sqlx::query_as("select secret, canary from deployment where id = 1")
+) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    sqlx::query_as("select canary, secret from deployment where id = 1")
         .fetch_optional(connection)
         .await
-        .map_err(while_doing("reading the deployment's secret"))?;
-    Ok(found.map(|(secret, canary)| SealedDeployment { secret, canary }))
+        .map_err(while_doing("reading the deployment's secret"))
 }

@@ -5,6 +5,7 @@
 //! [`Look::schema`] compares the schema, [`Look::unlock`] tries the master key and gives a store to read with.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -17,9 +18,11 @@ use crate::{
     Database, MasterKey, OpenError, StoreError,
     database::Session,
     error::while_doing,
-    postgres, sqlite,
+    postgres,
+    rows::keys::wrapped,
+    sqlite,
     tail::Tails,
-    vault::{Vault, WrongKey},
+    vault::{KeyRows, Vault},
 };
 
 /// What of a database's schema differs from this program's.
@@ -98,17 +101,25 @@ impl Look {
     /// Tries the master key, and gives a store that reads. Its reads are those of any store; whatever writes is refused by the
     /// database. Only for a schema that fits.
     pub async fn unlock(self, key: &MasterKey, clock: Arc<dyn Clock>) -> Result<Store, OpenError> {
-        let stored = self.database.reader().await?.session().stored_deployment().await?;
-        let Some(stored) = stored else {
+        let mut reader = self.database.reader().await?;
+        let mut session = reader.session();
+        let Some((canary, legacy)) = session.stored_deployment().await? else {
             return Err(OpenError::Unsupported("the database holds no deployment yet".to_owned()));
         };
-        let vault = match Vault::unlock(key, &stored)? {
-            Ok(vault) => vault,
-            Err(WrongKey) => return Err(OpenError::WrongMasterKey),
-        };
+        if !legacy.is_empty() {
+            let what = "the database's keys are those of an earlier version; any command that opens it brings them up to date";
+            return Err(OpenError::Unsupported(what.to_owned()));
+        }
+        let wrapped = wrapped(session.wrapped_keys().await?)?;
+        drop(reader);
+        let fitting: BTreeSet<String> = wrapped.iter().map(|key| key.master.clone()).collect();
+        let vault = Vault::unlock(key, &KeyRows { canary, wrapped })?.ok_or_else(|| {
+            OpenError::WrongMasterKey { given: key.id(), fitting: fitting.into_iter().collect() }
+        })?;
         let tails = Arc::new(Tails::new());
         tails.refresh(&self.database).await?;
-        let inner = Inner { database: self.database, vault, clock, tails, tasks: Vec::new() };
+        let (vault, node) = (Arc::new(vault), Arc::default());
+        let inner = Inner { database: self.database, vault, clock, tails, node, tasks: Vec::new() };
         Ok(Store { inner: Arc::new(inner) })
     }
 }

@@ -8,10 +8,7 @@ use subledger_domain::{LogName, SubjectId, Timestamp};
 use super::{Store, place};
 use crate::{
     KeptPush, OpenPush, PushFilter, PushKey, PushKind, PushPage, PushState, RelayState, StoreError,
-    rows::{
-        push::{kept_push, opened},
-        unsigned,
-    },
+    rows::{push::kept_push, unsigned},
 };
 
 /// How the pushes of a log fare.
@@ -52,7 +49,10 @@ impl Store {
     /// A push with its body, if it is kept.
     pub async fn push(&self, log: &LogName, key: PushKey) -> Result<Option<OpenPush>, StoreError> {
         let row = self.inner.database.reader().await?.session().one(log, key.as_bytes()).await?;
-        row.map(|row| opened(row, |push, sealed| self.open_push(push, sealed))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let (push, sealed) = kept_push(row)?;
+        let body = self.open_push(&push, &sealed).await?;
+        Ok(Some(OpenPush { push, body }))
     }
 
     /// Up to `limit` pushes of a log, the newest first, without their bodies.
@@ -103,7 +103,7 @@ impl Store {
         let mut pending = Vec::with_capacity(rows.len());
         for row in rows {
             let (push, sealed) = kept_push(row)?;
-            match self.open_push(&push, &sealed) {
+            match self.open_push(&push, &sealed).await {
                 Ok(body) => pending.push(OpenPush { push, body }),
                 Err(error) => {
                     tracing::error!(log.name = push.log.as_str(), push.key = %push.key, error = %error, "a push does not open");
@@ -125,7 +125,7 @@ impl Store {
         unsigned(self.inner.database.reader().await?.session().count_of(log, &keys).await?)
     }
 
-    pub(super) fn open_push(&self, push: &KeptPush, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.inner.vault.open(&place::push(push.log.as_str(), push.key.as_bytes()), sealed)
+    pub(super) async fn open_push(&self, push: &KeptPush, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.unseal(&place::push(push.log.as_str(), push.key.as_bytes()), sealed).await
     }
 }

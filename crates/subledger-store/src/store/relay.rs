@@ -229,7 +229,9 @@ impl Store {
         let lease_until = push
             .relay_due_at
             .ok_or_else(|| StoreError::Corrupt("a push that is leased without an end".to_owned()))?;
-        match self.open_push(&push, &sealed) {
+        match self.open_push(&push, &sealed).await {
+            // It is sound, and another node can open it: the lease runs out.
+            Err(error @ StoreError::Unavailable { .. }) => Err(error),
             Ok(body) => Ok(Some(ClaimedRelay { push, body, lease_until })),
             Err(error) => {
                 tracing::error!(log.name = push.log.as_str(), push.key = %push.key, error = %error, "a push does not open");

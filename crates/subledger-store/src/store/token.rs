@@ -203,7 +203,7 @@ impl Store {
             let claim = match got {
                 Got::Kept { age, remains } => {
                     let sealed = sealed.unwrap_or_default();
-                    match self.inner.vault.open(&place::token(appid, mode), &sealed).ok().and_then(text) {
+                    match self.unseal(&place::token(appid, mode), &sealed).await.ok().and_then(text) {
                         Some(token) => TokenClaim::Kept(KeptToken {
                             token,
                             version: unsigned(version)?,

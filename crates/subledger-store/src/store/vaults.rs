@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 
 use secrecy::{ExposeSecret, SecretString};
-use subledger_domain::{ChannelCode, DeliveryId, LogName, MessageId, Openid, SubjectId, UserId, UserRef};
+use subledger_domain::{
+    ChannelCode, DeliveryId, LogName, MessageId, Openid, SubjectId, Timestamp, UserId, UserRef,
+};
 
 use super::Store;
-use crate::{PushKey, StoreError};
+use crate::{
+    DriverError, PushKey, StoreError,
+    vault::{NotOpened, does_not_open},
+};
 
 /// The index under which the contents shared by all recipients are kept.
 pub(crate) const SHARED: i64 = -1;
@@ -36,6 +41,31 @@ pub(crate) mod place {
     pub(crate) fn secret(reference: &str) -> [&[u8]; 2] {
         [b"secret", reference.as_bytes()]
     }
+
+    pub(crate) fn ticket(component: &str) -> [&[u8]; 2] {
+        [b"platform", component.as_bytes()]
+    }
+
+    pub(crate) fn authorization(id: &[u8; 16]) -> [&[u8]; 2] {
+        [b"platform_authorization", id]
+    }
+
+    pub(crate) fn code<'a>(component: &'a str, code: &'a [u8; 16]) -> [&'a [u8]; 3] {
+        [b"platform_code", component.as_bytes(), code]
+    }
+
+    pub(crate) fn authorizer<'a>(component: &'a str, appid: &'a str) -> [&'a [u8]; 3] {
+        [b"authorizer", component.as_bytes(), appid.as_bytes()]
+    }
+}
+
+/// By what people know a secret that is never shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMark {
+    /// A few digits by which two secrets are told apart; see [`Store::fingerprint_of`].
+    pub fingerprint: String,
+    /// When it was handed in or made up.
+    pub set_at: Timestamp,
 }
 
 impl Store {
@@ -69,22 +99,24 @@ impl Store {
     ) -> Result<HashMap<SubjectId, Openid>, StoreError> {
         let keys: Vec<[u8; 16]> = subjects.iter().map(|subject| *subject.as_bytes()).collect();
         let rows = self.inner.database.reader().await?.session().identities(log, &keys).await?;
-        let openid = |(key, sealed): ([u8; 16], Vec<u8>)| {
-            let opened = self.inner.vault.open(&place::identity(log.as_str(), &key), &sealed)?;
-            Ok((SubjectId::from_bytes(key), text(opened, "an openid")?.parse().map_err(broken)?))
-        };
-        rows.into_iter().map(openid).collect()
+        let mut openids = HashMap::with_capacity(rows.len());
+        for (key, sealed) in rows {
+            let opened = self.unseal(&place::identity(log.as_str(), &key), &sealed).await?;
+            openids.insert(SubjectId::from_bytes(key), text(opened, "an openid")?.parse().map_err(broken)?);
+        }
+        Ok(openids)
     }
 
     /// The userids behind references; unknown or erased ones are left out.
     pub async fn userids(&self, users: &[UserRef]) -> Result<HashMap<UserRef, UserId>, StoreError> {
         let keys: Vec<[u8; 16]> = users.iter().map(|user| *user.as_bytes()).collect();
         let rows = self.inner.database.reader().await?.session().users(&keys).await?;
-        let userid = |(key, sealed): ([u8; 16], Vec<u8>)| {
-            let opened = self.inner.vault.open(&place::user(&key), &sealed)?;
-            Ok((UserRef::from_bytes(key), text(opened, "a userid")?.parse().map_err(broken)?))
-        };
-        rows.into_iter().map(userid).collect()
+        let mut userids = HashMap::with_capacity(rows.len());
+        for (key, sealed) in rows {
+            let opened = self.unseal(&place::user(&key), &sealed).await?;
+            userids.insert(UserRef::from_bytes(key), text(opened, "a userid")?.parse().map_err(broken)?);
+        }
+        Ok(userids)
     }
 
     /// The shared contents of a message, if kept.
@@ -119,8 +151,49 @@ impl Store {
     pub async fn secret(&self, reference: &str) -> Result<Option<SecretString>, StoreError> {
         let sealed = self.inner.database.reader().await?.session().secret(reference).await?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let opened = self.inner.vault.open(&place::secret(reference), &sealed)?;
+        let opened = self.unseal(&place::secret(reference), &sealed).await?;
         Ok(Some(text(opened, "a secret")?.into()))
+    }
+
+    /// By what people know the secrets under these references. Those that are not kept are left out.
+    pub async fn secret_marks(&self, references: &[&str]) -> Result<HashMap<String, SecretMark>, StoreError> {
+        let rows = self.inner.database.reader().await?.session().secrets(references).await?;
+        let mut marks = HashMap::with_capacity(rows.len());
+        for (reference, sealed, kept_at) in rows {
+            let secret = self.unseal(&place::secret(&reference), &sealed).await?;
+            let fingerprint = self.inner.vault.fingerprint_of(&secret);
+            marks.insert(reference, SecretMark { fingerprint, set_at: Timestamp::from_micros(kept_at) });
+        }
+        Ok(marks)
+    }
+
+    /// Opens a sealed value of the row that `place` names. One that names a data key this process does not know has the table
+    /// of keys read anew: another node made that key a moment ago.
+    pub(crate) async fn unseal(&self, place: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let key = match self.inner.vault.ring().open(place, sealed) {
+            Ok((_, value)) => return Ok(value),
+            Err(NotOpened::Damaged) => return Err(does_not_open(place)),
+            Err(NotOpened::UnknownKey(key)) => key,
+        };
+        self.reload_keys().await?;
+        match self.inner.vault.ring().open(place, sealed) {
+            Ok((_, value)) => Ok(value),
+            Err(NotOpened::UnknownKey(_)) if self.data_key_exists(key).await? => {
+                Err(StoreError::Unavailable {
+                    doing: "opening a sealed value",
+                    source: DriverError::Said(format!(
+                        "data key {key} is not wrapped under the master key that this node was started with"
+                    )),
+                })
+            }
+            Err(_) => Err(does_not_open(place)),
+        }
+    }
+
+    /// When a secret was handed in.
+    pub async fn secret_kept_at(&self, reference: &str) -> Result<Option<Timestamp>, StoreError> {
+        let at = self.inner.database.reader().await?.session().secret_kept_at(reference).await?;
+        Ok(at.map(Timestamp::from_micros))
     }
 
     async fn contents(
@@ -129,19 +202,20 @@ impl Store {
         keys: &[([u8; 16], i64)],
     ) -> Result<Vec<(MessageId, i64, Vec<u8>)>, StoreError> {
         let rows = self.inner.database.reader().await?.session().contents(log, keys).await?;
-        let content = |(key, index, sealed): ([u8; 16], i64, Vec<u8>)| {
+        let mut contents = Vec::with_capacity(rows.len());
+        for (key, index, sealed) in rows {
             let place = index.to_le_bytes();
-            let opened = self.inner.vault.open(&place::content(log.as_str(), &key, &place), &sealed)?;
-            Ok((MessageId::from_bytes(key), index, opened))
-        };
-        rows.into_iter().map(content).collect()
+            let opened = self.unseal(&place::content(log.as_str(), &key, &place), &sealed).await?;
+            contents.push((MessageId::from_bytes(key), index, opened));
+        }
+        Ok(contents)
     }
 }
 
-fn text(bytes: Vec<u8>, what: &str) -> Result<String, StoreError> {
+pub(super) fn text(bytes: Vec<u8>, what: &str) -> Result<String, StoreError> {
     String::from_utf8(bytes).map_err(|_| StoreError::Corrupt(format!("{what} is not text")))
 }
 
-fn broken(error: subledger_domain::IdError) -> StoreError {
+pub(super) fn broken(error: subledger_domain::IdError) -> StoreError {
     StoreError::Corrupt(format!("a sealed {} is malformed", error.what))
 }

@@ -5,6 +5,7 @@ use subledger_domain::{StreamName, binding::Binding, ledger::Ledger};
 use subledger_store::{Position, verify_chain};
 
 use crate::{
+    conformance::keys::before_key_ids,
     fixture::{self, Db, TestClock},
     works::{Bind, Grant, all, ledger, log, receipt, replay, subject, submit, submit_with, user},
 };
@@ -59,7 +60,8 @@ async fn events_of_an_older_file_are_carried_over(db: Db) {
         format!("attach '{path}' as newer"),
         "insert into head select * from newer.head".to_owned(),
         "insert into stream select * from newer.stream".to_owned(),
-        "insert into deployment select * from newer.deployment".to_owned(),
+        // As the version of then kept it.
+        format!("insert into deployment values (1, x'{}', x'{}', 1)", before_key_ids::SECRET, before_key_ids::CANARY),
         "insert into event select log, position, stream, version, kind, schema, recorded_at, data, cause, link
          from newer.event"
             .to_owned(),

@@ -73,6 +73,28 @@ on_both! {
         hashes_hold_over_a_restart,
         a_secret_reference_is_used_once,
     };
+    keys::{
+        what_an_earlier_version_kept_opens_and_is_sealed_anew,
+        a_master_key_is_replaced_while_nodes_run,
+        a_dropped_master_key_is_no_trap_for_a_node_that_runs_with_it,
+        a_new_data_key_seals_on_every_node,
+        re_sealing_goes_on_where_it_was_stopped,
+        re_sealing_leaves_alone_what_others_write_and_delete,
+        a_damaged_value_is_reported_and_keeps_the_old_key,
+        every_table_with_sealed_values_is_known,
+    };
+    platforms::{
+        the_newest_ticket_of_each_platform_is_kept_over_restarts,
+        tickets_are_asked_for_by_one_node_at_a_time,
+        an_authorization_is_found_by_state_code_and_request_and_ends_once,
+        a_code_that_comes_both_ways_is_one_and_is_carried_out_once,
+        old_authorizations_and_codes_are_forgotten,
+        an_older_refresh_token_never_takes_the_place_of_a_newer_one,
+        a_loss_that_is_older_than_the_authorization_undoes_nothing,
+        a_channel_is_called_by_one_platform,
+        nothing_of_a_platform_is_stored_in_the_clear,
+        what_is_secret_of_platforms_goes_under_a_new_data_key,
+    };
     forgetting::{
         what_is_forgotten_goes_with_its_command,
         within_one_batch_the_last_word_counts,

@@ -49,7 +49,7 @@ impl WeChatClient {
     }
 }
 
-fn read_identity(body: &Value) -> Option<LoginIdentity> {
+pub(crate) fn read_identity(body: &Value) -> Option<LoginIdentity> {
     let openid = body.get("openid").and_then(exact_text)?;
     let unionid = body.get("unionid").and_then(exact_text);
     Some(LoginIdentity { openid, unionid })

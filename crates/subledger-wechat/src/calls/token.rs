@@ -66,7 +66,12 @@ impl WeChatClient {
 }
 
 fn read_grant(body: &Value) -> Option<TokenGrant> {
-    let token = body.get("access_token")?.as_str().filter(|token| !token.is_empty())?;
+    read_named_grant(body, "access_token")
+}
+
+/// Reads a token that stands under `name`, and its life beside it.
+pub(crate) fn read_named_grant(body: &Value, name: &str) -> Option<TokenGrant> {
+    let token = body.get(name)?.as_str().filter(|token| !token.is_empty())?;
     let life = whole_number(body.get("expires_in")?).filter(|seconds| *seconds > 0)?;
     Some(TokenGrant { token: SecretString::from(token), expires_in: life.min(LONGEST_LIFE_SECONDS) })
 }

@@ -113,6 +113,9 @@ impl SlotState {
 
     /// Drops the current token if it is not newer than `version`, which WeChat refused.
     pub(super) fn refuse(&mut self, version: u64, code: i64) {
+        if version == 0 {
+            return;
+        }
         if self.current.as_ref().is_some_and(|token| version < token.version) {
             return;
         }

@@ -113,11 +113,11 @@ fn collect<'a>(node: &'a Node, found: &mut Vec<Fields<'a>>) -> Result<(), Undeco
 
 /// The fields of an object or element.
 #[derive(Clone, Copy)]
-struct Fields<'a>(&'a [(String, Node)]);
+pub(super) struct Fields<'a>(pub(super) &'a [(String, Node)]);
 
 impl<'a> Fields<'a> {
     /// A text that may be absent. Empty is absent, and so is a number that has lost digits.
-    fn text(self, name: &'static str) -> Result<Option<&'a str>, Undecodable> {
+    pub(super) fn text(self, name: &'static str) -> Result<Option<&'a str>, Undecodable> {
         let mut found = self.0.iter().filter(|(given, _)| given == name).map(|(_, node)| node);
         let node = found.next();
         if found.next().is_some() {
@@ -130,30 +130,30 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn needed(self, name: &'static str) -> Result<&'a str, Undecodable> {
+    pub(super) fn needed(self, name: &'static str) -> Result<&'a str, Undecodable> {
         let inexact = |(given, node): &(String, Node)| given == name && *node == Node::Inexact;
         let why = |inexact| if inexact { Undecodable::Odd(name) } else { Undecodable::Missing(name) };
         self.text(name)?.ok_or_else(|| why(self.0.iter().any(inexact)))
     }
 
     /// A text that nothing hangs on: whatever is odd about it, it is absent.
-    fn lenient(self, name: &'static str) -> Option<&'a str> {
+    pub(super) fn lenient(self, name: &'static str) -> Option<&'a str> {
         self.text(name).ok().flatten()
     }
 }
 
-fn id(text: &str, name: &'static str) -> Result<String, Undecodable> {
+pub(super) fn id(text: &str, name: &'static str) -> Result<String, Undecodable> {
     let fits = text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { Err(Undecodable::Odd(name)) }
 }
 
-fn word(text: &str, name: &'static str) -> Result<String, Undecodable> {
+pub(super) fn word(text: &str, name: &'static str) -> Result<String, Undecodable> {
     let fits = text.len() <= MAX_WORD_BYTES
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte));
     if fits { Ok(text.to_owned()) } else { Err(Undecodable::Odd(name)) }
 }
 
-fn time(text: &str) -> Result<i64, Undecodable> {
+pub(super) fn time(text: &str) -> Result<i64, Undecodable> {
     let time = text.parse().ok().filter(|time| (0..=MAX_TIME).contains(time));
     time.ok_or(Undecodable::Odd("CreateTime"))
 }

@@ -62,6 +62,18 @@ impl PushSettings {
         Ok(Self { appid, tail: None, token, mode, keys, clock_window: CLOCK_WINDOW })
     }
 
+    /// Settings of a URL to which nothing comes but sealed: those of third-party platforms.
+    pub(super) fn sealed(appid: &str, token: PushToken, keys: PushKeys) -> Self {
+        Self {
+            appid: appid.to_owned(),
+            tail: None,
+            token,
+            mode: PushMode::Secure,
+            keys: Some(keys),
+            clock_window: CLOCK_WINDOW,
+        }
+    }
+
     /// Expects another appid than the Mini Program's at the end of sealed contents: a third-party platform's pushes end with
     /// the platform's own (component) appid, whichever Mini Program they are about.
     #[must_use]

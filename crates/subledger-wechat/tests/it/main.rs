@@ -6,6 +6,7 @@
 
 mod calls;
 mod capture;
+mod component;
 mod never_twice;
 mod push;
 mod quota;

@@ -5,6 +5,7 @@
 #[path = "../../../../fuzz/src/lib.rs"]
 mod harness;
 
+mod component;
 mod content_keys;
 mod flips;
 mod hostile;

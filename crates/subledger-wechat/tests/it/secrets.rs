@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use subledger_wechat::{ChannelError, KeeperSettings, REDACTED, SendOutcome, TokenKey, TokenMode};
+use subledger_wechat::component::ComponentClient;
+use subledger_wechat::{
+    ChannelError, KeeperSettings, REDACTED, SendOutcome, TokenKey, TokenMode, WeChatClient,
+};
 
 use crate::capture;
 use crate::server::{Act, HandClock, STABLE, Server, channel_of, client, keeper, message, ok, source};
@@ -51,7 +54,12 @@ async fn round(ending: Option<Act>) -> Vec<String> {
     let server = Server::start(move |seen| match (seen.path.as_str(), &ending) {
         (STABLE, _) => ok(&format!(r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#)),
         (_, Some(ending)) => ending.clone(),
-        (_, None) => ok(&format!(r#"{{"errcode":40003,"errmsg":"bad {} rid: {RID}"}}"#, seen.query)),
+        (_, None) => {
+            // A message's own text may come back in WeChat's words, which are kept; secrets never.
+            let body = if seen.path.contains("component") { seen.body.as_str() } else { "" };
+            let echo = format!("bad {} {body} rid: {RID}", seen.query);
+            ok(&serde_json::json!({"errcode": 40003, "errmsg": echo}).to_string())
+        }
     })
     .await;
     let keeper = keeper(&HandClock::new(), KeeperSettings::default());
@@ -68,15 +76,62 @@ async fn round(ending: Option<Act>) -> Vec<String> {
     let failures: [Option<ChannelError>; 2] = [templates.err(), login.err()];
     printed.extend(failures.iter().flatten().map(|error| with_causes(error)));
     printed.extend(token.err().iter().map(|error| with_causes(error)));
+    printed.extend(platform_round(raw.clone()).await);
     let token = keeper.token(&crate::server::key(), &crate::server::fetcher(&server.url(), SECRET)).await;
     printed.push(format!("{token:?} {keeper:?} {channel:?} {raw:?}"));
     printed
 }
 
+/// Makes every call of a platform against the same ending.
+async fn platform_round(raw: WeChatClient) -> Vec<String> {
+    let component = ComponentClient::new(raw, "wxComp");
+    let (token, secret, code) = (TOKEN.into(), SECRET.into(), CODE.into());
+    let errors = [
+        component.start_push_ticket(&secret).await.err(),
+        component.component_token(&secret, &code).await.err(),
+        component.create_preauthcode(&token).await.err(),
+        component.query_auth(&token, &code).await.err(),
+        component.authorizer_token(&token, "wx1", &code).await.err(),
+        component.authorizer_info(&token, "wx1").await.err(),
+        component.authorizer_list(&token, 0, 9).await.err(),
+        component.jscode2session(&token, "wx1", &code).await.err(),
+    ];
+    let mut printed: Vec<String> = errors.iter().flatten().map(|error| with_causes(error)).collect();
+    printed.push(format!("{component:?}"));
+    printed
+}
+
+/// A platform's answers are made of secrets; none is printed with them.
+#[tokio::test]
+async fn the_answers_to_a_platform_do_not_print_what_they_carry() {
+    let body = format!(
+        r#"{{"component_access_token":"{TOKEN}","pre_auth_code":"{CODE}","authorizer_access_token":"{TOKEN}",
+        "authorizer_refresh_token":"{SECRET}","expires_in":600,"total_count":1,
+        "authorization_info":{{"authorizer_appid":"wx1","authorizer_access_token":"{TOKEN}","expires_in":600,
+            "authorizer_refresh_token":"{SECRET}","func_info":[]}},
+        "authorizer_info":{{"principal_name":"示例面包"}},
+        "list":[{{"authorizer_appid":"wx1","refresh_token":"{SECRET}","auth_time":1}}]}}"#
+    );
+    let server = Server::start(move |_| ok(&body)).await;
+    let component = ComponentClient::new(client(&server.url()), "wxComp");
+    let (token, secret) = ("t".into(), "s".into());
+    let printed = [
+        format!("{:?}", component.component_token(&secret, &token).await.unwrap()),
+        format!("{:?}", component.create_preauthcode(&token).await.unwrap()),
+        format!("{:?}", component.query_auth(&token, &secret).await.unwrap()),
+        format!("{:?}", component.authorizer_token(&token, "wx1", &secret).await.unwrap()),
+        format!("{:?}", component.authorizer_info(&token, "wx1").await.unwrap()),
+        format!("{:?}", component.authorizer_list(&token, 0, 9).await.unwrap()),
+    ];
+    for text in &printed {
+        assert_clean(text);
+    }
+}
+
 #[tokio::test]
 async fn nothing_private_is_logged_or_printed_whatever_happens() {
     let lines = capture::lines();
-    // The last round is a server that echoes the query it was sent, where tokens, secrets and codes travel.
+    // The last round is a server that echoes what it was sent: queries and bodies, where tokens, secrets and codes travel.
     let rounds: Vec<_> =
         endings().into_iter().map(Some).chain([None]).map(|e| tokio::spawn(round(e))).collect();
     let mut printed = Vec::new();

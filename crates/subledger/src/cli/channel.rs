@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Callback, Common, Pushes, Relay, push};
+use super::{Authorize, Callback, Common, Pushes, Relay, push, remote};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Channel {
@@ -34,6 +34,9 @@ pub(crate) enum Channel {
         #[arg(long)]
         json: bool,
     },
+    /// Have a Mini Program's administrator authorize your third-party platform by scanning a QR code; no AppSecret is needed
+    #[command(after_help = remote::AUTHORIZE_EXAMPLES)]
+    Authorize(Authorize),
     /// What is known of a channel's access token; with --force-refresh, replace it although it lives
     #[command(
         after_help = "Examples:\n  subledger channel token wechatmp123\n  subledger channel token wechatmp123 --force-refresh"
@@ -104,6 +107,17 @@ pub(crate) enum Channel {
     /// How a channel's pushes fare, with hints
     #[command(after_help = "Example:\n  subledger channel push-health wechatmp123")]
     PushHealth {
+        /// The channel
+        code: String,
+        #[command(flatten)]
+        common: Common,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Which secrets a channel uses: a fingerprint and a date for each, never a value
+    #[command(after_help = "Example:\n  subledger channel secrets wechatmp123")]
+    Secrets {
         /// The channel
         code: String,
         #[command(flatten)]

@@ -1,12 +1,12 @@
 //! `subledger admin`: keys, settings, retention.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use subledger_store::MasterKey;
+use subledger_store::{MasterKey, Pace};
 
-use super::retention;
+use super::{keys, retention};
 use crate::{cli::Admin, node, settings};
 
 pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
@@ -16,6 +16,17 @@ pub(super) async fn run(admin: Admin) -> anyhow::Result<ExitCode> {
             let store = node::open_store(&super::settings(&common)?.store()?).await?;
             println!("{}", store.signing_key()?);
             store.close().await;
+        }
+        Admin::Keys { common, json } => return keys::show(&common, json).await,
+        Admin::RotateMasterKey { finish: false, common, json, .. } => {
+            return keys::begin(&common, json).await;
+        }
+        Admin::RotateMasterKey { finish: true, anyway, common, json } => {
+            return keys::finish(anyway, &common, json).await;
+        }
+        Admin::RotateDataKey { batch, pause_ms, common, json } => {
+            let pace = Pace { values: batch, rest: Duration::from_millis(pause_ms) };
+            return keys::rotate_data_key(pace, &common, json).await;
         }
         Admin::Settings => print!("{}", settings::DEFAULTS),
         Admin::Retention { dry_run, common, json } => return retention::run(dry_run, &common, json).await,

@@ -8,7 +8,7 @@ use subledger_domain::{
     ChannelCode, LogName,
     channel::{Policy, PolicyChange, TokenMode},
 };
-use subledger_engine::{Engine, channels::NewChannel};
+use subledger_engine::{Engine, channels::NewChannel, secrets::KnownSecret};
 
 use super::{Reading, channel_code, engine, operator, pushes, quota};
 use crate::{
@@ -38,16 +38,27 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
                 idempotency_key: None,
             };
             let engine = engine(&common).await?;
+            let code = new.code.clone();
             let done = engine.register_channel(&operator()?, new).await?;
+            let secrets = engine.channel_secrets(&code).await?;
             engine.shutdown().await;
             if json {
-                output::json(&json!({ "channel": code, "position": done.position }))?;
+                let secrets: Vec<_> = secrets.iter().map(secret_json).collect();
+                output::json(&json!({ "channel": code, "position": done.position, "secrets": secrets }))?;
             } else {
                 println!("Channel {code} is set up: WeChat accepted its credentials.");
+                for secret in &secrets {
+                    println!(
+                        "Its {} is kept under fingerprint {}.",
+                        secret.kind.as_str(),
+                        secret.mark.fingerprint
+                    );
+                }
                 println!("Next: subledger channel refresh {code}");
             }
             Ok(ExitCode::SUCCESS)
         }
+        Channel::Authorize(asked) => super::authorize::run(asked).await,
         Channel::Token { code, force_refresh, common, json } => {
             super::tokens::token(&code, force_refresh, &common, json).await
         }
@@ -63,6 +74,9 @@ pub(super) async fn run(channel: Channel) -> anyhow::Result<ExitCode> {
         Channel::Callback(callback) => pushes::callback(*callback).await,
         Channel::Pushes(command) => pushes::run(command).await,
         Channel::PushHealth { code, common, json } => pushes::health(&code, &common, json).await,
+        Channel::Secrets { code, common, json } => {
+            secrets(&engine(&common).await?, &channel_code(&code)?, json).await
+        }
         Channel::Relay(relay) => super::relay::run(relay).await,
         Channel::Quota { code, common, json } => quota::show(&channel_code(&code)?, &common, json).await,
         Channel::ClearQuota { code, reason, common } => {
@@ -100,13 +114,39 @@ async fn list(reading: Reading, json: bool) -> anyhow::Result<ExitCode> {
             continue;
         }
         let refreshed = row.templates_refreshed_at.map_or_else(|| "never".to_owned(), output::time);
-        let state = if row.is_paused() { "paused" } else { "active" };
+        let state = row.hold().map_or("active", |hold| hold.as_str());
         rows.push(vec![row.code.to_string(), row.name, row.appid, state.to_owned(), refreshed]);
     }
     if !json {
         let empty = "No channel yet. Set one up: subledger channel add wechatmp123 --appid wx…";
         output::table(&["CHANNEL", "NAME", "APPID", "STATE", "TEMPLATES REFRESHED"], &rows, empty);
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn secret_json(secret: &KnownSecret) -> serde_json::Value {
+    json!({
+        "kind": secret.kind.as_str(), "fingerprint": secret.mark.fingerprint,
+        "set_at": output::time(secret.mark.set_at),
+    })
+}
+
+async fn secrets(engine: &Engine, code: &ChannelCode, json: bool) -> anyhow::Result<ExitCode> {
+    let secrets = engine.channel_secrets(code).await;
+    engine.shutdown().await;
+    let secrets = secrets?;
+    if json {
+        for secret in &secrets {
+            output::json(&secret_json(secret))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |secret: &KnownSecret| {
+        let mark = &secret.mark;
+        vec![secret.kind.as_str().to_owned(), mark.fingerprint.clone(), output::time(mark.set_at)]
+    };
+    let rows: Vec<_> = secrets.iter().map(row).collect();
+    output::table(&["SECRET", "FINGERPRINT", "SET"], &rows, "no secrets");
     Ok(ExitCode::SUCCESS)
 }
 

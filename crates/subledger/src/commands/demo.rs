@@ -3,6 +3,7 @@
 //! The demo is the service itself: the same store, engine and API that `serve` runs, with the simulated WeChat on a port
 //! beside it. Nothing here takes a short cut past the API.
 
+mod authorize;
 mod client;
 mod story;
 mod world;
@@ -47,6 +48,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
 
     let world = World::start(!demo.once).await?;
     settings.wechat.base_url = world.url.clone();
+    settings.wechat.authorization_base_url = world.url.clone();
     let config = settings.store_with(master_key(&demo.data)?);
     let engine = node::open_engine(&settings, &config).await?;
     let listener = bind(&settings.listen).await?;
@@ -55,6 +57,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
     engine.start_dispatch().await;
     engine.start_push_retry().await;
     engine.start_relay().await;
+    engine.start_platforms().await;
 
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async move {
@@ -69,6 +72,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<ExitCode> {
     });
 
     let told = match demo.once {
+        true if demo.authorize => authorize::tell(&engine, &world, &url, &file, demo.json).await,
         true => story::tell(&engine, &world, &url, &file, demo.json).await,
         false => world::welcome(&engine, &world, &url, &file).await,
     };

@@ -14,7 +14,7 @@ use subledger_engine::{
     callback::{CallbackRequest, SecretChange},
     intake,
 };
-use subledger_store::{KeptPush, PushFilter, PushKey, PushPage};
+use subledger_store::{KeptPush, PushFilter, PushKey, PushPage, SecretMark};
 
 use super::{channel_code, engine, node, operator, settings};
 use crate::{
@@ -78,17 +78,26 @@ pub(super) async fn callback(asked: Callback) -> anyhow::Result<ExitCode> {
             "format": set.format,
             "generated_token": shown(&made_up_token),
             "generated_key": shown(&made_up_key),
-            "token_fingerprint": set.token,
-            "key_fingerprint": set.key,
-            "previous_key_fingerprint": set.previous_key,
+            "token_fingerprint": set.token.fingerprint,
+            "token_set_at": output::time(set.token.set_at),
+            "key_fingerprint": set.key.as_ref().map(|key| &key.fingerprint),
+            "key_set_at": set.key.as_ref().map(|key| output::time(key.set_at)),
+            "previous_key_fingerprint": set.previous_key.as_ref().map(|key| &key.fingerprint),
+            "previous_key_set_at": set.previous_key.as_ref().map(|key| output::time(key.set_at)),
             "original_id": set.original_id,
             "warning": set.warning(),
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let or_kept = |made_up: &Option<SecretString>, fingerprint: &str| match shown(made_up) {
+    let or_kept = |made_up: &Option<SecretString>, mark: &SecretMark| match shown(made_up) {
         Some(secret) => format!("{secret}   (made up; shown this once)"),
-        None => format!("as it is kept here (fingerprint {fingerprint})"),
+        None => {
+            format!(
+                "as it is kept here (fingerprint {}, set {})",
+                mark.fingerprint,
+                output::time(mark.set_at)
+            )
+        }
     };
     println!("Enter in WeChat's console (mp.weixin.qq.com), 开发管理 → 消息推送:");
     println!();
@@ -101,7 +110,7 @@ pub(super) async fn callback(asked: Callback) -> anyhow::Result<ExitCode> {
     println!("  数据格式                      {}", format_in_console(set.format));
     println!();
     if let Some(previous) = &set.previous_key {
-        println!("The key before it (fingerprint {previous}) goes on opening what comes late.");
+        println!("The key before it (fingerprint {}) goes on opening what comes late.", previous.fingerprint);
     }
     match &set.original_id {
         Some(id) => println!("Original id: {id}"),

@@ -33,11 +33,13 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let config = settings.store()?;
     let metrics = install_metrics()?;
     let engine = node::open_engine(&settings, &config).await?;
+    engine.store().announce(&format!("process {}", std::process::id())).await?;
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr()?;
     engine.start_dispatch().await;
     engine.start_push_retry().await;
     engine.start_relay().await;
+    engine.start_platforms().await;
     engine.start_quota().await;
     engine.start_retention(settings.retention(), Arc::new(Always)).await;
     println!("subledger listens on http://{address} (API reader: http://{address}/docs)");

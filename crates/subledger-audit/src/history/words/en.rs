@@ -1,13 +1,16 @@
 //! English.
 
+use std::collections::BTreeSet;
+
 use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{BulkRelease, CallbackMode, ChannelEvent, RelayStop, TokenMode},
+    channel::{AuthorizationLoss, BulkRelease, CallbackMode, ChannelEvent, RelayStop, TokenMode},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
+    platform::{PlatformEvent, TicketAsk},
 };
 use subledger_projection::{DeliveryState, LotState};
 
@@ -243,6 +246,7 @@ fn event(told: &Told) -> String {
         Told::Message(event) => message(event),
         Told::App(event) => app(event),
         Told::Person(event) => person(event),
+        Told::Platform(event) => platform(event),
     }
 }
 
@@ -468,6 +472,22 @@ fn channel(event: &ChannelEvent) -> String {
             RelayStop::Asked => "pushes are relayed no more".to_owned(),
             RelayStop::Gone => "pushes are relayed no more: the back end answered 410 (Gone)".to_owned(),
         },
+        ChannelEvent::Authorized(e) => format!(
+            "the Mini Program's administrator authorized platform {}, permission sets {}{}",
+            e.platform,
+            sets(&e.permissions),
+            lacking(&e.missing)
+        ),
+        ChannelEvent::AuthorizationUpdated(e) => {
+            format!("authorization changed: permission sets {}{}", sets(&e.permissions), lacking(&e.missing))
+        }
+        ChannelEvent::Unauthorized(e) => {
+            let noticed = match e.loss {
+                AuthorizationLoss::Pushed => "WeChat pushed it",
+                AuthorizationLoss::Refused => "WeChat answered so",
+            };
+            format!("the authorization is lost ({noticed}); deliveries wait until it is given again")
+        }
         ChannelEvent::TokenSourceChanged(e) => match &e.url {
             Some(url) => format!("access tokens come from {url}"),
             None => format!("access tokens come from elsewhere: mode {}", e.mode.as_str()),
@@ -495,6 +515,39 @@ fn channel(event: &ChannelEvent) -> String {
                 }
             }
         }
+    }
+}
+
+fn sets(permissions: &BTreeSet<u32>) -> String {
+    permissions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn lacking(missing: &BTreeSet<u32>) -> String {
+    if missing.is_empty() {
+        return String::new();
+    }
+    format!("; {} missing: deliveries wait until it is granted", sets(missing))
+}
+
+fn platform(event: &PlatformEvent) -> String {
+    match event {
+        PlatformEvent::Configured(e) => {
+            format!("third-party platform configured: {}, reached at {}", e.name, e.public_url)
+        }
+        PlatformEvent::SecretsReplaced(e) => {
+            let named = [
+                ("AppSecret", e.secret.is_some()),
+                ("push token", e.token.is_some()),
+                ("EncodingAESKey", e.key.is_some()),
+            ];
+            let names: Vec<&str> =
+                named.into_iter().filter_map(|(name, there)| there.then_some(name)).collect();
+            format!("secrets set: {}", names.join(", "))
+        }
+        PlatformEvent::TicketPushStarted(e) => match e.ask {
+            TicketAsk::Asked => "WeChat was asked to push tickets".to_owned(),
+            TicketAsk::Stale => "WeChat was asked to push tickets, because none came".to_owned(),
+        },
     }
 }
 

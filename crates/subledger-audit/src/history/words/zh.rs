@@ -1,13 +1,16 @@
 //! 简体中文。用词与产品词汇表一致。
 
+use std::collections::BTreeSet;
+
 use subledger_domain::{
     ChannelCode, Evidence, EvidenceSource, TemplateKind,
     app::AppEvent,
     binding::BindingEvent,
-    channel::{BulkRelease, CallbackMode, ChannelEvent, RelayStop, TokenMode},
+    channel::{AuthorizationLoss, BulkRelease, CallbackMode, ChannelEvent, RelayStop, TokenMode},
     ledger::{Answer, Basis, Choice, DoubtCause, LateOutcome, LedgerEvent, ReleaseReason},
     message::MessageEvent,
     person::PersonEvent,
+    platform::{PlatformEvent, TicketAsk},
 };
 use subledger_projection::{DeliveryState, LotState};
 
@@ -220,6 +223,7 @@ fn event(told: &Told) -> String {
         Told::Message(event) => message(event),
         Told::App(event) => app(event),
         Told::Person(event) => person(event),
+        Told::Platform(event) => platform(event),
     }
 }
 
@@ -434,6 +438,22 @@ fn channel(event: &ChannelEvent) -> String {
             RelayStop::Asked => "停止转发推送".to_owned(),
             RelayStop::Gone => "停止转发推送：接收方返回 410（Gone）".to_owned(),
         },
+        ChannelEvent::Authorized(e) => format!(
+            "小程序管理员已授权第三方平台 {}，权限集 {}{}",
+            e.platform,
+            sets(&e.permissions),
+            lacking(&e.missing)
+        ),
+        ChannelEvent::AuthorizationUpdated(e) => {
+            format!("授权已变更：权限集 {}{}", sets(&e.permissions), lacking(&e.missing))
+        }
+        ChannelEvent::Unauthorized(e) => {
+            let noticed = match e.loss {
+                AuthorizationLoss::Pushed => "微信推送",
+                AuthorizationLoss::Refused => "微信返回",
+            };
+            format!("授权已失效（{noticed}）；投递将等待重新授权")
+        }
         ChannelEvent::TokenSourceChanged(e) => match &e.url {
             Some(url) => format!("access_token 改由 {url} 提供"),
             None => format!("更换了 access_token 的来源：模式 {}", e.mode.as_str()),
@@ -457,6 +477,37 @@ fn channel(event: &ChannelEvent) -> String {
                 false => format!("配置了微信消息推送：{}，原始 ID {id}", callback_mode(e.mode)),
             }
         }
+    }
+}
+
+fn sets(permissions: &BTreeSet<u32>) -> String {
+    permissions.iter().map(u32::to_string).collect::<Vec<_>>().join("、")
+}
+
+fn lacking(missing: &BTreeSet<u32>) -> String {
+    if missing.is_empty() {
+        return String::new();
+    }
+    format!("；缺少 {}，投递将等待其授予", sets(missing))
+}
+
+fn platform(event: &PlatformEvent) -> String {
+    match event {
+        PlatformEvent::Configured(e) => format!("配置了第三方平台：{}，访问地址 {}", e.name, e.public_url),
+        PlatformEvent::SecretsReplaced(e) => {
+            let named = [
+                ("AppSecret", e.secret.is_some()),
+                ("消息校验 Token", e.token.is_some()),
+                ("EncodingAESKey", e.key.is_some()),
+            ];
+            let names: Vec<&str> =
+                named.into_iter().filter_map(|(name, there)| there.then_some(name)).collect();
+            format!("设置了密钥：{}", names.join("、"))
+        }
+        PlatformEvent::TicketPushStarted(e) => match e.ask {
+            TicketAsk::Asked => "已请求微信推送 ticket".to_owned(),
+            TicketAsk::Stale => "长时间未收到 ticket，已请求微信推送".to_owned(),
+        },
     }
 }
 

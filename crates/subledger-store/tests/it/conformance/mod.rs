@@ -3,8 +3,10 @@
 pub mod decisions;
 pub mod forgetting;
 pub mod framework;
+pub mod keys;
 pub mod leases;
 pub mod log;
+pub mod platforms;
 pub mod pushes;
 pub mod queue;
 pub mod quotas;

@@ -86,7 +86,7 @@ pub async fn nothing_personal_stands_in_the_database(db: Db) {
 pub async fn another_master_key_opens_nothing(db: Db) {
     db.open().await.close().await;
     let wrong = StoreConfig { master_key: MasterKey::from_bytes([8; 32]), ..db.config() };
-    assert!(matches!(db.try_open(&wrong).await, Err(OpenError::WrongMasterKey)));
+    assert!(matches!(db.try_open(&wrong).await, Err(OpenError::WrongMasterKey { .. })));
     db.open().await;
 }
 

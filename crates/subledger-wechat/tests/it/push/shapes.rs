@@ -133,6 +133,10 @@ fn not_understood() -> Vec<(&'static str, &'static str)> {
         ("bad-two-roots.xml", "broken_xml"),
         ("bad-two-users.json", "repeated_field"),
         ("ticket.xml", "missing_field"),
+        // What a platform is told about itself is another vocabulary.
+        ("platform-authorized.xml", "missing_field"),
+        ("platform-ticket.xml", "missing_field"),
+        ("platform-unauthorized.xml", "missing_field"),
     ]
 }
 

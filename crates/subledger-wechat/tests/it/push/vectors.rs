@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use subledger_wechat::push::{
     Decoded, EncodingAesKey, Opened, OpenedWith, PushError, PushEvent, PushKeys, PushMode, PushSettings,
-    PushToken, Undecodable, answer_url_check, decode, open, unseal,
+    PushToken, Undecodable, answer_url_check, component, decode, open, unseal,
 };
 
 use super::harness::seal::{KEY, PREVIOUS_KEY, seal, sign};
@@ -172,6 +172,24 @@ fn the_signatures_are_those_of_the_vectors() {
             assert_eq!(sign(&whole), vector.msg_signature, "{}", vector.id);
         }
     }
+}
+
+#[test]
+fn the_vectors_of_platforms_pass_through_its_own_door() {
+    let take = |id: &str| {
+        let vector = vector(id);
+        let [_, _, envelope] = vector.envelopes();
+        let settings = vector.settings(PushMode::Secure);
+        component::receive(&settings, vector.query().as_bytes(), envelope.as_bytes(), vector.at()).unwrap()
+    };
+    assert_eq!(take("S2").decoded.unwrap().what.kind(), "ticket");
+    let debug = take("V5");
+    assert_eq!(debug.content.len(), 292);
+    assert_eq!(debug.decoded.unwrap_err(), Undecodable::Missing("InfoType"), "it is a user's event");
+    let reply = vector("V6");
+    let keys = PushKeys { current: EncodingAesKey::parse(&reply.key()).unwrap(), previous: None };
+    let (content, _) = unseal(&keys, reply.tail(), &reply.encrypt).unwrap();
+    assert_eq!(component::decode(&content).unwrap_err(), Undecodable::Missing("InfoType"));
 }
 
 #[test]

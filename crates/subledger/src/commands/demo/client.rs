@@ -47,6 +47,31 @@ impl Client {
         Ok(body)
     }
 
+    /// Opens a page as the administrator's browser does.
+    pub(super) async fn visit(&self, url: &str) -> anyhow::Result<()> {
+        let answer = self.http.get(url).send().await.context("the page that WeChat leads back to")?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("the page that WeChat leads back to answered {status}: {}", answer.text().await?);
+        }
+        Ok(())
+    }
+
+    /// Waits until what a path shows fits.
+    pub(super) async fn until(&self, path: &str, fits: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let begun = std::time::Instant::now();
+        loop {
+            let shown = self.get(path).await?;
+            if fits(&shown) {
+                return Ok(shown);
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("{path} is not as awaited after {} s: {shown}", PATIENCE.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until no delivery of a message waits or is under way, and answers the message.
     pub(super) async fn settled(&self, channel: &str, msgid: &str) -> anyhow::Result<Value> {
         let begun = std::time::Instant::now();

@@ -15,13 +15,17 @@ use super::{
 use crate::output;
 
 /// Prints the story, or collects it as JSON.
-struct Teller {
+pub(super) struct Teller {
     json: bool,
-    steps: Vec<Value>,
+    pub(super) steps: Vec<Value>,
 }
 
 impl Teller {
-    fn step(&mut self, title: &str, lines: &[String], facts: Value) {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, steps: Vec::new() }
+    }
+
+    pub(super) fn step(&mut self, title: &str, lines: &[String], facts: Value) {
         if !self.json {
             println!("{}. {title}", self.steps.len() + 1);
             for line in lines {
@@ -40,7 +44,7 @@ pub(super) async fn tell(
     json: bool,
 ) -> anyhow::Result<()> {
     let client = Client::new(url, world::api_key(engine).await?)?;
-    let mut teller = Teller { json, steps: Vec::new() };
+    let mut teller = Teller::new(json);
     if !json {
         println!("subledger: the main job, over HTTP, against a simulated WeChat\n");
     }
@@ -210,7 +214,7 @@ async fn settled_by_wechat(
     Ok(ledger)
 }
 
-async fn ledger(client: &Client) -> anyhow::Result<Value> {
+pub(super) async fn ledger(client: &Client) -> anyhow::Result<Value> {
     let ledgers = client.get(&format!("/channels/{CHANNEL}/users/zhangsan/ledgers")).await?;
     let of_template = |ledger: &&Value| text(ledger, "template_id") == ORDER_READY;
     let found = ledgers["items"].as_array().and_then(|items| items.iter().find(of_template));
@@ -218,7 +222,7 @@ async fn ledger(client: &Client) -> anyhow::Result<Value> {
 }
 
 /// Rebuilds every read model from the events and compares; how many events there are.
-async fn prove(engine: &Engine, teller: &mut Teller) -> anyhow::Result<u64> {
+pub(super) async fn prove(engine: &Engine, teller: &mut Teller) -> anyhow::Result<u64> {
     let events: u64 = engine.store().heads().await?.iter().map(|head| head.position.0).sum();
     subledger_projection::rebuild(engine.store(), None, |_| {}).await?;
     let verified = subledger_projection::verify(engine.store(), None, |_| {}).await?;
@@ -263,6 +267,6 @@ fn compare(world: &World, ledger: &Value, teller: &mut Teller) -> anyhow::Result
     Ok(())
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
