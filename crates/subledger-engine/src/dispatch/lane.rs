@@ -109,7 +109,8 @@ async fn round(
         return Ok(Round::Idle(Duration::MAX));
     };
     let in_flight = lane.engine.settings().dispatch.in_flight.saturating_sub(room.available_permits());
-    let Allowance { of, limit } = reserve.allow(&lane.engine, &lane.log, &channel, free, in_flight).await?;
+    let allowed = reserve.allow(&lane.engine, &lane.log, &channel, free, in_flight).await?;
+    let Some(Allowance { of, limit }) = allowed else { return Ok(Round::More) };
     let limit = u32::try_from(limit).unwrap_or(1);
     let lease = lane.engine.settings().dispatch.lease;
     let claimed = store.claim(&lane.log, lane.engine.node(), limit, lease, of).await?;

@@ -44,7 +44,8 @@ pub(crate) struct Allowance {
 }
 
 impl Reserve {
-    /// What of `wanted` deliveries may be claimed while `in_flight` are under way here.
+    /// What of `wanted` deliveries may be claimed while `in_flight` are under way here. `None`: what is left was counted anew,
+    /// which takes a while, so the channel is to be looked at again first.
     pub(crate) async fn allow(
         &mut self,
         engine: &Engine,
@@ -52,29 +53,30 @@ impl Reserve {
         channel: &Channel,
         wanted: usize,
         in_flight: usize,
-    ) -> Result<Allowance, EngineError> {
+    ) -> Result<Option<Allowance>, EngineError> {
         let (now, percent) = (engine.now(), channel.policy().bulk_reserve);
         if percent == 0 {
-            return Ok(Allowance { of: Claimable::All, limit: wanted });
+            return Ok(Some(Allowance { of: Claimable::All, limit: wanted }));
         }
         if channel.bulk_held(now).is_some() {
             // What is left is counted anew once they go on.
             *self = Self::default();
-            return Ok(Allowance { of: Claimable::Singles, limit: wanted });
+            return Ok(Some(Allowance { of: Claimable::Singles, limit: wanted }));
         }
         let told = engine.signals().of(log).recount.swap(false, Ordering::Relaxed);
         if told || self.is_old(now) {
             self.look(engine, log, percent, in_flight).await?;
+            return Ok(None);
         }
         let Some(headroom) = self.headroom else {
-            return Ok(Allowance { of: Claimable::All, limit: wanted });
+            return Ok(Some(Allowance { of: Claimable::All, limit: wanted }));
         };
         let left = headroom.saturating_sub(self.spent);
         let limit = usize::try_from(left).unwrap_or(usize::MAX).min(wanted);
         if limit == 0 {
-            return Ok(Allowance { of: Claimable::Singles, limit: wanted });
+            return Ok(Some(Allowance { of: Claimable::Singles, limit: wanted }));
         }
-        Ok(Allowance { of: Claimable::All, limit })
+        Ok(Some(Allowance { of: Claimable::All, limit }))
     }
 
     /// So many were claimed.
@@ -84,7 +86,7 @@ impl Reserve {
 
     fn is_old(&self, now: Timestamp) -> bool {
         let Some(checked_at) = self.checked_at else { return true };
-        let gone = self.headroom.is_some_and(|headroom| headroom <= self.spent);
+        let gone = self.spent > 0 && self.headroom.is_some_and(|headroom| headroom <= self.spent);
         let trusted = if self.spent > 0 { BUSY } else { IDLE };
         let age = Duration::from_micros(u64::try_from(now.micros() - checked_at.micros()).unwrap_or(0));
         gone || trusted <= age || day_start(checked_at) != day_start(now)

@@ -79,6 +79,7 @@ async fn told(place: &Place, told: &Told) -> World {
 async fn a_sound_deployment_is_well(place: Place) {
     let world = told(&place, &Told::of(1_000, 900)).await;
     world.engine.refresh_quota(&world.code).await.unwrap();
+    assert!(world.engine.caught_up(&world.log(), None).await);
     let before = world.events().await;
     let report = world.engine.doctor(None).await.unwrap();
     for (check, word) in [
