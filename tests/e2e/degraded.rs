@@ -202,7 +202,7 @@ fn the_master_key_must_be_there_and_right() {
     for (key, word) in [
         ("", "SUBLEDGER_MASTER_KEY"),
         ("too short", "SUBLEDGER_MASTER_KEY"),
-        ("//////////////////////////////////////////8=", "not the key"),
+        ("//////////////////////////////////////////8=", "does not unlock this database"),
     ] {
         let output =
             run_cli_with(&database, &[("SUBLEDGER_MASTER_KEY", key)], &["serve", "--listen", "127.0.0.1:0"]);
