@@ -57,6 +57,8 @@ fn of(report: &Report, check: Check) -> Finding {
 }
 
 async fn look(world: &World, check: Check) -> Finding {
+    // What was just written is to be seen; where read models stand still, this gives up soon.
+    world.engine.caught_up(&subledger_domain::LogName::channel(&world.code), None).await;
     of(&world.engine.doctor_channel(&world.code).await.unwrap(), check)
 }
 
