@@ -23,7 +23,7 @@ use subledger_wechat::WeChatConfig;
 
 use crate::{
     place::{Place, on_both_databases},
-    quotas::Told,
+    quotas::{Told, by_day},
     receiver::Receiver,
     world::{APPID, TEMPLATE, World, send_request, to_user},
 };
@@ -75,7 +75,7 @@ fn stands(finding: &Finding, health: Health, word: &str) {
 }
 
 async fn told(place: &Place, told: &Told) -> World {
-    World::behind(place, Policy::default(), |_| {}, told.router()).await
+    by_day(World::behind(place, Policy::default(), |_| {}, told.router()).await)
 }
 
 async fn a_sound_deployment_is_well(place: Place) {

@@ -110,7 +110,17 @@ fn often(settings: &mut EngineSettings) {
 
 async fn world(place: &Place, percent: u8, told: &Told) -> World {
     let policy = Policy { bulk_reserve: percent, ..Policy::default() };
-    World::behind(place, policy, often, told.router()).await
+    by_day(World::behind(place, policy, often, told.router()).await)
+}
+
+/// A world whose day in China does not end within the hour: a quota begins anew at its midnight.
+pub fn by_day(world: World) -> World {
+    const CHINA: i64 = 8 * 3_600;
+    let into_the_day = (world.engine.now().micros() / 1_000_000 + CHINA) % DAY;
+    if DAY - into_the_day < 3_600 {
+        world.clock.pass_seconds(DAY - into_the_day + 60);
+    }
+    world
 }
 
 async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -251,7 +261,7 @@ async fn held_bulk_makes_no_node_unready(place: Place) {
         often(settings);
         settings.max_undone_age = Duration::from_secs(5);
     };
-    let world = World::behind(&place, policy, impatient, told.router()).await;
+    let world = by_day(World::behind(&place, policy, impatient, told.router()).await);
     held(&world).await;
     world.clock.pass_seconds(10);
     let readiness = world.engine.readiness().await;
