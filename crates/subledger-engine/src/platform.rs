@@ -30,7 +30,7 @@ use subledger_domain::{
     },
 };
 use subledger_store::{
-    Cause, Done, Effect, Known, Stage, Stop, StreamRef, Submission, WatchedPlatform, Work,
+    Cause, Done, Effect, Known, SecretMark, Stage, Stop, StreamRef, Submission, WatchedPlatform, Work,
 };
 use subledger_wechat::{
     CallError, ChannelError, LoginIdentity, RefusalClass,
@@ -108,15 +108,6 @@ pub struct PlatformRequest {
     pub token: Option<SecretString>,
     /// The `EncodingAESKey` of its pushes; the one before it goes on opening what comes late.
     pub key: Option<SecretString>,
-}
-
-/// A secret of a platform as it may be shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShownSecret {
-    /// Digits by which it is told from another.
-    pub fingerprint: String,
-    /// When it was handed in.
-    pub set_at: Option<Timestamp>,
 }
 
 /// How the tickets of a platform come.
@@ -203,13 +194,13 @@ pub struct PlatformView {
     /// Where browsers and WeChat reach this service.
     pub public_url: String,
     /// Its AppSecret.
-    pub secret: ShownSecret,
+    pub secret: SecretMark,
     /// The token of its pushes.
-    pub token: ShownSecret,
+    pub token: SecretMark,
     /// The key of its pushes.
-    pub key: ShownSecret,
+    pub key: SecretMark,
     /// The key before it.
-    pub previous_key: Option<ShownSecret>,
+    pub previous_key: Option<SecretMark>,
     /// How its tickets come.
     pub ticket: TicketHealth,
 }
@@ -512,12 +503,9 @@ impl Engine {
         Ok(identity)
     }
 
-    async fn shown(&self, reference: &SecretRef) -> Result<ShownSecret, EngineError> {
-        let secret = self.kept_secret(reference).await?;
-        Ok(ShownSecret {
-            fingerprint: self.store().fingerprint_of(&secret),
-            set_at: self.store().secret_kept_at(&reference.0).await?,
-        })
+    async fn shown(&self, reference: &SecretRef) -> Result<SecretMark, EngineError> {
+        let missing = || EngineError::internal(format!("the secret {} is not kept", reference.0));
+        self.store().secret_marks(&[&reference.0]).await?.remove(&reference.0).ok_or_else(missing)
     }
 
     fn authorization_pages(&self) -> Result<AuthorizationPages, EngineError> {

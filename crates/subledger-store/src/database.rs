@@ -330,7 +330,6 @@ forward! {
     platform::supersede(write: &AuthorizerWrite<'_>, dated: i64, now: i64) -> i64;
     platform::replace(write: &AuthorizerWrite<'_>, version: i64, now: i64) -> bool;
     platform::lose(component: &str, appid: &str, dated: i64) -> bool;
-    vault::secret_kept_at(reference: &str) -> Option<i64>;
     relay::settle(push: (i64, i64), node: &str, end: &RelayWrite, now: i64) -> bool;
     relay::redrive(log: &LogName, filter: &PushFilter, after: i64, limit: i64, now: i64) -> Vec<i64>;
     relay::hold(log: &LogName, until: i64) -> u64;

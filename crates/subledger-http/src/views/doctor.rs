@@ -35,7 +35,7 @@ impl From<Text> for TextView {
 
 /// One line of a report.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FindingView {
+pub(crate) struct CheckFindingView {
     /// What was looked at.
     check: CheckWord,
     /// Of which channel, or log; null for what concerns the deployment.
@@ -51,7 +51,7 @@ pub(crate) struct FindingView {
     docs: String,
 }
 
-impl From<Finding> for FindingView {
+impl From<Finding> for CheckFindingView {
     fn from(finding: Finding) -> Self {
         Self {
             check: finding.check.into(),
@@ -76,7 +76,7 @@ pub(crate) struct DoctorView {
     /// How many do not work.
     failures: usize,
     /// The findings: the deployment's, then channel by channel.
-    findings: Vec<FindingView>,
+    findings: Vec<CheckFindingView>,
 }
 
 impl From<Report> for DoctorView {

@@ -4,6 +4,7 @@ use qrcode::{EcLevel, QrCode, render::svg};
 use serde::Serialize;
 use subledger_domain::Timestamp;
 use subledger_engine::platform;
+use subledger_store::SecretMark;
 use utoipa::ToSchema;
 
 use crate::moment::Moment;
@@ -17,16 +18,16 @@ const WARNING: &str = "permission set 18 (development and data analysis) is need
 
 /// A secret, by what may be shown of it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SecretView {
+pub(crate) struct PlatformSecretView {
     /// Digits by which it is told from another.
     fingerprint: String,
     /// When it was handed in.
-    set_at: Option<Moment>,
+    set_at: Moment,
 }
 
-impl From<platform::ShownSecret> for SecretView {
-    fn from(secret: platform::ShownSecret) -> Self {
-        Self { fingerprint: secret.fingerprint, set_at: secret.set_at.map(Moment) }
+impl From<SecretMark> for PlatformSecretView {
+    fn from(secret: SecretMark) -> Self {
+        Self { fingerprint: secret.fingerprint, set_at: Moment(secret.set_at) }
     }
 }
 
@@ -65,13 +66,13 @@ pub(crate) struct PlatformView {
     /// To be entered in the open platform's console: the domain from whose pages authorizations begin.
     login_domain: String,
     /// Its AppSecret.
-    app_secret: SecretView,
+    app_secret: PlatformSecretView,
     /// The token of its pushes.
-    token: SecretView,
+    token: PlatformSecretView,
     /// The key of its pushes.
-    encoding_aes_key: SecretView,
+    encoding_aes_key: PlatformSecretView,
     /// The key before it, which still opens what comes late.
-    previous_encoding_aes_key: Option<SecretView>,
+    previous_encoding_aes_key: Option<PlatformSecretView>,
     /// How its tickets come.
     ticket: TicketView,
 }

@@ -161,15 +161,3 @@ pub(crate) async fn secrets(
     .await
     .map_err(while_doing("reading secrets"))
 }
-
-/// When a secret was kept.
-pub(crate) async fn secret_kept_at(
-    connection: &mut SqliteConnection,
-    reference: &str,
-) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar("select kept_at from secret where reference = ?1")
-        .bind(reference)
-        .fetch_optional(connection)
-        .await
-        .map_err(while_doing("reading when a secret was kept"))
-}

@@ -190,12 +190,6 @@ impl Store {
         }
     }
 
-    /// When a secret was handed in.
-    pub async fn secret_kept_at(&self, reference: &str) -> Result<Option<Timestamp>, StoreError> {
-        let at = self.inner.database.reader().await?.session().secret_kept_at(reference).await?;
-        Ok(at.map(Timestamp::from_micros))
-    }
-
     async fn contents(
         &self,
         log: &LogName,

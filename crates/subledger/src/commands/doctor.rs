@@ -89,7 +89,7 @@ fn print(report: &Report, zh: bool) {
     match (zh, warnings, failures) {
         (false, 0, 0) => println!("All is well."),
         (true, 0, 0) => println!("一切正常。"),
-        (false, ..) => println!("{failures} do not work, {warnings} warnings."),
+        (false, ..) => println!("Failures: {failures}. Warnings: {warnings}."),
         (true, ..) => println!("{failures} 项不可用，{warnings} 项警告。"),
     }
 }
